@@ -8,8 +8,8 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bytes::Bytes;
 use estafette::delivery::{FailureKind, Trailer};
 use estafette::pipeline::{
-    Balanced, Buffer, Chunk, ChunkerSeat, Codec, Credit, Custody, Parcel, Piece, Prefix, Slot,
-    Transfer,
+    Balanced, Buffer, Chunk, ChunkerSeat, Codec, Credit, Custody, Parcel, Piece, Prefix, Ready,
+    Slot, Transfer,
 };
 
 /// The actor that cuts. A piece of exactly one chunk is not copied; others are gathered.
@@ -55,6 +55,20 @@ impl Chunker {
         let custody = Custody::outgoing(&self.transfer, index, length as u64, credit);
         custody.keep(content.clone());
         self.outlet.send(Chunk::from_parts(custody, content), slot);
+    }
+
+    /// Passes on a chunk that another delivery has cut.
+    fn pass_on(&mut self, Ready { content, subtree }: Ready, piece: &mut Piece) {
+        let (index, length) = (self.next, piece.length as u64);
+        self.next += 1;
+        self.length += length;
+        if self.transfer.is_held(index) {
+            return self.transfer.skip_hashed(index, subtree, length);
+        }
+        self.transfer.hashed(index, subtree);
+        let custody = Custody::ready(&self.transfer, index, length, piece.credit.take());
+        custody.keep(content.clone());
+        self.outlet.send(Chunk::from_parts(custody, content), piece.slot.take());
     }
 
     /// Copies a piece that does not fit the chunks' bounds.
@@ -114,6 +128,13 @@ impl Handler<Piece> for Chunker {
 
     fn handle(&mut self, mut piece: Piece, ctx: &mut Context<Self>) {
         let last = piece.last;
+        if let Some(ready) = piece.ready.take() {
+            self.pass_on(ready, &mut piece);
+            if last {
+                self.end(ctx);
+            }
+            return;
+        }
         if piece.buffer.len() < Prefix::LENGTH + piece.length {
             let custody = Custody::outgoing(&self.transfer, self.next, 0, None);
             return custody.fail(FailureKind::Stage, "a piece says it is longer than its buffer");

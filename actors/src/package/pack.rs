@@ -129,7 +129,10 @@ async fn feed(
         // The source's last word comes before the last piece: what changed while it was read makes
         // no package.
         let report = if last { Some(source.finish()?) } else { None };
-        send(chunker, Piece { buffer, length, last, credit: Some(credit), slot: None });
+        send(
+            chunker,
+            Piece { buffer, length, last, credit: Some(credit), slot: None, ready: None },
+        );
         if let Some(report) = report {
             return Ok(report);
         }

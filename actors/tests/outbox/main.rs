@@ -8,6 +8,7 @@ mod carried;
 mod chain;
 mod copies;
 mod endings;
+mod fan_out;
 mod faults;
 mod harness;
 mod held;

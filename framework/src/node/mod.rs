@@ -47,6 +47,7 @@ mod package;
 mod partials;
 mod path_bytes;
 mod race;
+mod reading;
 mod registry;
 mod registry_error;
 mod rooms;

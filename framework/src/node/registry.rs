@@ -10,9 +10,10 @@ use super::kinds::Kinds;
 use super::registry_error::RegistryError;
 use super::transport::Schemes;
 use super::{Copies, Packages, Transport};
+use crate::metrics::Metrics;
 use crate::pipeline::{
     AssemblerSeat, Chunk, ChunkerSeat, Codec, Compressed, Piece, Pipeline, Sealed, SharedCodec,
-    Source, SourceError, SourceReference,
+    Source, SourceError, SourceReference, Through,
 };
 use crate::wire::{Suite, growth_limit};
 
@@ -232,6 +233,13 @@ impl StageRegistry {
         let coded =
             names.iter().try_fold(digest, |chain, name| Ok(chain.join(&self.find(name)?.0)))?;
         Ok(coded.join(&compressor.0).join(&self.find_suite(suite)?.0))
+    }
+
+    /// What a chunk passes before it is sealed, in one call, where no coder is asked for; none where
+    /// one of these stages is an actor of its own.
+    pub(crate) fn before_the_seal(&self, metrics: &Metrics) -> Option<Through<Chunk, Compressed>> {
+        let (digest, compressor) = (self.digest.clone()?, self.compressor.as_ref()?);
+        digest.join(&compressor.0).through(metrics)
     }
 
     /// Returns the bytes by which the coders `names` may make a chunk of this size longer, as they

@@ -1,8 +1,11 @@
 //! The actor that reads a source, on the transfer's own thread, as fast as there is credit.
 
+mod own;
+
+use self::own::Together;
+pub(crate) use self::own::{Own, With};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
 
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture,
@@ -12,14 +15,14 @@ use tokio::sync::watch;
 
 use super::disk::DiskThread;
 use super::pace::Limiter;
+use super::reading::Made;
 use super::session::{
     Session,
     signals::{Rewound, SourceEnded},
 };
-use crate::delivery::Content;
 use crate::metrics::StageMetrics;
 use crate::pipeline::{
-    Budget, Piece, Prefix, Priority, Slots, Source, SourceError, SourceReport, Transfer,
+    Budget, Credit, Piece, Priority, Slot, Slots, Source, SourceError, SourceReport, Transfer,
 };
 
 /// What the receiver and the user allow.
@@ -33,7 +36,7 @@ pub(crate) struct Gate {
 }
 
 pub(crate) struct SourceRunner {
-    source: Option<Box<dyn Source>>,
+    source: Option<Own>,
     waiting: Option<Waiting>,
     session: Addr<Session>,
     _thread: Arc<DiskThread>,
@@ -67,14 +70,20 @@ pub(crate) struct Run {
     pub(crate) metrics: Arc<StageMetrics>,
     /// What its group waits at, if it keeps to a rate.
     pub(crate) limiter: Option<Arc<Limiter>>,
+    /// With whom it reads, if others send the same.
+    pub(crate) with: Option<With>,
+}
+
+impl Run {
+    /// The credit of a chunk, and its place among the stages.
+    async fn place(&self) -> (Credit, Slot) {
+        let credit = self.budget.take(self.transfer.scope.chunk_size as usize).await;
+        (credit, self.slots.take_as(self.priority).await)
+    }
 }
 
 impl SourceRunner {
-    pub(crate) fn new(
-        source: Box<dyn Source>,
-        session: Addr<Session>,
-        thread: Arc<DiskThread>,
-    ) -> Self {
+    pub(crate) fn new(source: Own, session: Addr<Session>, thread: Arc<DiskThread>) -> Self {
         Self { source: Some(source), waiting: None, session, _thread: thread }
     }
 }
@@ -100,7 +109,7 @@ impl Handler<Run> for SourceRunner {
             let read = tokio::select! {
                 biased;
                 _ = over.wait_for(|gate| gate.stopped) => Ok(Ok(SourceReport::default())),
-                read = AssertUnwindSafe(read(source.as_mut(), run)).catch_unwind() => read,
+                read = AssertUnwindSafe(read(&mut source, run)).catch_unwind() => read,
             };
             let outcome = read.unwrap_or_else(|_| Err(panicked()));
             let stopped = gate.borrow().stopped;
@@ -130,7 +139,7 @@ impl Handler<Rewind> for SourceRunner {
             self.waiting = Some(Waiting::Rewind(rewind));
             return;
         };
-        let rewound = std::panic::catch_unwind(AssertUnwindSafe(|| back_to_start(source.as_mut())));
+        let rewound = std::panic::catch_unwind(AssertUnwindSafe(|| source.back_to_start()));
         let outcome = rewound.unwrap_or_else(|_| Err(panicked()));
         self.session.do_send(Rewound { stream: rewind.stream, outcome });
     }
@@ -144,18 +153,8 @@ fn panicked() -> SourceError {
     }
 }
 
-fn back_to_start(source: &mut dyn Source) -> Result<(Content, Option<[u8; 32]>), SourceError> {
-    if source.rewind()? {
-        // What it is may have changed with it: its length, its time.
-        return Ok((source.content(), source.version()));
-    }
-    let why =
-        "it would have to be sent again from the start, and this source can't be read twice".into();
-    Err(SourceError::Unsuitable { what: source.content().name.to_string(), why })
-}
-
-async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, SourceError> {
-    let size = run.transfer.scope.chunk_size as usize;
+async fn read(own: &mut Own, mut run: Run) -> Result<SourceReport, SourceError> {
+    let mut with = run.with.take().and_then(|with| Together::new(with, &run));
     for index in 0.. {
         let open = run
             .gate
@@ -165,31 +164,28 @@ async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, Sou
         if !open.unwrap_or(false) {
             return Ok(SourceReport::default());
         }
-        let mut credit = Some(run.budget.take(size).await);
-        let mut slot = Some(run.slots.take_as(run.priority).await);
-        let start = Instant::now();
-        let mut buffer = run.transfer.buffers.take(Prefix::LENGTH + size);
-        let length = fill(source, &mut buffer[Prefix::LENGTH..]).await?;
-        let last = length < size;
-        // The source's last word comes before the last piece: what changed while it was read is
-        // never committed.
-        let mut ended = last.then(|| source.finish());
-        if let Some(Err(SourceError::Doubtful { what, how })) = ended {
-            // Nobody waits for what this has, while much is read.
-            drop((credit.take(), slot.take()));
-            let tail = &buffer[Prefix::LENGTH..][..length];
-            ended = Some(look_again(source, &run.transfer, index, tail, (what, how)).await);
-            credit = Some(run.budget.take(size).await);
-            slot = Some(run.slots.take_as(run.priority).await);
+        // Others are waited for before this holds anything that they may wait for.
+        let made = match &mut with {
+            Some(together) => together.chunk(own, index, &run).await?,
+            None => None,
+        };
+        if made.is_none()
+            && let Some(together) = with.take()
+        {
+            own.stand_at(index, &run, together.with.version).await?;
         }
-        let report = ended.transpose()?;
-        run.metrics.done(length, length, start.elapsed());
-        run.transfer.pass_at_source(index, &buffer[Prefix::LENGTH..Prefix::LENGTH + length], last);
+        let mut place = Some(run.place().await);
+        let (buffer, Made { ready, length, report }) = match made {
+            Some(made) => (run.transfer.buffers.take(0), made),
+            None => own.cut(index, &run, &mut place).await?,
+        };
+        let last = report.is_some();
         // What the receiver holds is read again, to be hashed, and takes nobody's turn.
         if let Some(limiter) = run.limiter.as_ref().filter(|_| !run.transfer.is_held(index)) {
             limiter.pass(length).await;
         }
-        run.chunker.do_send(Piece { buffer, length, last, credit, slot });
+        let (credit, slot) = place.unzip();
+        run.chunker.do_send(Piece { buffer, length, last, credit, slot, ready });
         if let Some(report) = report {
             return Ok(report);
         }
@@ -271,11 +267,16 @@ async fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize, Sourc
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use futures_util::future::BoxFuture;
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::delivery::{ContentKind, ContentName, Incoming, KeyScope, TransferId, TransferKey};
+    use crate::delivery::{
+        Content, ContentKind, ContentName, Incoming, KeyScope, TransferId, TransferKey,
+    };
     use crate::pipeline::BufferPool;
     use crate::wire::{PeerId, Ranges, Suite};
 
@@ -319,9 +320,65 @@ mod tests {
         fn handle(&mut self, _: Piece, _: &mut Context<Self>) {}
     }
 
-    /// Reads two chunks, of which the receiver has the first `held`, and returns whether the rate
-    /// was asked for.
-    async fn asks_for_the_rate(held: u64) -> bool {
+    /// Two chunks, and a doubt whether they are still there as they were, once.
+    #[derive(Debug)]
+    struct Doubted {
+        zeros: Zeros,
+        doubts: bool,
+        /// Chunks that others may hold, and whether they could while this was read again.
+        others: (Budget, Slots),
+        had_room: Arc<AtomicBool>,
+    }
+
+    impl Source for Doubted {
+        fn content(&self) -> Content {
+            self.zeros.content()
+        }
+
+        fn read<'a>(
+            &'a mut self,
+            buffer: &'a mut [u8],
+        ) -> BoxFuture<'a, Result<usize, SourceError>> {
+            if self.doubts {
+                let (budget, slots) = &self.others;
+                let slot = pin!(slots.take()).now_or_never();
+                let has_room = budget.try_take(CHUNK).is_some() && slot.is_some();
+                self.had_room.store(has_room, Ordering::Relaxed);
+            }
+            self.zeros.read(buffer)
+        }
+
+        fn finish(&mut self) -> Result<SourceReport, SourceError> {
+            if self.doubts {
+                return self.zeros.finish();
+            }
+            let (what, how) = ("zeros".into(), "its time is another one".into());
+            Err(SourceError::Doubtful { what, how })
+        }
+
+        fn rewind(&mut self) -> Result<bool, SourceError> {
+            (self.doubts, self.zeros) = (true, Zeros(CHUNK / 2));
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn what_is_read_again_holds_no_place_meanwhile() {
+        actix::System::new().block_on(async {
+            let (mut run, _open) = run(1);
+            // As many as one chunk needs.
+            (run.budget, run.slots) = (Budget::new(CHUNK), Slots::new(1));
+            let had_room = Arc::<AtomicBool>::default();
+            let others = (run.budget.clone(), run.slots.clone());
+            let (zeros, had) = (Zeros(CHUNK / 2), Arc::clone(&had_room));
+            let source = Doubted { zeros, doubts: false, others, had_room: had };
+            read(&mut Own::new(Box::new(source), None), run).await.unwrap();
+            assert!(had_room.load(Ordering::Relaxed));
+        });
+    }
+
+    /// A reading for a receiver that has the first `held` chunks; it ends if the other one goes.
+    fn run(held: u64) -> (Run, watch::Sender<Gate>) {
         let (here, there) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
         let scope = KeyScope {
             transfer: TransferId::random(),
@@ -335,8 +392,7 @@ mod tests {
         let (buffers, signals) = (BufferPool::new(1 << 20), mpsc::unbounded_channel().0);
         let transfer = Transfer::new(scope, key, 1, None, buffers, Incoming::new(1), signals);
         transfer.set_held(Ranges::new(vec![(0, held)]).unwrap());
-        let (_open, gate) = watch::channel(Gate { limit: 9, ..Gate::default() });
-        let limiter = Arc::new(Limiter::new(1 << 30));
+        let (open, gate) = watch::channel(Gate { limit: 9, ..Gate::default() });
         let run = Run {
             stream: 1,
             transfer,
@@ -346,9 +402,18 @@ mod tests {
             slots: Slots::new(8),
             priority: Priority::default(),
             metrics: Arc::default(),
-            limiter: Some(Arc::clone(&limiter)),
+            limiter: None,
+            with: None,
         };
-        read(&mut Zeros(2 * CHUNK), run).await.unwrap();
+        (run, open)
+    }
+
+    /// Reads two chunks, of which the receiver has the first `held`, and returns whether the rate
+    /// was asked for.
+    async fn asks_for_the_rate(held: u64) -> bool {
+        let ((mut run, _open), limiter) = (run(held), Arc::new(Limiter::new(1 << 30)));
+        run.limiter = Some(Arc::clone(&limiter));
+        read(&mut Own::new(Box::new(Zeros(2 * CHUNK)), None), run).await.unwrap();
         limiter.was_asked()
     }
 

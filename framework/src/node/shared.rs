@@ -71,6 +71,8 @@ pub(crate) struct NodeShared {
     pub(crate) ways: super::ways::Ways,
     /// Ways in for others than nodes.
     pub(crate) doors: super::door_counts::Doors,
+    /// Contents that several deliveries may send at one time.
+    pub(crate) readings: super::reading::Readings,
     /// Tells this process from earlier ones of this node.
     pub(crate) incarnation: [u8; 16],
     /// Set once the node has one.

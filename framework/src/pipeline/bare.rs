@@ -132,7 +132,7 @@ impl Piece {
     pub fn copied(transfer: &Transfer, bytes: &[u8], last: bool) -> Self {
         let mut buffer = transfer.buffers.take(Prefix::LENGTH + bytes.len());
         buffer[Prefix::LENGTH..].copy_from_slice(bytes);
-        Self { buffer, length: bytes.len(), last, credit: None, slot: None }
+        Self { buffer, length: bytes.len(), last, credit: None, slot: None, ready: None }
     }
 
     /// Lets its chunk travel with `credit`, which is free again when the chunk has arrived or is

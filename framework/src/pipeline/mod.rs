@@ -57,7 +57,7 @@ pub use prefix::{Codec, Prefix, PrefixError};
 pub use queue::Priority;
 pub(crate) use queue::{Fair, Queue};
 pub use seats::{
-    Assembled, AssemblerSeat, Assembly, Balanced, BalancedReplica, ChunkerSeat, Piece, Stop,
+    Assembled, AssemblerSeat, Assembly, Balanced, BalancedReplica, ChunkerSeat, Piece, Ready, Stop,
 };
 pub use sink::{
     Committed, Enclosed, Inbox, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError,

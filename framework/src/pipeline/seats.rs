@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::{Message, Recipient};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::outlet::Outlet;
 use super::parcel::Chunk;
 use super::sink::{Committed, Progress, Sink, Summary};
 use super::{Buffer, Credit, Prefix, Slot, Transfer};
-use crate::delivery::Failure;
+use crate::delivery::{Failure, Subtree};
 use crate::metrics::StageMetrics;
 
 /// Content on its way from a source to the chunker. Pieces need not have the size of chunks; one
@@ -30,10 +31,22 @@ pub struct Piece {
     pub credit: Option<Credit>,
     /// Its chunk's place among the stages.
     pub slot: Option<Slot>,
+    /// The chunk that it is, where another delivery of the same content has made it: then it is
+    /// one whole chunk, and the buffer is empty.
+    pub ready: Option<Ready>,
+}
+
+/// A chunk that has passed all stages before the seal.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// As a codec left it: [`Prefix::LENGTH`] bytes of prefix, then the body.
+    pub content: Bytes,
+    /// The hash of it as it was cut.
+    pub subtree: Subtree,
 }
 
 impl Piece {
-    /// The content.
+    /// The content; to be asked for only where it is not [ready](Self::ready).
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[Prefix::LENGTH..Prefix::LENGTH + self.length]
     }

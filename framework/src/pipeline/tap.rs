@@ -81,7 +81,7 @@ impl Taps {
         self.0.are_any.store(!taps.is_empty(), Ordering::Relaxed);
     }
 
-    fn are_any(&self) -> bool {
+    pub(crate) fn are_any(&self) -> bool {
         self.0.are_any.load(Ordering::Relaxed)
     }
 

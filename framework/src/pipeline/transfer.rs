@@ -79,6 +79,8 @@ pub struct Lost {
     pub index: u64,
     /// True if it was the trailer.
     pub trailer: bool,
+    /// True if it had only to be sealed.
+    pub ready: bool,
     /// The stage that had it last.
     pub stage: Option<Arc<str>>,
     /// True if it was dropped by a panic, false if it was thrown away.
@@ -231,9 +233,15 @@ impl Transfer {
 
     /// Counts a chunk of `bytes` that the receiver holds, instead of sending it.
     pub fn skip(&self, index: u64, bytes: &[u8]) {
-        self.hashed(index, Subtree::of(index, self.scope.chunk_size, bytes));
+        let subtree = Subtree::of(index, self.scope.chunk_size, bytes);
+        self.skip_hashed(index, subtree, bytes.len() as u64);
+    }
+
+    /// The same of a chunk whose hash is known.
+    pub fn skip_hashed(&self, index: u64, subtree: Subtree, bytes: u64) {
+        self.hashed(index, subtree);
         self.acknowledge(index);
-        self.done_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Goes on where an earlier attempt stood: its chunks are held at the receiving end, which is

@@ -15,8 +15,8 @@ pub trait Transform: Unpin + 'static {
     /// The parcel that it makes of it.
     type Out: Parcel;
 
-    /// True if it sees the trailer, too. Otherwise, which is the default, the stage passes the
-    /// trailer on as it is.
+    /// True if it sees the trailer, too, and chunks that have only to be sealed. Otherwise, which
+    /// is the default, the stage passes both on as they are.
     const SEES_TRAILER: bool = false;
 
     /// Makes one out of one in.

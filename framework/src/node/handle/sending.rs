@@ -14,6 +14,7 @@ use super::transfer::TransferHandle;
 use crate::delivery::{Content, ContentKind, TransferId};
 use crate::node::hub::SendTo;
 use crate::node::outbox::{Deposit, Given, Kept, Outbox, OutboxEntry, OutboxState};
+use crate::node::reading::Seat;
 use crate::node::session::signals::{Know, SendOptions, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferState, Unsettled};
@@ -100,7 +101,11 @@ impl Node {
                 let packing = delivery.packing(shared, source, &file);
                 self.deposit(outbox, entry, Given::Pack(Box::new(packing)), state).await
             }
-            _ => self.begin(delivery, source).await,
+            (_, _, reference) => {
+                let reference = reference.filter(|_| delivery.options.stages.is_empty());
+                let seat = reference.map(|found| shared.readings.enter(&found));
+                self.begin(delivery, source, seat).await
+            }
         }
     }
 
@@ -133,6 +138,7 @@ impl Node {
         &self,
         delivery: NewDelivery,
         source: Box<dyn Source>,
+        seat: Option<Seat>,
     ) -> Result<TransferHandle, SendError> {
         let NewDelivery { id, peer, inbox, know, content, options, life } = delivery;
         let state = Arc::new(TransferState::new(id, peer, content.length));
@@ -145,6 +151,7 @@ impl Node {
             created: now(),
             life,
             state: Unsettled(Arc::clone(&state)),
+            seat,
         };
         self.0.hub.send(SendTo { peer, know, start }).await.map_err(|_| SendError::Stopped)?;
         Ok(TransferHandle { state, node: self.clone() })

@@ -16,6 +16,7 @@ use super::error::OutboxError;
 use super::files::move_to;
 use super::held::record;
 use super::stored::{Clash, Stored, Tell};
+use super::tries::enter;
 use super::{Expected, Held, Kept, Outbox, OutboxEntry, write_to};
 use crate::delivery::{Content, TransferId};
 use crate::node::coming::Room;
@@ -123,8 +124,10 @@ impl Handler<Deposit> for Outbox {
         let (hop, turn) = (entry.next_hop(), entry.turn());
         let (stop, stopped) = oneshot::channel();
         let (giver, answered) = oneshot::channel();
+        let seat = source.as_ref().and_then(|_| enter(&self.shared, &entry));
         let held = Held {
             source,
+            seat,
             room,
             stop: Some(stop),
             giver: Some(giver),
@@ -161,6 +164,10 @@ impl Handler<Deposit> for Outbox {
         Box::pin(stored.into_actor(self).then(move |stored, outbox, ctx| {
             outbox.is_stored(id, stored, ctx);
             outbox.try_what_is_due(ctx);
+            // Who has to wait is not waited for.
+            if let Some(held) = outbox.entries.get_mut(&id) {
+                held.seat = None;
+            }
             outbox.look_settled();
             async move { answered.await.unwrap_or(Err(OutboxError::None)) }.into_actor(outbox)
         }))

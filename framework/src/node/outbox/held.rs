@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::super::coming::Room;
+use super::super::reading::Seat;
 use super::super::shared::NodeShared;
 use super::super::transfer::TransferState;
 use super::entry::{OutboxEntry, TABLE};
@@ -27,6 +28,8 @@ pub(super) struct Held {
     pub(super) state: Arc<TransferState>,
     /// What was given with it, for the first try.
     pub(super) source: Option<(Box<dyn Source>, Content)>,
+    /// Its part in a content that others may send at the same time, until its first try.
+    pub(super) seat: Option<Seat>,
     /// The try under way.
     pub(super) tried: Option<Arc<TransferState>>,
     /// Somebody wants it out. Shared with the try under way.
@@ -48,6 +51,7 @@ impl Held {
             stored,
             state,
             source: None,
+            seat: None,
             tried: None,
             cancelled: Rc::default(),
             stop: None,

@@ -14,6 +14,7 @@ use crate::node::RegistryError;
 use crate::node::blocking::{Undone, apart};
 use crate::node::clock::Moment;
 use crate::node::hub::SendTo;
+use crate::node::reading::Seat;
 use crate::node::session::signals::{Know, SendOptions, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferState, Unsettled};
@@ -63,6 +64,7 @@ impl Outbox {
         held.tried = Some(Arc::clone(&state));
         held.cancelled = Rc::new(Cell::new(held.stored.is_cancelled()));
         let first = held.source.take();
+        let seat = held.seat.take().or_else(|| enter(&self.shared, held.entry()));
         let counted = counted.then(|| held.record(id));
         let (entry, cancelled) = (held.entry().clone(), Rc::clone(&held.cancelled));
         let (shared, spool, hub, outbox) =
@@ -94,7 +96,7 @@ impl Outbox {
                         &entry,
                         shared.clock.now(),
                         source,
-                        content,
+                        (content, seat),
                         Unsettled(Arc::clone(&state)),
                     );
                     // Dropped with a hub that is gone, it says that it failed.
@@ -115,7 +117,7 @@ fn order(
     entry: &OutboxEntry,
     at: Moment,
     source: Box<dyn Source>,
-    content: Content,
+    (content, seat): (Content, Option<Seat>),
     state: Unsettled,
 ) -> SendTo {
     let know = Know { addresses: entry.addresses.clone(), token: entry.token.clone() };
@@ -132,8 +134,20 @@ fn order(
     // Whoever carries a package is told whom it is for, so that they can say no before it comes.
     // The inbox is in it.
     let inbox = if entry.is_package() { entry.peer.to_string() } else { entry.inbox.clone() };
-    let start = Start { source, content, inbox, options, attempt, created, life, state };
+    let start = Start { source, content, inbox, options, attempt, created, life, state, seat };
     SendTo { peer: entry.next_hop(), know, start }
+}
+
+/// Its part in a content that others may send at the same time. Coders make chunks that are for one
+/// receiver alone.
+pub(super) fn enter(shared: &NodeShared, entry: &OutboxEntry) -> Option<Seat> {
+    match &entry.content {
+        Kept::Reference { kind, data } if entry.stages.is_empty() => {
+            let reference = SourceReference { kind: kind.clone(), data: data.clone() };
+            Some(shared.readings.enter(&reference))
+        }
+        _ => None,
+    }
 }
 
 /// Finds the content again, on a thread where that may block.

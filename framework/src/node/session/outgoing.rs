@@ -8,7 +8,7 @@ use self::start::NoRoomHere;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::{Actor, Addr, Recipient};
+use actix::{Addr, Recipient};
 use tokio::sync::watch;
 
 use super::signals::{Admitted, Wired};
@@ -22,8 +22,9 @@ use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain, TrailerAgain};
 use crate::node::pace::Limiter;
+use crate::node::reading::Seat;
 use crate::node::rooms::Room;
-use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
+use crate::node::runner::{Gate, Rewind, SourceRunner};
 use crate::node::transfer::{Outcome, Unsettled};
 use crate::pipeline::{
     Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Priority, Source, Transfer,
@@ -47,6 +48,8 @@ pub(super) struct OutgoingTransfer {
     /// The receiver had it before, so nothing of it was sent.
     already_there: bool,
     source: Option<Box<dyn Source>>,
+    /// Its part in a content that others may send at the same time, until it is read.
+    seat: Option<Seat>,
     limiter: Option<Arc<Limiter>>,
     runner: Option<Addr<SourceRunner>>,
     chunker: Option<Recipient<Piece>>,
@@ -465,35 +468,4 @@ impl Session {
 
 pub(super) fn key_of(transfer: &Transfer) -> SecretBytes {
     SecretBytes::new(*transfer.key.as_bytes())
-}
-
-impl Session {
-    /// Has the source read into the stages.
-    fn run(&mut self, stream: u64) {
-        let Some(out) = self.outgoing.get_mut(&stream) else { return };
-        let (Some(thread), Some(chunker)) = (&out.thread, out.chunker.clone()) else { return };
-        let runner = match (out.runner.clone(), out.source.take()) {
-            (Some(runner), _) => runner,
-            (None, Some(source)) => {
-                let (session, guard) = (self.address.clone(), Arc::clone(thread));
-                SourceRunner::start_in_arbiter(&thread.handle(), move |_| {
-                    SourceRunner::new(source, session, guard)
-                })
-            }
-            (None, None) => return,
-        };
-        out.transfer.show_to(self.shared.taps.on(&out.content));
-        runner.do_send(Run {
-            stream,
-            transfer: Arc::clone(&out.transfer),
-            chunker,
-            gate: out.gate.subscribe(),
-            budget: out.budget.clone(),
-            slots: self.slots.clone(),
-            priority: out.priority,
-            metrics: self.shared.metrics.stage("source"),
-            limiter: out.limiter.clone(),
-        });
-        out.runner = Some(runner);
-    }
 }

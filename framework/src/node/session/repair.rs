@@ -14,7 +14,7 @@ use crate::delivery::{Failure, FailureKind, Repair, TransferId};
 use crate::delivery::{receiving, sending};
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::lane::CheckChains;
-use crate::pipeline::{Chunk, Custody, Fault, Lost, Parcel};
+use crate::pipeline::{Chunk, Custody, Fault, Lost, Parcel, Prefix};
 use crate::wire::Control;
 
 /// How often one chunk may be lost to a dying stage.
@@ -103,7 +103,7 @@ impl Session {
     /// The second try of a chunk: through the stages at its sender, by asking for it at its
     /// receiver.
     fn try_again(&mut self, lost: Lost) {
-        let Lost { stream, index, trailer, again, stage, .. } = lost;
+        let Lost { stream, index, trailer, ready, again, stage, .. } = lost;
         if let Some(out) =
             self.outgoing.get(&stream).filter(|out| out.transfer.scope.attempt == lost.attempt)
         {
@@ -118,9 +118,11 @@ impl Session {
                     Failure::new(FailureKind::Stage, text).in_stage(stage).at_index(index),
                 );
             };
-            let length = content.len().saturating_sub(crate::pipeline::Prefix::LENGTH) as u64;
+            let length = Prefix::decode(&content).map_or(0, |prefix| u64::from(prefix.raw_len));
             let custody = if trailer {
                 Custody::trailer(&out.transfer, index)
+            } else if ready {
+                Custody::ready(&out.transfer, index, length, None)
             } else {
                 Custody::outgoing(&out.transfer, index, length, None)
             };

@@ -8,6 +8,7 @@ use crate::delivery::{Content, Failure, Receipt, TransferId};
 use crate::node::dialling::Hope;
 use crate::node::link::NewLink;
 use crate::node::pace::Pace;
+use crate::node::reading::Seat;
 use crate::node::rooms::Room;
 use crate::node::transfer::Unsettled;
 use crate::node::transport::Connection;
@@ -113,6 +114,8 @@ pub(crate) struct Start {
     /// How long it is worth delivering.
     pub(crate) life: std::time::Duration,
     pub(crate) state: Unsettled,
+    /// Its part in a content that others may send at the same time.
+    pub(crate) seat: Option<Seat>,
 }
 
 /// The options of one transfer. An option that is `None` is as the node's configuration says.
@@ -147,8 +150,8 @@ pub struct SendOptions {
     /// The rate that it keeps to, together with others of its group; also after a restart. Default:
     /// as fast as it goes.
     pub pace: Option<Pace>,
-    /// The priority: who goes first where this node's room, its tries and places among its stages are scarce;
-    /// also after a restart. Default: [`Priority::Normal`].
+    /// The priority: who goes first where this node's room, its tries and places among its stages
+    /// are scarce; also after a restart. Default: [`Priority::Normal`].
     pub priority: Priority,
 }
 

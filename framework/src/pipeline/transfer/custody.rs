@@ -25,6 +25,8 @@ struct Held {
     /// Bytes of content; known at the sending end only.
     length: u64,
     trailer: bool,
+    /// Its content has passed all stages before the seal.
+    ready: bool,
     lane: Option<u16>,
     state: Mutex<State>,
 }
@@ -50,12 +52,33 @@ impl Custody {
         length: u64,
         credit: Option<Credit>,
     ) -> Self {
+        Self::of_content(transfer, index, length, credit, false)
+    }
+
+    /// Custody of a chunk that has only to be sealed: it passes the stages before that as it is.
+    pub fn ready(
+        transfer: &Arc<Transfer>,
+        index: u64,
+        length: u64,
+        credit: Option<Credit>,
+    ) -> Self {
+        Self::of_content(transfer, index, length, credit, true)
+    }
+
+    fn of_content(
+        transfer: &Arc<Transfer>,
+        index: u64,
+        length: u64,
+        credit: Option<Credit>,
+        ready: bool,
+    ) -> Self {
         let state = State { _credit: credit, ..State::default() };
         Self(Arc::new(Held {
             transfer: Arc::clone(transfer),
             index,
             length,
             trailer: false,
+            ready,
             lane: None,
             state: Mutex::new(state),
         }))
@@ -69,6 +92,7 @@ impl Custody {
             index,
             length: 0,
             trailer: true,
+            ready: false,
             lane: None,
             state: Mutex::default(),
         }))
@@ -86,6 +110,7 @@ impl Custody {
             index,
             length: 0,
             trailer,
+            ready: false,
             lane,
             state: Mutex::default(),
         }))
@@ -109,6 +134,11 @@ impl Custody {
     /// Returns whether it is the trailer.
     pub fn is_trailer(&self) -> bool {
         self.0.trailer
+    }
+
+    /// Returns whether it has only to be sealed.
+    pub fn is_ready(&self) -> bool {
+        self.0.ready
     }
 
     /// A stage has the chunk now.
@@ -187,6 +217,7 @@ impl Drop for Held {
                 attempt: self.transfer.scope.attempt,
                 index: self.index,
                 trailer: self.trailer,
+                ready: self.ready,
                 stage: state.stage.take(),
                 panicked: std::thread::panicking(),
                 again: state.again.take(),

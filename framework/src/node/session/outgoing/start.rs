@@ -1,8 +1,9 @@
 //! The start of a transfer: its stream, its room, its stages, its source.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Context, Handler};
+use actix::{Actor, Context, Handler};
 use tokio::sync::watch;
 
 use super::super::Session;
@@ -13,8 +14,9 @@ use crate::delivery::{Failure, FailureKind};
 use crate::node::codecs::stages_of;
 use crate::node::events::TransferNews;
 use crate::node::pace::{self, Limiter};
+use crate::node::reading::Cut;
 use crate::node::rooms::window_for;
-use crate::node::runner::Gate;
+use crate::node::runner::{Gate, Own, Run, SourceRunner, With};
 use crate::pipeline::{Budget, Compression, Source, SourceError};
 use crate::store::now;
 use crate::wire::{Opening, Ranges};
@@ -23,7 +25,7 @@ impl Handler<Start> for Session {
     type Result = ();
 
     fn handle(&mut self, start: Start, ctx: &mut Context<Self>) {
-        let Start { source, content, inbox, options, attempt, created, life, state } = start;
+        let Start { source, content, inbox, options, attempt, created, life, state, seat } = start;
         self.heard += 1;
         let asked = (options.stages, options.compression);
         if let Err(failure) = self.may_start(&asked) {
@@ -64,6 +66,7 @@ impl Handler<Start> for Session {
             known,
             already_there: false,
             source: Some(source),
+            seat,
             limiter,
             runner: None,
             chunker: None,
@@ -207,5 +210,46 @@ impl Handler<Rewound> for Session {
             version.is_some()
         });
         self.send(Event::Rewound(stream, outcome.map_err(Failure::from)));
+    }
+}
+
+impl Session {
+    /// Has the source read into the stages.
+    pub(super) fn run(&mut self, stream: u64) {
+        let shared = Arc::clone(&self.shared);
+        let Some(out) = self.outgoing.get_mut(&stream) else { return };
+        let (Some(thread), Some(chunker)) = (&out.thread, out.chunker.clone()) else { return };
+        let runner = match (out.runner.clone(), out.source.take()) {
+            (Some(runner), _) => runner,
+            (None, Some(source)) => {
+                let (session, guard) = (self.address.clone(), Arc::clone(thread));
+                let again = out.seat.as_ref().map(|seat| seat.reference().clone());
+                let again = again.map(|found| (shared.registry.clone(), found));
+                SourceRunner::start_in_arbiter(&thread.handle(), move |_| {
+                    SourceRunner::new(Own::new(source, again), session, guard)
+                })
+            }
+            (None, None) => return,
+        };
+        // A coder may look at whose chunk it has: what it makes of one is for that receiver alone.
+        let seat = out.seat.take().filter(|_| out.asked.0.is_empty());
+        let with = seat.zip(out.opening.version).and_then(|(seat, version)| {
+            let begun = seat.begin(Cut::of(&out.transfer, version));
+            begun.then(|| With { seat, version, shared: Arc::clone(&shared) })
+        });
+        out.transfer.show_to(shared.taps.on(&out.content));
+        runner.do_send(Run {
+            stream,
+            transfer: Arc::clone(&out.transfer),
+            chunker,
+            gate: out.gate.subscribe(),
+            budget: out.budget.clone(),
+            slots: self.slots.clone(),
+            priority: out.priority,
+            metrics: self.shared.metrics.stage("source"),
+            limiter: out.limiter.clone(),
+            with,
+        });
+        out.runner = Some(runner);
     }
 }

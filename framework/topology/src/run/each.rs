@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::RouteNews;
 use super::memory::Note;
 use super::queue::{Given, Load};
-use super::route::{LOOK_AGAIN, QUIET, Route, RouteError, hex, on_a_thread};
+use super::route::{CALM, LOOK_AGAIN, QUIET, Route, RouteError, hex, on_a_thread};
 use crate::model::{Deliver, EachSpec, Kind, Then};
 
 /// The most entries of one folder.
@@ -41,6 +41,7 @@ impl Route {
     pub(super) async fn look_at_each(
         &self,
         each: &EachSpec,
+        is_watched: bool,
     ) -> Result<Option<Duration>, RouteError> {
         let folder = self.places.at(&each.folder);
         let listed = on_a_thread({
@@ -75,7 +76,12 @@ impl Route {
         self.forget_gone(notes).await?;
         match failed {
             Some(error) => Err(error),
-            None => Ok(Some(if busy { LOOK_AGAIN } else { QUIET })),
+            None if busy => Ok(Some(LOOK_AGAIN)),
+            // What happens deep in a folder, or behind a link, is not told.
+            None if is_watched && !entries.values().any(|seen| *seen == Seen::Tree) => {
+                Ok(Some(CALM))
+            }
+            None => Ok(Some(QUIET)),
         }
     }
 

@@ -14,6 +14,8 @@ mod revive;
 mod route;
 mod running;
 mod tap;
+#[cfg_attr(not(target_os = "linux"), path = "unwatched.rs")]
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -13,11 +13,14 @@ use futures_util::future::join_all;
 use tokio::sync::broadcast;
 
 use super::memory::{Memory, Note, now};
+use super::watch::{Watch, Watches};
 use super::{RouteEvent, RouteNews};
 use crate::model::{Kind, Places, RouteSpec, Schedule, SourceSpec, StageSpec, Target};
 
 /// How long nothing is looked at after a look that found nothing to do.
 pub(super) const QUIET: Duration = Duration::from_secs(2);
+/// The same in a folder that is watched: what happens there is told, or nearly all of it.
+pub(super) const CALM: Duration = Duration::from_secs(60);
 /// How long nothing is looked at after a look that did, at least.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// So much longer than a look took is waited until the next one.
@@ -87,14 +90,19 @@ fn both(one: Result<(), RouteError>, other: Result<(), RouteError>) -> Result<()
 
 impl Route {
     /// Runs until the node stops.
-    pub(super) async fn run(self) {
-        let mut pause = RETRY.0;
+    pub(super) async fn run(self, watches: Watches) {
+        let (mut pause, mut watch) = (RETRY.0, None);
         loop {
-            let began = Instant::now();
-            let again = match self.look().await {
+            // Before it is looked: what happens from here on is seen, or told.
+            if let SourceSpec::Each(each) = &self.spec.source {
+                watch = watches.watch(&self.places.at(&each.folder), watch.take());
+            }
+            let (began, mut least) = (Instant::now(), LOOK_AGAIN);
+            let again = match self.look(watch.is_some()).await {
                 Ok(again) => {
                     pause = RETRY.0;
-                    again.map(|again| again.max(began.elapsed() * IDLE_SHARE))
+                    least = least.max(began.elapsed() * IDLE_SHARE);
+                    again.map(|again| again.max(least))
                 }
                 Err(RouteError::Send(SendError::Stopped)) => return,
                 Err(error) if error.is_storing() => Some(LOOK_AGAIN),
@@ -106,7 +114,7 @@ impl Route {
                 }
             };
             match again {
-                Some(again) => tokio::time::sleep(again).await,
+                Some(again) => rest(least, again, watch.as_mut()).await,
                 None => return,
             }
         }
@@ -120,9 +128,9 @@ impl Route {
     }
 
     /// Sends what is new, and says when to look again: never, if it has sent what it was to send.
-    async fn look(&self) -> Result<Option<Duration>, RouteError> {
+    async fn look(&self, is_watched: bool) -> Result<Option<Duration>, RouteError> {
         match (&self.spec.source, self.spec.schedule) {
-            (SourceSpec::Each(each), _) => self.look_at_each(each).await,
+            (SourceSpec::Each(each), _) => self.look_at_each(each, is_watched).await,
             // Its inbox looks after it.
             (SourceSpec::Inbox(_), _) => Ok(None),
             (SourceSpec::Kind(kind), Schedule::Once) => {
@@ -314,6 +322,15 @@ impl Route {
     }
 }
 
+/// Waits until it is time to look again, or something happens in a folder that is watched: that is
+/// no earlier than after `least`.
+async fn rest(least: Duration, again: Duration, watch: Option<&mut Watch>) {
+    let Some(watch) = watch else { return tokio::time::sleep(again).await };
+    tokio::time::sleep(least.min(again)).await;
+    // In time or not, it is looked at again.
+    let _ = tokio::time::timeout(again.saturating_sub(least), watch.happens()).await;
+}
+
 /// Does what may block.
 pub(super) async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
@@ -327,7 +344,33 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
     use super::*;
+
+    /// How often a route looks in an hour in which nothing happens.
+    async fn looks(watch: &mut Option<Watch>, again: Duration) -> u32 {
+        let (began, mut looks) = (tokio::time::Instant::now(), 0);
+        while began.elapsed() < Duration::from_secs(3600) {
+            rest(LOOK_AGAIN, again, watch.as_mut()).await;
+            looks += 1;
+        }
+        looks
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_folder_that_is_watched_is_looked_into_once_a_minute_or_when_something_happens() {
+        let (folder, watches) = (tempfile::tempdir().unwrap(), Watches::new());
+        let mut watch = watches.watch(folder.path(), None);
+        assert!(watch.is_some(), "its file system tells");
+        assert_eq!(looks(&mut None, QUIET).await, 1800);
+        assert_eq!(looks(&mut watch, CALM).await, 60);
+        std::fs::write(folder.path().join("a"), "text").unwrap();
+        watches.tell().unwrap();
+        let began = tokio::time::Instant::now();
+        rest(LOOK_AGAIN, CALM, watch.as_mut()).await;
+        assert_eq!(began.elapsed(), LOOK_AGAIN, "by a clock that is put forward");
+    }
 
     #[test]
     fn what_is_wrong_with_one_target_is_told_though_another_one_is_being_stored() {

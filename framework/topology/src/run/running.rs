@@ -14,6 +14,7 @@ use super::onward::Onward;
 use super::revive::revive;
 use super::route::Route;
 use super::tap::RouteTaps;
+use super::watch::Watches;
 use crate::model::{SourceSpec, Target};
 
 /// How often a link that is to be kept up is asked for.
@@ -40,9 +41,11 @@ impl Routes {
     pub(super) fn start(taps: &RouteTaps, plan: Plan) -> io::Result<Self> {
         let RouteTaps { node, memory, looks, registry, .. } = taps.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let watches = Watches::new();
+        let following = watches.follow()?;
         let (switch, mut switched) = mpsc::unbounded_channel::<(Plan, oneshot::Sender<()>)>();
         let work = async move {
-            let mut tasks = Tasks::default();
+            let mut tasks = Tasks { watches, ..Tasks::default() };
             // Before the first route sends, so that nothing is missed.
             let following = looks.follow(node.clone(), memory.clone(), registry);
             tokio::task::spawn_local(following);
@@ -56,6 +59,7 @@ impl Routes {
             }
         };
         std::thread::Builder::new().name("estafette-routes".into()).spawn(move || {
+            let _following = following;
             LocalSet::new().block_on(&runtime, work);
         })?;
         Ok(Self { switch })
@@ -75,6 +79,7 @@ impl Routes {
 /// Each route's task, and each inbox's from which routes begin.
 #[derive(Default)]
 struct Tasks {
+    watches: Watches,
     routes: BTreeMap<String, JoinHandle<()>>,
     inboxes: BTreeMap<String, (Vec<String>, JoinHandle<()>)>,
     linked: Option<(Vec<PeerId>, JoinHandle<()>)>,
@@ -117,7 +122,7 @@ impl Tasks {
         });
         take_back(node, memory, left.values().chain(inboxes.values().flatten())).await;
         for (name, route) in left {
-            self.routes.insert(name, spawn(route.run()));
+            self.routes.insert(name, spawn(route.run(self.watches.clone())));
         }
         for (inbox, routes) in inboxes {
             let names = routes.iter().map(|route| route.name.to_string()).collect();

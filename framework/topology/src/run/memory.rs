@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use estafette::node::{FileStore, OutboxError, OutboxState, Store, blocking};
+use estafette::pipeline::{Priority, Slot, Slots};
 use estafette::{Node, TransferId};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::model::ReceiptWanted;
 
@@ -56,7 +56,7 @@ pub(super) struct Memory {
     ways: Arc<Mutex<HashMap<TransferId, Way>>>,
     /// Those of them that nothing is noted of, in their order.
     adopted: Arc<Mutex<VecDeque<TransferId>>>,
-    turns: Arc<Semaphore>,
+    turns: Slots,
 }
 
 impl Memory {
@@ -76,18 +76,17 @@ impl Memory {
                 notes: Arc::new(Mutex::new(notes)),
                 ways,
                 adopted: Arc::default(),
-                turns: Arc::new(Semaphore::new(AT_ONCE)),
+                turns: Slots::new(AT_ONCE),
             })
         })
         .await
     }
 
     /// Waits for the turn to send to one target: who has it has threads and buffers for a while, and
-    /// a file may have thousands of routes, which all begin when it is started. In the order in
-    /// which they come.
-    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // It is never closed.
-        self.turns.acquire().await.ok()
+    /// a file may have thousands of routes, which all begin when it is started. The urgent go
+    /// first.
+    pub(super) async fn turn(&self, priority: Priority) -> Slot {
+        self.turns.take_as(priority).await
     }
 
     fn notes(&self) -> MutexGuard<'_, BTreeMap<String, Note>> {
@@ -245,4 +244,39 @@ fn digest(key: &str) -> Vec<u8> {
 pub(super) fn now() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use futures_util::{FutureExt, poll};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_urgent_are_stored_before_others_that_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::open(folder.path().to_owned()).await.unwrap();
+        let mut stored = Vec::new();
+        for _ in 0..AT_ONCE {
+            stored.push(memory.turn(Priority::Normal).await);
+        }
+        // The first one that waits is at the head of the line, whoever comes.
+        let waits = [Priority::Low, Priority::Low, Priority::Normal, Priority::High];
+        let mut waits = waits.map(|priority| memory.turn(priority).boxed());
+        for turn in &mut waits {
+            assert!(poll!(turn).is_pending());
+        }
+        let mut done = Vec::new();
+        for next in [0, 3, 2, 1] {
+            drop(stored.pop());
+            // None of the others has a turn.
+            for at in (0..waits.len()).filter(|at| *at != next && !done.contains(at)) {
+                assert!(poll!(&mut waits[at]).is_pending(), "{at} before {next}");
+            }
+            stored.push(waits[next].as_mut().now_or_never().expect("its turn"));
+            done.push(next);
+        }
+    }
 }

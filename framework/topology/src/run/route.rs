@@ -225,7 +225,7 @@ impl Route {
         F: Fn() -> S,
         S: Future<Output = Result<Box<dyn Source>, RouteError>>,
     {
-        let _turn = self.memory.turn().await;
+        let _turn = self.memory.turn(self.spec.priority).await;
         let (key, source) = (self.key(target, entry), source().await?);
         let id = TransferId::random();
         let (mark, to) = (mark.to_owned(), String::new());

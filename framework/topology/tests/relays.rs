@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use estafette::TransferNews;
-use estafette::node::{Direction, NodeEvent, TransferEvent};
+use estafette::node::{Direction, NodeEvent, OutboxEntry, TransferEvent};
 use estafette_actors::standard;
 use estafette_topology::{RunningNode, Topology};
 
@@ -239,6 +239,51 @@ async fn what_a_relay_keeps_goes_another_way_when_the_file_says_so() {
     assert_eq!(read(folder, "in/letter"), "Dear Paris");
     hears_of_all(&lyon).await;
     for node in [lyon, dijon, brest, paris] {
+        node.shutdown().await;
+    }
+}
+
+/// Waits until a relay has nothing to deliver any more.
+async fn runs_empty(node: &RunningNode) {
+    let empty = async {
+        let is_kept = |entry: &OutboxEntry| entry.relayed_for.is_some() && entry.is_open();
+        while node.node().outbox().await.unwrap().iter().any(|(_, entry)| is_kept(entry)) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(HANGS, empty).await.expect("what it keeps is delivered");
+}
+
+#[tokio::test]
+async fn a_neighbour_that_a_file_drops_stays_while_a_relay_keeps_something_of_it_or_for_it() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::write(folder.join("letter"), "Dear Paris").unwrap();
+    let with_lyon = by_dijon(folder);
+    let topology = write(folder, &with_lyon);
+    let (mut dijon, lyon) = (start(&topology, "dijon").await, start(&topology, "lyon").await);
+    is_relayed(&dijon).await;
+    // Neither route goes by dijon any more: it knows nice alone.
+    let without = write(folder, &with_lyon.replace("via = \"dijon\"\n", ""));
+    let refused = dijon.reload(&without).await.unwrap_err();
+    let is_told = |name: &str| {
+        let text = refused.to_string();
+        text.contains(&format!(
+            "1 delivery that the node keeps as a relay would be lost with {name}"
+        ))
+    };
+    assert!(is_told("`lyon`") || is_told("`paris`"), "{refused}");
+    let names = || dijon.node().trust().list().into_iter().map(|(_, peer)| peer.name);
+    assert!(names().any(|name| name == "lyon") && names().any(|name| name == "paris"));
+    let paris = start(&topology, "paris").await;
+    takes(&paris, 1).await;
+    assert_eq!(read(folder, "in/letter"), "Dear Paris");
+    runs_empty(&dijon).await;
+    hears_of_all(&lyon).await;
+    dijon.reload(&without).await.unwrap();
+    let names = || dijon.node().trust().list().into_iter().map(|(_, peer)| peer.name);
+    assert_eq!(names().collect::<Vec<_>>(), ["nice"]);
+    for node in [lyon, dijon, paris] {
         node.shutdown().await;
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use estafette::PeerId;
-use estafette::node::{TrustError, TrustedPeer};
+use estafette::node::{OutboxEntry, RelayWays, TrustError, TrustedPeer};
 use estafette::pipeline::Inbox;
 use estafette::remote::DirectoryError;
 
@@ -33,6 +33,20 @@ pub enum ReloadError {
     /// A new part can't be made: nothing is changed.
     #[error("{0}; nothing is changed")]
     Make(#[from] RunError),
+    /// The node keeps what a neighbour that is left out gave it for others, or what is for it.
+    #[error(
+        "{count} {} that the node keeps as a relay would be lost with `{neighbour}`, which the \
+         file names no more: let it run empty first, with `{neighbour}` in the file and no route \
+         by this node, or cancel them in the outbox; or start the node again, which lets go of \
+         them; nothing is changed",
+        if *count == 1 { "delivery" } else { "deliveries" }
+    )]
+    Keeps {
+        /// The neighbour.
+        neighbour: String,
+        /// The deliveries.
+        count: usize,
+    },
     /// A door can't be opened: all else is changed, and it is tried again at the next reload.
     #[error("{0}; all else is changed")]
     Door(RunError),
@@ -74,6 +88,10 @@ impl RunningNode {
         let routes =
             new.routes_from(&name, &ids, &self.node, &self.registry, &self.memory, &self.events);
         let doors = self.doors.made(new, &name, &changes.doors, &self.registry).await?;
+        let (peers, ways) = (new.peers_of(&name, &ids), new.relay_ways(&name, &ids));
+        if let Some(lost) = self.lost_with(&self.outdated(&peers), &ways).await {
+            return Err(lost);
+        }
         // From here on nothing but trust can fail.
         let directory = self.node.directory();
         for (inbox, change, made) in made {
@@ -85,8 +103,9 @@ impl RunningNode {
         // Nobody sees more than either topology lets be seen while both are at work.
         self.taps.narrow(&routes);
         // Who is let in finds what it is let in for.
-        let outdated = self.let_in(new.peers_of(&name, &ids), &changes.peers)?;
-        self.node.set_relay_ways(new.relay_ways(&name, &ids));
+        let outdated = self.outdated(&peers);
+        self.let_in(peers, &changes.peers)?;
+        self.node.set_relay_ways(ways.clone());
         for route in routes.iter().filter(|route| self.sends_otherwise(route)) {
             changes.routes.entry(route.name.to_string()).or_insert(Change::Changed);
         }
@@ -101,6 +120,11 @@ impl RunningNode {
         }
         // Those who are out, and the former ids of those who have others now.
         for id in outdated {
+            if let Some(came) = self.lost_with(&[id], &ways).await {
+                // It came meanwhile. The next reload finds it here still.
+                tracing::warn!(%came, "a neighbour stays until the next reload");
+                continue;
+            }
             self.node.trust().revoke(id)?;
             self.peers.remove(&id);
         }
@@ -120,25 +144,47 @@ impl RunningNode {
         failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(ReloadError::Door(error)))
     }
 
-    /// Trusts these peers, as far as they are new or have changed; returns those that were trusted
-    /// for the file, and are so no more.
+    /// Those that are trusted for the file, and are not among these.
+    fn outdated(&self, peers: &[(PeerId, TrustedPeer)]) -> Vec<PeerId> {
+        let kept: BTreeSet<_> = peers.iter().map(|(id, _)| *id).collect();
+        // A host may have added others, under whatever names.
+        let all = self.node.trust().list().into_iter().map(|(id, _)| id);
+        all.filter(|id| self.peers.contains(id) && !kept.contains(id)).collect()
+    }
+
+    /// What the node keeps for others, and would not deliver without one of these.
+    async fn lost_with(&self, outdated: &[PeerId], ways: &RelayWays) -> Option<ReloadError> {
+        if outdated.is_empty() {
+            return None;
+        }
+        // A node without an outbox keeps nothing.
+        let kept = self.node.outbox().await.unwrap_or_default();
+        let kept = kept.iter().filter_map(|(_, entry)| Some((entry.relayed_for?, entry)));
+        let open: Vec<_> = kept.filter(|(_, entry)| entry.is_open()).collect();
+        outdated.iter().find_map(|id| {
+            let is_lost = |(from, entry): &&(PeerId, &OutboxEntry)| {
+                from == id || (entry.peer == *id && !ways.next.contains_key(id))
+            };
+            let count = open.iter().filter(is_lost).count();
+            let neighbour = self.node.trust().peer(id)?.name;
+            (count > 0).then_some(ReloadError::Keeps { neighbour, count })
+        })
+    }
+
+    /// Trusts these peers, as far as they are new or have changed.
     fn let_in(
         &mut self,
         peers: Vec<(PeerId, TrustedPeer)>,
         changed: &BTreeMap<String, Change>,
-    ) -> Result<Vec<PeerId>, ReloadError> {
+    ) -> Result<(), ReloadError> {
         let trust = self.node.trust();
-        let kept: BTreeSet<_> = peers.iter().map(|(id, _)| *id).collect();
-        // A host may have added others, under whatever names.
-        let all = trust.list().into_iter().map(|(id, _)| id);
-        let outdated = all.filter(|id| self.peers.contains(id) && !kept.contains(id)).collect();
         for (id, peer) in peers {
             if changed.contains_key(&peer.name) || trust.peer(&id).is_none() {
                 trust.add(id, peer)?;
             }
             self.peers.insert(id);
         }
-        Ok(outdated)
+        Ok(())
     }
 
     /// Whether it goes another way than until now, whatever the file says: a key may be another

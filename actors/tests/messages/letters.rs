@@ -331,9 +331,15 @@ async fn what_is_not_worth_delivering_any_more_expires_on_either_side() {
     .await;
     let desk = post.desk.clone();
     post.pair.paris.host("later", move || desk.clone()).takes::<Note>().start().await.unwrap();
-    processed(&deliver(&later, Note(3, vec![])).await).await;
-    assert_eq!(post.noted.try_recv(), Ok(3), "what has expired is never handed over");
-    assert!(post.noted.try_recv().is_err());
+    // On a busy machine the first one may expire as well.
+    for number in 3.. {
+        match soon(deliver(&later, Note(number, vec![])).await.processed()).await {
+            Ok(()) => break,
+            Err(error) => assert_eq!(error.kind, RemoteErrorKind::Expired, "{error}"),
+        }
+    }
+    let noted: Vec<_> = std::iter::from_fn(|| post.noted.try_recv().ok()).collect();
+    assert!(!noted.is_empty() && !noted.contains(&1) && !noted.contains(&2), "{noted:?}");
 }
 
 #[tokio::test]

@@ -382,8 +382,8 @@ mod tests {
         tap = { record = "lyon" }
     "#;
 
-    #[tokio::test]
-    async fn what_is_tried_again_is_recorded_once_and_what_finds_no_place_is_counted() {
+    /// A node whose route may be recorded for itself.
+    async fn lyon() -> (tempfile::TempDir, crate::RunningNode) {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("topology.toml");
         std::fs::create_dir(place.path().join("out")).unwrap();
@@ -391,24 +391,75 @@ mod tests {
         let topology = Topology::load(&file, &standard()).unwrap();
         topology.make_keys().unwrap();
         let lyon = topology.start("lyon", standard()).await.unwrap();
+        (place, lyon)
+    }
+
+    /// Passes one byte of a delivery.
+    fn pass(recording: &Recording, id: TransferId, (attempt, index): (u32, u64), last: bool) {
+        recording.recorder.taps.memory.adopt(id, "post", "paris/letters");
+        let (kind, name) = (ContentKind::Bytes, ContentName::new("a").unwrap());
+        let content = &Content { kind, name, length: None };
+        let (transfer, stage, bytes) = (id, TAPPED_SOURCE, &b"x"[..]);
+        let passing = Passing { transfer, attempt, content, stage, index, bytes, last };
+        recording.recorder.pass(&passing);
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_when_the_right_to_record_it_ends_leaves_nothing() {
+        for is_whole in [false, true] {
+            let (place, lyon) = lyon().await;
+            let (taps, tapes) = (lyon.taps(), place.path().join("t"));
+            let mut recording = taps.record("post", None, &tapes).await.unwrap();
+            let id = TransferId::random();
+            pass(&recording, id, (0, 0), is_whole);
+            let begun = recording.begun.recv().await.unwrap();
+            assert!(recording.pack(begun).is_none(), "it is being sealed");
+            taps.narrow(&[]);
+            if !is_whole {
+                pass(&recording, id, (0, 1), true);
+            }
+            let (recorded, _place) = recording.packing.next().await.unwrap();
+            assert!(recorded.outcome.unwrap_err().contains(NO_MORE), "whole: {is_whole}");
+            assert_eq!(std::fs::read_dir(&tapes).unwrap().count(), 0, "whole: {is_whole}");
+            assert!(matches!(recording.next().await, Err(TapError::Recorder { .. })));
+            drop(recording);
+            lyon.shutdown().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_may_be_seen_and_recorded_narrows_and_never_widens_before_a_reload() {
+        let (_place, lyon) = lyon().await;
+        let taps = lyon.taps();
+        let route = taps.find("post").unwrap();
+        let (_, id) = route.recorders[0];
+        let with = |shows, recorders: &[_]| {
+            let mut route = route.clone();
+            Arc::make_mut(&mut route.spec).tap.shows = shows;
+            route.recorders = Arc::new(recorders.to_vec());
+            [route]
+        };
+        assert_eq!(taps.shows("post"), Shows::Names);
+        taps.narrow(&with(Shows::Content, &route.recorders));
+        assert_eq!((taps.shows("post"), taps.may_record("post", id)), (Shows::Names, true));
+        taps.narrow(&with(Shows::Sizes, &[]));
+        assert_eq!((taps.shows("post"), taps.may_record("post", id)), (Shows::Sizes, false));
+        taps.narrow(&with(Shows::Content, &route.recorders));
+        assert_eq!((taps.shows("post"), taps.may_record("post", id)), (Shows::Sizes, false));
+        taps.narrow(&[]);
+        assert_eq!(taps.shows("post"), Shows::Nothing);
+        lyon.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_tried_again_is_recorded_once_and_what_finds_no_place_is_counted() {
+        let (place, lyon) = lyon().await;
         let taps = lyon.taps();
         let mut recording = taps.record("post", None, &place.path().join("t")).await.unwrap();
-        let content = Content {
-            kind: ContentKind::Bytes,
-            name: ContentName::new("a").unwrap(),
-            length: Some(1),
-        };
-        let pass = |id: TransferId, attempt, recording: &Recording| {
-            taps.memory.adopt(id, "post", "paris/letters");
-            let (content, stage) = (&content, TAPPED_SOURCE);
-            let (transfer, index, bytes, last) = (id, 0, &b"x"[..], true);
-            let passing = Passing { transfer, attempt, content, stage, index, bytes, last };
-            recording.recorder.pass(&passing);
-        };
         let ids: Vec<_> = (0..AT_A_TIME + 3).map(|_| TransferId::random()).collect();
         for id in &ids {
-            pass(*id, 0, &recording);
-            pass(*id, 1, &recording);
+            pass(&recording, *id, (0, 0), true);
+            pass(&recording, *id, (1, 0), true);
         }
         let mut told = Vec::new();
         for at in 0..AT_A_TIME {
@@ -417,8 +468,8 @@ mod tests {
             assert_eq!(recorded.dropped, if at == 0 { 6 } else { 0 });
             told.push(recorded.transfer);
         }
-        pass(ids[0], 2, &recording);
-        pass(ids[AT_A_TIME], 2, &recording);
+        pass(&recording, ids[0], (2, 0), true);
+        pass(&recording, ids[AT_A_TIME], (2, 0), true);
         assert_eq!(recording.next().await.unwrap().transfer, ids[AT_A_TIME].to_string());
         told.sort();
         told.dedup();

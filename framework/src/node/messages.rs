@@ -11,8 +11,9 @@ use super::handle::Node;
 use super::hosting::{HostError, Keeper, Place, Reopen};
 use crate::remote::{
     ANSWER_WITHIN, Asked, Berth, ByItself, Called, Describe, Description, DirectoryError, Door,
-    Exchange, Form, Gathered, Intake, Letters, Mailbox, NODE, Native, Plain, Presence, Remote,
-    RemoteError, RemoteErrorKind, RemoteMessage, Streams, Take, Watch, asked, called, plain,
+    Exchange, Form, Gathered, Intake, Letterbox, Letters, Mailbox, NODE, Native, Plain, Presence,
+    Remote, RemoteError, RemoteErrorKind, RemoteMessage, Streams, Take, Watch, asked, called,
+    plain,
 };
 #[cfg(feature = "json")]
 use crate::remote::{Json, JsonRemote};
@@ -73,6 +74,17 @@ impl Node {
             return self.directory().offer_all(name, vec![native, json]);
         }
         self.directory().offer(name, native)
+    }
+
+    /// Gives a name to what takes durable messages of any type, and passes them on. Nothing else is
+    /// sent to that name: what is told or asked there is
+    /// [`NoSuchMessage`](RemoteErrorKind::NoSuchMessage).
+    pub fn register_letterbox(
+        &self,
+        name: &str,
+        letterbox: Arc<dyn Letterbox>,
+    ) -> Result<(), DirectoryError> {
+        self.directory().post_to(name, letterbox)
     }
 
     /// Has the node run an actor of its own, where messages reach it soonest: on the thread of its

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::error::{RemoteError, RemoteErrorKind};
+use super::letterbox::{Letterbox, letters_only};
 use super::mailbox::{Door, Mailbox};
 use crate::pipeline::Inbox;
 use crate::wire::message::NAME_LIMIT;
@@ -46,6 +47,8 @@ enum Named {
     Mailbox(Box<dyn Any + Send + Sync>),
     /// For messages of these types, from other nodes, too.
     Mailboxes(Vec<Arc<dyn Mailbox>>),
+    /// For letters of all types.
+    Letterbox(Arc<dyn Letterbox>),
 }
 
 /// An error of giving a name to an actor or an inbox.
@@ -105,7 +108,24 @@ impl Directory {
             Named::Mailboxes(mailboxes) => mailboxes
                 .iter()
                 .find_map(|mailbox| mailbox.as_any().downcast_ref::<Arc<Door<M>>>()?.recipient()),
-            Named::Inbox(_) => None,
+            Named::Inbox(_) | Named::Letterbox(_) => None,
+        }
+    }
+
+    /// Gives a name to what takes letters of any type.
+    pub(crate) fn post_to(
+        &self,
+        name: &str,
+        letterbox: Arc<dyn Letterbox>,
+    ) -> Result<(), DirectoryError> {
+        self.insert(name, Named::Letterbox(letterbox))
+    }
+
+    /// What takes letters of any type under that name.
+    pub(crate) fn letterbox(&self, name: &str) -> Option<Arc<dyn Letterbox>> {
+        match &*self.names.get(name)? {
+            Named::Letterbox(letterbox) => Some(Arc::clone(letterbox)),
+            _ => None,
         }
     }
 
@@ -167,6 +187,9 @@ impl Directory {
             )
         };
         let named = self.names.get(name).ok_or_else(nobody)?;
+        if matches!(&*named, Named::Letterbox(_)) {
+            return Err(letters_only(name));
+        }
         let Named::Mailboxes(mailboxes) = &*named else {
             let text = format!("{name:?} takes no messages from other nodes there");
             return Err(RemoteError::new(RemoteErrorKind::NoSuchMessage, text));
@@ -204,7 +227,7 @@ impl Directory {
                     None => Ok(()),
                 }
             }
-            Some(Named::Inbox(_) | Named::Mailbox(_)) => Ok(()),
+            Some(Named::Inbox(_) | Named::Mailbox(_) | Named::Letterbox(_)) => Ok(()),
         }
     }
 
@@ -248,7 +271,7 @@ impl Directory {
     pub fn inbox(&self, name: &str) -> Option<Arc<dyn Inbox>> {
         match &*self.names.get(name)? {
             Named::Inbox(inbox) => Some(Arc::clone(inbox)),
-            Named::Mailbox(_) | Named::Mailboxes(_) => None,
+            Named::Mailbox(_) | Named::Mailboxes(_) | Named::Letterbox(_) => None,
         }
     }
 
@@ -259,6 +282,7 @@ impl Directory {
             Named::Mailboxes(mailboxes) => {
                 Some(Entry { inbox: false, mailboxes: mailboxes.clone() })
             }
+            Named::Letterbox(_) => Some(Entry { inbox: false, mailboxes: Vec::new() }),
             Named::Mailbox(_) => None,
         }
     }
@@ -280,7 +304,7 @@ impl Directory {
     pub(crate) fn inboxes(&self) -> Vec<Arc<dyn Inbox>> {
         let inbox = |named: &Named| match named {
             Named::Inbox(inbox) => Some(Arc::clone(inbox)),
-            Named::Mailbox(_) | Named::Mailboxes(_) => None,
+            Named::Mailbox(_) | Named::Mailboxes(_) | Named::Letterbox(_) => None,
         };
         self.names.iter().filter_map(|entry| inbox(entry.value())).collect()
     }

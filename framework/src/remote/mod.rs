@@ -27,6 +27,7 @@ mod intake;
 mod json;
 #[cfg(feature = "json")]
 mod json_remote;
+mod letterbox;
 mod letters;
 mod mailbox;
 mod message;
@@ -47,6 +48,7 @@ pub use exchange::Undelivered;
 pub use handle::{ANSWER_WITHIN, Remote};
 #[cfg(feature = "json")]
 pub use json_remote::{JsonDownload, JsonRemote, JsonUpload};
+pub use letterbox::{ArrivedLetter, Letterbox};
 pub use letters::{
     Delivery, LETTER_LIMIT, LetterId, LetterIdError, LetterInfo, LetterKey, LetterState,
 };

@@ -182,6 +182,21 @@ impl Store for FileStore {
         Ok(journal::overlaid(records, pending, table))
     }
 
+    fn find(&self, table: &str, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let (pending, place) = (self.pending()?, self.place(table, key)?);
+        let found = match read_record(&place, table, key) {
+            Ok(value) => vec![(key.to_vec(), value)],
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                set_aside(&place, &error)?;
+                Vec::new()
+            }
+            Err(error) => return Err(named(&place, &error)),
+        };
+        let known = journal::overlaid(found, pending, table).into_iter();
+        Ok(known.filter(|(known, _)| known == key).map(|(_, value)| value).next())
+    }
+
     fn put(&self, table: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
         let place = self.place(table, key)?;
         Self::check_value(value)?;
@@ -323,6 +338,10 @@ mod tests {
         assert_eq!(again.load("peers").unwrap(), [(b"a".to_vec(), b"2".to_vec())]);
         assert_eq!(again.load("tickets").unwrap(), [(b"a".to_vec(), b"3".to_vec())]);
         assert_eq!(again.load("empty").unwrap(), []);
+        assert_eq!(again.find("peers", b"a").unwrap(), Some(b"2".to_vec()));
+        assert_eq!(again.find("peers", b"b").unwrap(), None);
+        fs::write(again.folder().join("tickets").join(HEX.encode(b"a")), "garbage").unwrap();
+        assert_eq!(again.find("tickets", b"a").unwrap(), None, "it is set aside");
     }
 
     #[test]

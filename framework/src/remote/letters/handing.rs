@@ -1,17 +1,20 @@
 //! Handing stored letters to their actors: those of one sender one after the other.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::super::error::{RemoteError, RemoteErrorKind};
+use super::super::letterbox::{ArrivedLetter, Letterbox, split};
 use super::super::mailbox::{Done, Mailbox};
 use super::super::serving::Traced;
-use super::Letters;
 use super::receiving::forbidden;
 use super::record::Letter;
 use super::trying::{self, Place, Turn};
+use super::{LetterId, Letters};
 use crate::store::now;
 use crate::wire::PeerId;
 
@@ -28,6 +31,12 @@ const LOOK: Duration = Duration::from_millis(250);
 struct End {
     refusal: Option<RemoteError>,
     turn: Option<Turn>,
+}
+
+/// What takes a letter.
+enum Taker {
+    Actor(Arc<dyn Mailbox>),
+    Letterbox(Arc<dyn Letterbox>),
 }
 
 /// What an attempt came to.
@@ -128,8 +137,8 @@ impl Letters {
 
     /// What an attempt comes to, and the turn it had. `None`: the node has stopped.
     async fn attempt(&self, place: Place, letter: &Letter) -> Option<(Attempt, Option<Turn>)> {
-        let mailbox = match self.mailbox(place.0, letter) {
-            Ok(mailbox) => mailbox,
+        let taker = match self.taker(place.0, letter) {
+            Ok(taker) => taker,
             Err(attempt) => return Some((attempt, None)),
         };
         let weight = self.weight(place);
@@ -141,17 +150,25 @@ impl Letters {
             self.uncount(place);
             return None;
         }
-        let attempt =
-            self.bide(place, weight, &mut turn, self.give(place.0, letter, &*mailbox)).await;
+        let given = async {
+            match &taker {
+                Taker::Actor(mailbox) => self.give(place.0, letter, &**mailbox).await,
+                Taker::Letterbox(letterbox) => self.post_into(place, letter, &**letterbox).await,
+            }
+        };
+        let attempt = self.bide(place, weight, &mut turn, given).await;
         Some((attempt, Some(turn)))
     }
 
     /// Where a letter goes.
-    fn mailbox(&self, peer: PeerId, letter: &Letter) -> Result<Arc<dyn Mailbox>, Attempt> {
+    fn taker(&self, peer: PeerId, letter: &Letter) -> Result<Taker, Attempt> {
         match (self.admits)(&peer, &letter.name) {
             Some(true) => {}
             Some(false) => return Err(Attempt::Refused(forbidden(&letter.name))),
             None => return Err(Attempt::NotYet),
+        }
+        if let Some(letterbox) = self.directory.letterbox(&letter.name) {
+            return Ok(Taker::Letterbox(letterbox));
         }
         let mailbox = self
             .directory
@@ -165,7 +182,47 @@ impl Letters {
             let _ = mailbox.why_dead(&letter.name);
             return Err(Attempt::NotYet);
         }
-        Ok(mailbox)
+        Ok(Taker::Actor(mailbox))
+    }
+
+    /// Gives a letter to what passes it on, and waits until that has it.
+    async fn post_into(
+        &self,
+        (from, log, number): Place,
+        letter: &Letter,
+        letterbox: &dyn Letterbox,
+    ) -> Attempt {
+        let (message, is_json) = split(&letter.message);
+        let arrived = ArrivedLetter {
+            id: LetterId::new(log, number),
+            from,
+            name: letter.name.clone(),
+            message: message.to_owned(),
+            version: letter.version,
+            created: letter.created,
+            expires: letter.expires,
+            trace: letter.trace(),
+            is_json,
+            body: letter.body.clone(),
+        };
+        self.state().handed += 1;
+        let taking = async { letterbox.take(arrived).await };
+        let taken = AssertUnwindSafe(taking).catch_unwind().await;
+        self.is_back();
+        match taken {
+            Ok(Ok(())) => Attempt::Handled,
+            Ok(Err(error)) if is_for_now(error.kind) => Attempt::NotYet,
+            Ok(Err(error)) => Attempt::Refused(error),
+            Err(_) => Attempt::Died,
+        }
+    }
+
+    /// A letter is no longer with who was given it.
+    fn is_back(&self) {
+        let mut state = self.state();
+        state.handed = state.handed.saturating_sub(1);
+        drop(state);
+        self.wrote.notify_waiters();
     }
 
     /// Gives a letter to its actor, and waits until that is done with it.
@@ -196,12 +253,14 @@ impl Letters {
         }
         self.state().handed += 1;
         let handled = is_done.await.unwrap_or(false);
-        let mut state = self.state();
-        state.handed = state.handed.saturating_sub(1);
-        drop(state);
-        self.wrote.notify_waiters();
+        self.is_back();
         if handled { Attempt::Handled } else { Attempt::Died }
     }
+}
+
+/// Whether a letter that a letterbox did not take may be taken later.
+const fn is_for_now(kind: RemoteErrorKind) -> bool {
+    matches!(kind, RemoteErrorKind::Full | RemoteErrorKind::Restarting | RemoteErrorKind::Storage)
 }
 
 fn expired(letter: &Letter) -> RemoteError {

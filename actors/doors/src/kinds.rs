@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::{Access, CONNECTIONS, Serving, Tokens, serve_at_most};
 
-/// Registers the kinds of doors `http` and, with the feature `grpc`, `grpc`.
+/// Registers the kinds of doors `http` and, with the features of their names, `grpc` and `webhook`.
 #[must_use]
 pub fn with_kinds(registry: StageRegistry) -> StageRegistry {
     #[cfg(feature = "schema")]
@@ -28,6 +28,8 @@ pub fn with_kinds(registry: StageRegistry) -> StageRegistry {
         .door_kind("grpc", |Short(settings): Short<self::grpc::GrpcSettings>| {
             settings.check().map(|()| settings)
         });
+    #[cfg(feature = "webhooks")]
+    let registry = crate::webhook::with_kind(registry);
     registry
 }
 

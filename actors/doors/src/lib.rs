@@ -41,6 +41,8 @@ mod status;
 #[cfg(feature = "tls")]
 mod tls;
 mod tokens;
+#[cfg(feature = "webhooks")]
+mod webhook;
 #[cfg(any(feature = "http", feature = "grpc"))]
 mod whole;
 
@@ -61,4 +63,9 @@ pub use self::status::{HANDLED, Status};
 pub use self::tls::{Tls, TlsError};
 pub use self::tokens::{
     Issued, Pass, Rate, RateError, Refusal, Right, RightError, TokenInfo, Tokens, TokensError,
+};
+#[cfg(feature = "webhooks")]
+pub use self::webhook::{
+    Disabled, Format, Kept, KeptError, KeptMessage, KeptState, Network, NetworkError, OpenWebhook,
+    SecretError, Webhook, WebhookError, webhook_folder, webhooks_of,
 };

@@ -30,3 +30,13 @@ fn a_node_without_doors_has_no_crate_of_theirs() {
     }
     assert!(crates_of("estafette-doors").iter().any(|name| name == "hyper"), "they are seen");
 }
+
+#[test]
+fn doors_that_post_nothing_have_no_crate_of_webhooks() {
+    // What a client needs, beside a server, and what secures it.
+    let of_webhooks = ["ring", "rustls", "rustls-native-certs", "tokio-rustls", "want"];
+    let crates = crates_of("estafette-doors");
+    let theirs: Vec<_> =
+        crates.iter().filter(|name| of_webhooks.contains(&name.as_str())).collect();
+    assert!(theirs.is_empty(), "{theirs:?}");
+}

@@ -1,5 +1,5 @@
-//! Doors: ways in for programs that are no nodes, by kinds. The seam behind which their protocols
-//! and servers are.
+//! Doors: ways in for programs that are no nodes, and ways out to them, by kinds. The seam behind
+//! which their protocols, servers and clients are.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -13,11 +13,18 @@ use serde::de::DeserializeOwned;
 use super::kinds::{Kind, KindError, Prepared, kind, prepare};
 use super::{Node, StageRegistry};
 
-/// A way in for programs that are no nodes, as HTTP or gRPC is one; its settings are read, and
-/// nothing is opened yet.
+/// A way in for programs that are no nodes, as HTTP or gRPC is one, or a way out to them, as a
+/// webhook is; its settings are read, and nothing is opened yet.
 pub trait Door: fmt::Debug + Send + Sync + 'static {
-    /// The address it will listen at, so that two at one address are found before.
+    /// The address it will listen at, so that two at one address are found before; of one that
+    /// leads out, where to.
     fn address(&self) -> &str;
+
+    /// Returns true if it leads out: it takes what other nodes deliver to its name at its node, and
+    /// listens nowhere. By default doors lead in.
+    fn leads_out(&self) -> bool {
+        false
+    }
 
     /// Reads the files that it needs, and opens nothing: what is wrong with them is found while the
     /// door before it still serves. It blocks. By default there are none.
@@ -37,10 +44,11 @@ pub trait Door: fmt::Debug + Send + Sync + 'static {
 
 /// A door that is open. Dropping it closes it at once.
 pub trait OpenDoor: fmt::Debug + Send + Sync + 'static {
-    /// The address it listens at; a port 0 has become a real one.
+    /// The address it listens at; a port 0 has become a real one. Of one that leads out, where to,
+    /// without what may be secret.
     fn address(&self) -> String;
 
-    /// Lets nobody in any more, and closes it when what was asked is answered, or soon.
+    /// Lets nobody in, or nothing out, any more, and closes it when what was asked is answered, or soon.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 

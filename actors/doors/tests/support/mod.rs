@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+pub(crate) mod hook;
 pub(crate) mod http;
 pub(crate) mod shop;
 

@@ -1,0 +1,152 @@
+//! The queue of a webhook for people, whether or not a process posts from it.
+
+use std::io;
+use std::path::Path;
+
+use super::queue::{Limits, Queue};
+use super::record::{Disabled, Message, Tries};
+use super::{BYTES_MOST, DEAD, MESSAGES_MOST};
+
+/// The messages that a webhook keeps in its folder. What is changed here, a process that posts from
+/// it takes up within a second.
+#[derive(Debug)]
+pub struct Kept(Queue);
+
+/// A message that a webhook keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeptMessage {
+    /// The id of its letter, which is its `webhook-id`.
+    pub id: String,
+    /// The id of the node that sent it.
+    pub from: String,
+    /// The name that it was sent to.
+    pub name: String,
+    /// Its type.
+    pub message: String,
+    /// The version of its type.
+    pub version: u32,
+    /// The time at which it came, in seconds since the Unix epoch.
+    pub created: u64,
+    /// Its state.
+    pub state: KeptState,
+    /// The tries so far.
+    pub tries: u32,
+    /// The time of the next try, in seconds since the Unix epoch.
+    pub next: u64,
+    /// The time of the last one, in seconds since the Unix epoch.
+    pub last: Option<u64>,
+    /// The status that was answered then.
+    pub status: Option<u16>,
+    /// The reason why it failed, for a person.
+    pub why: Option<String>,
+    /// The JSON of the message.
+    pub body: String,
+}
+
+/// The state of a message that a webhook keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeptState {
+    /// It is tried until it is answered well.
+    Waiting,
+    /// All tries have failed.
+    Dead,
+}
+
+/// An error of what a webhook keeps.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeptError {
+    /// There is no such message.
+    #[error("there is no message {id:?}: it was posted, dropped, or never there")]
+    NoSuch {
+        /// Its id.
+        id: String,
+    },
+    /// The folder can't be read or written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Kept {
+    /// The messages in that folder, which has to be there. All of this blocks.
+    pub fn open(folder: impl AsRef<Path>) -> io::Result<Self> {
+        let folder = folder.as_ref();
+        if !folder.is_dir() {
+            let text = format!("there is no webhook in {}", folder.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        let limits = Limits { messages: MESSAGES_MOST, bytes: BYTES_MOST, dead: DEAD };
+        Queue::open(folder, limits).map(Self)
+    }
+
+    /// Returns the messages in the order in which they came.
+    pub fn messages(&self) -> io::Result<Vec<KeptMessage>> {
+        self.0.look()?;
+        let mut messages = Vec::new();
+        for (number, tries) in self.0.all() {
+            if let Some(message) = self.0.message(number)? {
+                messages.push(kept(message, tries));
+            }
+        }
+        Ok(messages)
+    }
+
+    /// Returns the message of that id.
+    pub fn message(&self, id: &str) -> Result<KeptMessage, KeptError> {
+        let number = self.number(id)?;
+        let tries = self.0.tries(number).unwrap_or_default();
+        let message = self.0.message(number)?.ok_or_else(|| none(id))?;
+        Ok(kept(message, tries))
+    }
+
+    /// Returns the reason why it is disabled, if it is.
+    pub fn disabled(&self) -> io::Result<Option<Disabled>> {
+        self.0.look()?;
+        Ok(self.0.disabled())
+    }
+
+    /// Has the message posted now, and all its tries before it; a dead one, too.
+    pub fn retry(&self, id: &str) -> Result<(), KeptError> {
+        Ok(self.0.renew(self.number(id)?)?)
+    }
+
+    /// Forgets the message. One that is being posted goes its way.
+    pub fn drop_message(&self, id: &str) -> Result<(), KeptError> {
+        Ok(self.0.remove(self.number(id)?)?)
+    }
+
+    /// Has it post again after it was disabled; returns false if it was not.
+    pub fn enable(&self) -> io::Result<bool> {
+        self.0.enable()
+    }
+
+    fn number(&self, id: &str) -> Result<u64, KeptError> {
+        self.0.look()?;
+        self.0.find(id).ok_or_else(|| none(id))
+    }
+}
+
+fn none(id: &str) -> KeptError {
+    KeptError::NoSuch { id: id.chars().take(80).collect() }
+}
+
+fn kept(Message { head, body }: Message, tries: Tries) -> KeptMessage {
+    let was_tried = tries.tries > 0;
+    KeptMessage {
+        id: head.id,
+        from: head.from,
+        name: head.name,
+        message: head.message,
+        version: head.version,
+        created: head.created,
+        state: if tries.dead { KeptState::Dead } else { KeptState::Waiting },
+        tries: tries.tries,
+        next: tries.next / 1000,
+        last: was_tried.then_some(tries.at),
+        status: tries.status,
+        why: was_tried.then_some(tries.why),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    }
+}

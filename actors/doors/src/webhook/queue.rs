@@ -1,0 +1,381 @@
+//! The queue of a webhook: durable, bounded, in the order in which messages came.
+//!
+//! Invariant: a message is in the store from before its letter is said to be handled until its POST
+//! was answered well, or a person drops it; the oldest dead one goes for a new one when there are
+//! as many as may be. What is written is written while the store is held, after a look at whether
+//! another process has changed it; what is in memory follows under the same hold. The lock of the
+//! memory is held for moments, never while anything is written.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use estafette::node::{FileStore, Hold, Store};
+use tokio::sync::Notify;
+
+use super::record::{
+    DISABLED, Disabled, MESSAGES, Message, STATE, TRIES, Tries, from_json, key, number, to_json,
+};
+use super::schedule::WAIT_MOST;
+
+/// The limits of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Messages that wait.
+    pub(super) messages: usize,
+    /// Their bytes.
+    pub(super) bytes: u64,
+    /// Dead ones that are kept.
+    pub(super) dead: usize,
+}
+
+/// Messages that wait, and dead ones.
+#[derive(Debug)]
+pub(super) struct Queue {
+    store: FileStore,
+    limits: Limits,
+    state: Mutex<State>,
+    /// Told of each change.
+    pub(super) changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    messages: BTreeMap<u64, Held>,
+    disabled: Option<Disabled>,
+    /// The receiver has asked for a rest until then, in milliseconds since the Unix epoch.
+    rests: u64,
+    /// Of the store, when it was looked at.
+    version: Option<u128>,
+    /// The number of the next message.
+    next: u64,
+}
+
+/// What is kept in memory of a message.
+#[derive(Clone, Debug)]
+struct Held {
+    id: String,
+    bytes: u64,
+    tries: Tries,
+    /// It is being posted.
+    posting: bool,
+}
+
+/// What became of a message that was to be put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    Stored,
+    /// It is there already.
+    Known,
+    Full,
+    /// It is longer than a record may be.
+    TooLong,
+}
+
+/// How many there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) waiting: usize,
+    pub(super) bytes: u64,
+    pub(super) dead: usize,
+}
+
+impl Queue {
+    /// The queue in a folder, as it was left.
+    pub(super) fn open(folder: &Path, limits: Limits) -> io::Result<Self> {
+        let store = FileStore::open(folder)?;
+        let (state, changed) = (Mutex::default(), Notify::new());
+        let queue = Self { store, limits, state, changed };
+        drop(queue.held()?);
+        Ok(queue)
+    }
+
+    /// Holds the store, after a look at it if somebody else has changed it.
+    fn held(&self) -> io::Result<Hold> {
+        let hold = self.store.hold()?;
+        let version = self.store.version()?;
+        if self.state().version != Some(version) {
+            self.load()?;
+            self.changed.notify_one();
+        }
+        Ok(hold)
+    }
+
+    /// Looks whether another process has changed something, and takes that up.
+    pub(super) fn look(&self) -> io::Result<()> {
+        let is_same = Some(self.store.version()?) == self.state().version;
+        if is_same { Ok(()) } else { self.held().map(drop) }
+    }
+
+    fn load(&self) -> io::Result<()> {
+        let (mut messages, mut seen) = (BTreeMap::new(), BTreeMap::new());
+        let mut records = self.store.load(MESSAGES)?;
+        records.sort_unstable();
+        for (place, bytes) in records {
+            let Some(number) = number(&place) else { continue };
+            let Message { head, body } = match Message::from_bytes(bytes) {
+                Ok(message) => message,
+                Err(error) => {
+                    tracing::error!(number, %error, "a message of a webhook can't be read");
+                    continue;
+                }
+            };
+            // Its letter was given twice, as the first time could not be answered.
+            if seen.insert(head.id.clone(), number).is_some() {
+                self.store.remove(MESSAGES, &place)?;
+                continue;
+            }
+            let (bytes, tries) = (body.len() as u64, Tries::default());
+            messages.insert(number, Held { id: head.id, bytes, tries, posting: false });
+        }
+        let latest = now_ms().saturating_add(WAIT_MOST.as_millis() as u64 * 2);
+        for (place, bytes) in self.store.load(TRIES)? {
+            match number(&place).and_then(|number| messages.get_mut(&number)) {
+                Some(held) => {
+                    held.tries = from_json(&bytes)?;
+                    // A clock that was wrong keeps nothing for ever.
+                    held.tries.next = held.tries.next.min(latest);
+                }
+                // Its message was removed before.
+                None => self.store.remove(TRIES, &place)?,
+            }
+        }
+        let disabled = self.store.find(STATE, DISABLED)?;
+        let disabled = disabled.map(|bytes| from_json(&bytes)).transpose()?;
+        let version = Some(self.store.version()?);
+        let mut state = self.state();
+        for (number, held) in &mut messages {
+            held.posting = state.messages.get(number).is_some_and(|known| known.posting);
+        }
+        let last = messages.keys().next_back().copied().unwrap_or_default();
+        (state.messages, state.disabled, state.version) = (messages, disabled, version);
+        state.next = state.next.max(last.saturating_add(1));
+        Ok(())
+    }
+
+    /// Puts a message in, durably. It blocks.
+    pub(super) fn put(&self, message: &Message) -> io::Result<Put> {
+        let (hold, length) = (self.held()?, message.body.len() as u64);
+        let number = {
+            let state = self.state();
+            if state.messages.values().any(|held| held.id == message.head.id) {
+                return Ok(Put::Known);
+            }
+            let counts = state.counts();
+            let is_full = counts.waiting >= self.limits.messages
+                || (counts.waiting > 0 && counts.bytes + length > self.limits.bytes);
+            if is_full {
+                return Ok(Put::Full);
+            }
+            state.next
+        };
+        let bytes = message.to_bytes()?;
+        if bytes.len() > FileStore::VALUE_LIMIT {
+            return Ok(Put::TooLong);
+        }
+        if let Err(error) = self.store.put(MESSAGES, &key(number), &bytes) {
+            // Whether it is there is not known: the next look finds out.
+            self.state().version = None;
+            return Err(error);
+        }
+        let id = message.head.id.clone();
+        let held = Held { id, bytes: length, tries: Tries::default(), posting: false };
+        self.change(hold, |state| {
+            state.next = number.saturating_add(1);
+            state.messages.insert(number, held);
+        })?;
+        Ok(Put::Stored)
+    }
+
+    /// Notes in memory what has been written.
+    fn change(&self, hold: Hold, change: impl FnOnce(&mut State)) -> io::Result<()> {
+        let version = self.store.version();
+        let mut state = self.state();
+        change(&mut state);
+        state.version = version.as_ref().ok().copied();
+        drop((state, hold));
+        self.changed.notify_one();
+        version.map(drop)
+    }
+
+    /// The number of the message that is to be posted now, if there is one, which is taken: in
+    /// order, that is the first one, when it is due.
+    pub(super) fn claim(&self, in_order: bool) -> Option<u64> {
+        let (now, mut state) = (now_ms(), self.state());
+        if state.disabled.is_some() || state.rests > now {
+            return None;
+        }
+        let is_due = |held: &Held| !held.posting && held.tries.next <= now;
+        let mut alive = state.messages.iter_mut().filter(|(_, held)| !held.tries.dead);
+        let found = if in_order {
+            alive.next().filter(|(_, held)| is_due(held))
+        } else {
+            alive.find(|(_, held)| is_due(held))
+        };
+        let (number, held) = found?;
+        held.posting = true;
+        Some(*number)
+    }
+
+    /// Returns the time until something may be due.
+    pub(super) fn due_in(&self) -> Duration {
+        let (now, state) = (now_ms(), self.state());
+        let due = state.messages.values().filter(|held| !held.tries.dead && !held.posting);
+        let first = due.map(|held| held.tries.next).min().unwrap_or(u64::MAX);
+        Duration::from_millis(first.max(state.rests).saturating_sub(now))
+    }
+
+    /// A message that was claimed; `None` if it is not there any more. It blocks.
+    pub(super) fn message(&self, number: u64) -> io::Result<Option<Message>> {
+        let found = self.store.find(MESSAGES, &key(number))?;
+        if found.is_none() {
+            self.state().messages.remove(&number);
+        }
+        found.map(Message::from_bytes).transpose()
+    }
+
+    /// It was answered well, or is dropped. It blocks.
+    pub(super) fn remove(&self, number: u64) -> io::Result<()> {
+        let hold = self.held()?;
+        self.store.remove(MESSAGES, &key(number))?;
+        self.store.remove(TRIES, &key(number))?;
+        self.change(hold, |state| drop(state.messages.remove(&number)))
+    }
+
+    /// It has failed: it is tried again after the wait, or is dead without one. It blocks.
+    pub(super) fn failed(
+        &self,
+        number: u64,
+        (status, why): (Option<u16>, &str),
+        wait: Option<Duration>,
+    ) -> io::Result<()> {
+        let hold = self.held()?;
+        let Some(mut tries) = self.tries(number) else { return Ok(()) };
+        let now = now_ms();
+        tries.failed(now / 1000, status, why);
+        tries.dead = wait.is_none();
+        let wait = wait.unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX);
+        tries.next = now.saturating_add(wait);
+        self.store.put(TRIES, &key(number), &to_json(&tries)?)?;
+        let is_dead = tries.dead;
+        self.change(hold, |state| {
+            if let Some(held) = state.messages.get_mut(&number) {
+                (held.tries, held.posting) = (tries, false);
+            }
+        })?;
+        if is_dead { self.bury() } else { Ok(()) }
+    }
+
+    /// Forgets the oldest dead messages of more than are kept.
+    fn bury(&self) -> io::Result<()> {
+        loop {
+            let oldest = {
+                let state = self.state();
+                let mut dead = state.messages.iter().filter(|(_, held)| held.tries.dead);
+                let oldest = dead.next().map(|(number, held)| (*number, held.id.clone()));
+                oldest.filter(|_| dead.count() + 1 > self.limits.dead)
+            };
+            let Some((number, id)) = oldest else { return Ok(()) };
+            tracing::error!(
+                id,
+                kept = self.limits.dead,
+                "the oldest dead message of a webhook is forgotten: no more are kept"
+            );
+            self.remove(number)?;
+        }
+    }
+
+    /// The receiver has asked for a rest.
+    pub(super) fn rest(&self, rest: Duration) {
+        let rest = rest.as_millis().try_into().unwrap_or(u64::MAX);
+        let mut state = self.state();
+        state.rests = state.rests.max(now_ms().saturating_add(rest));
+    }
+
+    /// Tries of a message so far, as memory has them.
+    pub(super) fn tries(&self, number: u64) -> Option<Tries> {
+        self.state().messages.get(&number).map(|held| held.tries.clone())
+    }
+
+    /// It was not tried after all.
+    pub(super) fn give_back(&self, number: u64) {
+        if let Some(held) = self.state().messages.get_mut(&number) {
+            held.posting = false;
+        }
+    }
+
+    /// Posts nothing more, from now on and in later lives, until it is enabled. It blocks.
+    pub(super) fn disable(&self, disabled: &Disabled) -> io::Result<()> {
+        let hold = self.held()?;
+        self.store.put(STATE, DISABLED, &to_json(disabled)?)?;
+        self.change(hold, |state| state.disabled = Some(disabled.clone()))
+    }
+
+    /// Posts again; whether it was disabled. It blocks.
+    pub(super) fn enable(&self) -> io::Result<bool> {
+        let hold = self.held()?;
+        let was = self.state().disabled.is_some();
+        self.store.remove(STATE, DISABLED)?;
+        self.change(hold, |state| state.disabled = None)?;
+        Ok(was)
+    }
+
+    /// Makes a message as new, so that it is tried now. It blocks.
+    pub(super) fn renew(&self, number: u64) -> io::Result<()> {
+        let hold = self.held()?;
+        self.store.remove(TRIES, &key(number))?;
+        self.change(hold, |state| {
+            if let Some(held) = state.messages.get_mut(&number) {
+                held.tries = Tries::default();
+            }
+        })
+    }
+
+    /// The message of that id.
+    pub(super) fn find(&self, id: &str) -> Option<u64> {
+        let state = self.state();
+        state.messages.iter().find(|(_, held)| held.id == id).map(|(number, _)| *number)
+    }
+
+    /// All messages in their order, with their tries.
+    pub(super) fn all(&self) -> Vec<(u64, Tries)> {
+        let state = self.state();
+        state.messages.iter().map(|(number, held)| (*number, held.tries.clone())).collect()
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.state().counts()
+    }
+
+    pub(super) fn disabled(&self) -> Option<Disabled> {
+        self.state().disabled.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for held in self.messages.values() {
+            match held.tries.dead {
+                true => counts.dead += 1,
+                false => {
+                    counts.waiting += 1;
+                    counts.bytes += held.bytes;
+                }
+            }
+        }
+        counts
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(super) fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,118 @@
+//! What a webhook keeps, as records of a store.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `messages` | number u64 big-endian | a [`Head`] as JSON, a line break, and the message as JSON |
+//! | `tries` | the same number | [`Tries`] as JSON; none before the first try |
+//! | `state` | `disabled` | [`Disabled`] as JSON, while it is |
+
+use std::io;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub(super) const MESSAGES: &str = "messages";
+pub(super) const TRIES: &str = "tries";
+pub(super) const STATE: &str = "state";
+pub(super) const DISABLED: &[u8] = b"disabled";
+
+/// The most characters of what is kept of a failure.
+const WHY_MOST: usize = 300;
+
+/// What is known of a message besides itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    /// The id of its letter.
+    pub(super) id: String,
+    /// The id of the node that sent it.
+    pub(super) from: String,
+    /// The name that it was sent to.
+    pub(super) name: String,
+    /// Its type.
+    pub(super) message: String,
+    pub(super) version: u32,
+    /// When this node stored it, in seconds since the Unix epoch.
+    pub(super) created: u64,
+    /// The `traceparent` and the `tracestate` of the trace it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) trace: Option<(String, String)>,
+}
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) head: Head,
+    pub(super) body: Bytes,
+}
+
+/// What has become of a message so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Tries {
+    pub(super) tries: u32,
+    /// When it is tried again, in milliseconds since the Unix epoch.
+    pub(super) next: u64,
+    /// There are no more tries.
+    #[serde(default)]
+    pub(super) dead: bool,
+    /// When it was tried last, in seconds since the Unix epoch.
+    pub(super) at: u64,
+    /// What was answered then.
+    #[serde(default)]
+    pub(super) status: Option<u16>,
+    pub(super) why: String,
+}
+
+/// Why a webhook is disabled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disabled {
+    /// The time since when it is, in seconds since the Unix epoch.
+    pub at: u64,
+    /// The id of the message at which it was disabled.
+    pub id: String,
+    /// The reason, for a person.
+    pub why: String,
+}
+
+impl Message {
+    pub(super) fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = to_json(&self.head)?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&self.body);
+        Ok(bytes)
+    }
+
+    pub(super) fn from_bytes(mut bytes: Vec<u8>) -> io::Result<Self> {
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let end = end.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+        let head = from_json(&bytes[..end])?;
+        Ok(Self { head, body: Bytes::from(bytes.split_off(end + 1)) })
+    }
+}
+
+impl Tries {
+    /// One more try that failed.
+    pub(super) fn failed(&mut self, at: u64, status: Option<u16>, why: &str) {
+        let printable = why.chars().map(|c| if c.is_control() { ' ' } else { c });
+        self.why = printable.take(WHY_MOST).collect();
+        self.tries = self.tries.saturating_add(1);
+        (self.at, self.status) = (at, status);
+    }
+}
+
+pub(super) fn to_json(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(io::Error::other)
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+}
+
+pub(super) fn key(number: u64) -> [u8; 8] {
+    number.to_be_bytes()
+}
+
+pub(super) fn number(key: &[u8]) -> Option<u64> {
+    key.try_into().ok().map(u64::from_be_bytes)
+}

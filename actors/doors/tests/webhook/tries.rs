@@ -1,0 +1,203 @@
+//! Answers that are none, and what becomes of a message then.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use estafette_doors::{KeptMessage, KeptState};
+
+use crate::Hooked;
+use crate::support::hook::{Answers, Receiver};
+use crate::support::within;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What is kept of a message that failed once.
+async fn failed(hooked: &Hooked, id: &str) -> KeptMessage {
+    hooked.until(|kept| kept.message(id).unwrap().tries == 1).await;
+    hooked.kept().message(id).unwrap()
+}
+
+#[tokio::test]
+async fn each_kind_of_failure_is_told_by_its_own_words_and_nothing_is_lost() {
+    let huge = |status| {
+        let head = format!("HTTP/1.1 {status} So\r\ncontent-length: 10000000\r\n\r\n");
+        [head.into_bytes(), vec![b'x'; 1 << 20]].concat()
+    };
+    for (answers, status, said) in [
+        (Answers::Status(500, ""), Some(500), "500"),
+        (Answers::Status(301, "location: http://127.0.0.1:1/\r\n"), Some(301), "not followed"),
+        (Answers::Status(302, "location: /else\r\n"), Some(302), "leads to /else"),
+        (Answers::Status(304, ""), Some(304), "304"),
+        // The status counts, whatever becomes of the body behind it.
+        (Answers::Hangs(huge(400)), Some(400), "xxx"),
+        (
+            Answers::Raw(b"HTTP/1.1 401 So\r\ncontent-length: 9\r\n\r\nwho".to_vec()),
+            Some(401),
+            "who",
+        ),
+        (Answers::Raw(Vec::new()), None, "broke off"),
+        (Answers::Raw(b"HTTP/1.1 20".to_vec()), None, "broke off"),
+        (Answers::Raw(b"nonsense\r\n\r\n".to_vec()), None, "broke off"),
+        (
+            Answers::Raw([b"HTTP/1.1 200 So\r\n".to_vec(), vec![b'a'; 1 << 20]].concat()),
+            None,
+            "broke off",
+        ),
+        (
+            Answers::Raw([&b"HTTP/1.1 200 So\r\n"[..], &b"a: b\r\n".repeat(100)].concat()),
+            None,
+            "broke off",
+        ),
+    ] {
+        let (hooked, mut receiver) = (Hooked::new().await, Receiver::new([answers]).await);
+        let open = hooked.open(hooked.to(&receiver.url()).retries([HOUR])).await;
+        let id = &hooked.orders(&["tea"]).await[0];
+        assert_eq!(receiver.next().await.header("webhook-id"), id);
+        let failed = failed(&hooked, id).await;
+        assert_eq!((failed.state, failed.status), (KeptState::Waiting, status), "{failed:?}");
+        let why = failed.why.unwrap();
+        assert!(why.contains(said) && why.chars().count() <= 300, "{said}: {why}");
+        assert!(failed.next >= failed.last.unwrap() + 3600, "{:?} {}", failed.last, failed.next);
+        // It waits, and goes when it is told to.
+        hooked.kept().retry(id).unwrap();
+        assert_eq!(receiver.next().await.header("webhook-id"), id);
+        hooked.until_empty().await;
+        open.close().await;
+        assert!(receiver.rest().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_costs_a_try_and_no_more() {
+    for said in [&b""[..], b"HTTP/1.1 204 So\r\n", b"HTTP/1.1 500 So\r\ncontent-length: 5\r\n\r\n"]
+    {
+        let receiver = Receiver::new([Answers::Hangs(said.to_vec())]).await;
+        let hooked = Hooked::new().await;
+        let soon = Duration::from_millis(300);
+        let webhook = hooked.to(&receiver.url()).retries([HOUR]).within(soon, soon);
+        let open = hooked.open(webhook).await;
+        let id = &hooked.orders(&["tea"]).await[0];
+        // On a machine that is busy it may be late for the connection already.
+        let why = failed(&hooked, id).await.why.unwrap();
+        assert!(why.contains("within 300ms"), "{why}");
+        drop(open);
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_and_no_such_name_are_failures_that_say_so() {
+    // Nobody else gets that port, and nobody listens there.
+    let bound = tokio::net::TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = bound.local_addr().unwrap();
+    for (url, said) in [
+        (format!("http://{closed}/"), "can't be reached at 127.0.0.1"),
+        ("http://nobody.invalid/".into(), "can't be resolved"),
+    ] {
+        let hooked = Hooked::new().await;
+        let open = hooked.open(hooked.to(&url).retries([HOUR])).await;
+        let id = &hooked.orders(&["tea"]).await[0];
+        let why = failed(&hooked, id).await.why.unwrap();
+        assert!(why.contains(said), "{why}");
+        drop(open);
+    }
+}
+
+#[tokio::test]
+async fn a_rest_that_is_asked_for_is_given_by_all_of_the_webhook() {
+    for status in [429, 503] {
+        let rest = Answers::Status(status, "retry-after: 7200\r\n");
+        let (hooked, mut receiver) = (Hooked::new().await, Receiver::new([rest]).await);
+        let open = hooked.open(hooked.to(&receiver.url()).retries([Duration::ZERO])).await;
+        let id = &hooked.orders(&["tea"]).await[0];
+        receiver.next().await;
+        let failed = failed(&hooked, id).await;
+        assert_eq!(failed.status, Some(status));
+        assert!(failed.next >= failed.last.unwrap() + 7200, "{failed:?}");
+        assert!(failed.next <= failed.last.unwrap() + 7202, "{failed:?}");
+        // Others wait for it, too, and are taken.
+        hooked.orders(&["coffee"]).await;
+        open.close().await;
+        assert!(receiver.rest().is_empty());
+        // Another life forgets the rest, but for the message itself.
+        let open = hooked.open(hooked.to(&receiver.url())).await;
+        assert_eq!(receiver.next().await.text(), r#"{"article":"coffee"}"#);
+        hooked.until(|kept| kept.messages().unwrap().len() == 1).await;
+        open.close().await;
+        assert!(receiver.rest().is_empty());
+    }
+    // Of another status it is not looked at.
+    let rest = Answers::Status(500, "retry-after: 7200\r\n");
+    let (hooked, mut receiver) = (Hooked::new().await, Receiver::new([rest]).await);
+    let open = hooked.open(hooked.to(&receiver.url()).retries([Duration::ZERO])).await;
+    hooked.orders(&["tea"]).await;
+    receiver.next().await;
+    receiver.next().await;
+    hooked.until_empty().await;
+    drop(open);
+}
+
+#[tokio::test]
+async fn gone_disables_it_durably_and_nothing_is_lost() {
+    let gone = Answers::Raw(b"HTTP/1.1 410 Gone\r\ncontent-length: 5\r\n\r\nmoved".to_vec());
+    let (hooked, mut receiver) = (Hooked::new().await, Receiver::new([gone]).await);
+    let webhook = || hooked.to(&receiver.url()).ordered();
+    let open = hooked.open(webhook()).await;
+    let ids = hooked.orders(&["tea"]).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    hooked.until(|kept| kept.message(&ids[0]).unwrap().tries == 1).await;
+    let disabled = hooked.kept().disabled().unwrap().unwrap();
+    assert_eq!(disabled.id, ids[0]);
+    assert!(disabled.why.contains("410") && disabled.why.contains("moved"), "{disabled:?}");
+    assert!(disabled.at + 3600 > now);
+    open.close().await;
+    let open = hooked.open(webhook()).await;
+    hooked.orders(&["coffee"]).await;
+    open.close().await;
+    let url = receiver.url();
+    assert_eq!(receiver.next().await.header("webhook-id"), ids[0]);
+    assert!(receiver.rest().is_empty(), "nothing is posted while it is disabled");
+    // By another process, while it runs.
+    let open = hooked.open(hooked.to(&url).ordered()).await;
+    assert!(hooked.kept().enable().unwrap());
+    assert_eq!(receiver.next().await.header("webhook-id"), ids[0]);
+    assert_eq!(receiver.next().await.text(), r#"{"article":"coffee"}"#);
+    hooked.until_empty().await;
+    assert!(!hooked.kept().enable().unwrap());
+    drop(open);
+}
+
+#[tokio::test]
+async fn while_the_queue_is_full_letters_wait_in_their_spool() {
+    let (hooked, mut receiver) = (Hooked::new().await, Receiver::new([]).await);
+    // The first is answered at last.
+    receiver.then(Answers::Status(500, ""));
+    let webhook = hooked.to(&receiver.url()).ordered().retries([HOUR]).keeps(2, 1 << 20);
+    let open = hooked.open(webhook).await;
+    let ids = hooked.orders(&["one", "two"]).await;
+    failed(&hooked, &ids[0]).await;
+    let third = hooked.order("three").await;
+    within(third.delivered()).await.unwrap();
+    assert_eq!(open.counts(), (2, 0));
+    assert_eq!(third.state(), estafette::remote::LetterState::Delivered);
+    hooked.kept().retry(&ids[0]).unwrap();
+    within(third.processed()).await.unwrap();
+    hooked.until_empty().await;
+    assert_eq!(crate::articles(&receiver.rest()), ["one", "one", "two", "three"]);
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_not_posted_and_dead_ones_are_bounded_by_hand() {
+    let (hooked, receiver) = (Hooked::new().await, Receiver::new([]).await);
+    receiver.then(Answers::Status(500, ""));
+    let open = hooked.open(hooked.to(&receiver.url()).retries([])).await;
+    let ids = hooked.orders(&["tea"]).await;
+    hooked.until(|kept| kept.message(&ids[0]).unwrap().state == KeptState::Dead).await;
+    hooked.kept().drop_message(&ids[0]).unwrap();
+    assert!(hooked.kept().messages().unwrap().is_empty());
+    within(async {
+        while open.counts() != (0, 0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}

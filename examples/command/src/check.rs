@@ -47,6 +47,8 @@ impl Service<'_> {
             crate::secured::certificates(self.secured).map(drop),
             #[cfg(feature = "grpc")]
             crate::grpc::look(self.grpc),
+            #[cfg(feature = "webhooks")]
+            crate::webhook::look(self.posting),
         ];
         let inboxes = self.inboxes.iter().map(|inbox| self.look_at_inbox(global, inbox));
         let looks = looks.into_iter().chain(inboxes).chain([self.folders_apart()]);

@@ -3,6 +3,8 @@
 
 mod deliveries;
 mod taps;
+#[cfg(feature = "webhooks")]
+mod webhooks;
 
 use estafette::metrics::StageReport;
 use estafette::node::Direction;
@@ -15,6 +17,8 @@ use serde_json::value::RawValue;
 
 pub(crate) use self::deliveries::{Delivered, Stored};
 pub(crate) use self::taps::{Passed, Recorded, Replayed, Tapping};
+#[cfg(feature = "webhooks")]
+pub(crate) use self::webhooks::{OfWebhook, Webhook, WebhookEnabled, WebhookMessage, WebhookOpen};
 use crate::arrival::Arrival;
 use crate::deliver::Letter;
 use crate::doctor::Finding;
@@ -276,6 +280,18 @@ pub(crate) enum Event<'a> {
     TokenRemoved {
         name: &'a str,
     },
+    #[cfg(feature = "webhooks")]
+    WebhookOpen(WebhookOpen<'a>),
+    #[cfg(feature = "webhooks")]
+    Webhook(Webhook<'a>),
+    #[cfg(feature = "webhooks")]
+    WebhookMessage(WebhookMessage<'a>),
+    #[cfg(feature = "webhooks")]
+    WebhookRetried(OfWebhook<'a>),
+    #[cfg(feature = "webhooks")]
+    WebhookDropped(OfWebhook<'a>),
+    #[cfg(feature = "webhooks")]
+    WebhookEnabled(WebhookEnabled<'a>),
     /// A ticket that was given out here.
     Issued {
         id: String,

@@ -85,5 +85,7 @@ mod topology;
 mod trust;
 mod turn;
 mod units;
+#[cfg(feature = "webhooks")]
+mod webhook;
 
 pub use self::program::Command;

@@ -36,6 +36,8 @@ pub(crate) async fn run(
         secured: Some(&options.secured),
         #[cfg(feature = "grpc")]
         grpc: Some(&options.grpc),
+        #[cfg(feature = "webhooks")]
+        posting: Some(&options.posting),
         once: false,
         exec: options.exec.as_deref().map(|exec| (exec, options.exec_timeout)),
     };

@@ -29,6 +29,8 @@ pub(crate) async fn run(
         secured: None,
         #[cfg(feature = "grpc")]
         grpc: None,
+        #[cfg(feature = "webhooks")]
+        posting: None,
         once: options.once,
         exec: None,
     };

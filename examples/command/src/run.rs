@@ -48,6 +48,8 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCod
         Action::Trust(action) => trust::run(global, action, output),
         #[cfg(feature = "doors")]
         Action::Token(action) => crate::token::run(global, action, output),
+        #[cfg(feature = "webhooks")]
+        Action::Webhook(action) => crate::webhook::run(global, action, output),
         Action::Ticket { action: Some(action), .. } => tickets::run(global, action, output),
         Action::Ticket { ticket, .. } => {
             about::ticket(global, ticket.as_deref().unwrap_or("-"), output)

@@ -49,6 +49,9 @@ pub(crate) struct Service<'a> {
     pub(crate) secured: Option<&'a crate::arguments::Secured>,
     #[cfg(feature = "grpc")]
     pub(crate) grpc: Option<&'a crate::arguments::Grpc>,
+    /// What is posted to somebody else.
+    #[cfg(feature = "webhooks")]
+    pub(crate) posting: Option<&'a crate::arguments::Posting>,
     /// Whether it ends with the first delivery it takes.
     pub(crate) once: bool,
     /// What is run for each delivery, and for how long at most.
@@ -156,12 +159,19 @@ pub(crate) async fn run(
     service.introduce(&node, &name, global, output)?;
     let tokens = page::tokens(settings::key_path(global)?)?;
     let doors = open_doors(&node, service, &connect, tokens, output).await?;
+    #[cfg(feature = "webhooks")]
+    let webhooks =
+        crate::webhook::open(&node, service.posting, settings::key_path(global)?, output).await?;
     connection::keep(&node, connect, output);
     let exec = service.exec.map(|exec| exec::start(&node, exec, output));
     let ended =
         serve(&node, &mut monitor, &mut signals, (global, exec.as_ref()), service.once, output)
             .await;
     drop(doors);
+    #[cfg(feature = "webhooks")]
+    for webhook in webhooks {
+        webhook.close().await;
+    }
     // While this holds the spool no other node runs it for the same delivery.
     if let Some(exec) = exec {
         exec.finish(global.drain, &mut signals).await;

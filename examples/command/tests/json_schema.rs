@@ -21,7 +21,7 @@ const OPTIONAL: [(&str, &str); 4] =
 
 /// Events for which a receiver has to be fuller than those of the scenes, a key copied, or what is
 /// sent be odder, or a program with actors be there; the command's own tests have their fields.
-const RARE: [&str; 18] = [
+const RARE: [&str; 24] = [
     "answer",
     "key_shared",
     "letter",
@@ -40,6 +40,12 @@ const RARE: [&str; 18] = [
     "tapping",
     "told",
     "waiting",
+    "webhook",
+    "webhook_dropped",
+    "webhook_enabled",
+    "webhook_message",
+    "webhook_open",
+    "webhook_retried",
 ];
 
 /// The words in backticks.

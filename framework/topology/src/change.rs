@@ -267,7 +267,10 @@ mod tests {
             let [node, to] = [(); 2].map(|()| NODES[random.below(4) as usize]);
             let listen = format!("127.0.0.1:{}", 7480 + random.below(2));
             let (node, to) = (node.to_owned(), vec![Target::new(to, "letters")]);
-            topology = topology.door("web", DoorSpec { node, door: Kind::new("http", listen), to });
+            topology = topology.door(
+                "web",
+                DoorSpec { node, door: Kind::new("http", listen), to, from: Vec::new() },
+            );
         }
         for name in ["one", "two", "three", "four"] {
             if random.below(3) == 0 {

@@ -89,6 +89,31 @@ const CASES: &[Case] = &[
         "[node.brest]\n[door.web]\nnode = \"lyon\"\ndoor = { http = \"127.0.0.1:1\" }\nto = \"brest/shop\"\n[inbox.letters]",
         &[("unreachable", 8, "[node.brest] listen")],
     ),
+    (
+        "[inbox.letters]",
+        "[door.out]\nnode = \"paris\"\ndoor = { webhook = { url = \"http://a/\", secret_file = \"s\" } }\nfrom = \"lion\"\n[inbox.letters]",
+        &[("bad-address", 6, ""), ("unknown-node", 7, "`lyon`")],
+    ),
+    (
+        "[inbox.letters]",
+        "[door.letters]\nnode = \"paris\"\ndoor = { webhook = { url = \"https://a/\", secret_file = \"s\", retry = 1 } }\nfrom = [\"lyon\", \"lyon\", \"paris\"]\n[inbox.letters]",
+        &[("twice", 4, ""), ("unknown-key", 6, "retries"), ("twice", 7, ""), ("itself", 7, "")],
+    ),
+    (
+        "[inbox.letters]",
+        "[door.letters]\nnode = \"paris\"\ndoor = { webhook = { url = \"https://a/\", secret_file = \"s\" } }\nto = \"lyon/x\"\n[inbox.letters]",
+        &[("twice", 4, ""), ("missing-key", 4, "from = "), ("wrong-value", 7, "from = ")],
+    ),
+    (
+        "[inbox.letters]",
+        "[node.brest]\n[door.out]\nnode = \"lyon\"\ndoor = { webhook = { url = \"https://a/\", secret_file = \"s\" } }\nfrom = \"brest\"\n[inbox.letters]",
+        &[("unreachable", 8, "[node.brest] listen")],
+    ),
+    (
+        "[inbox.letters]",
+        "[door.web]\nnode = \"lyon\"\ndoor = { http = \"127.0.0.1:1\" }\nto = \"paris/x\"\nfrom = \"paris\"\n[inbox.letters]",
+        &[("wrong-value", 8, "take it out")],
+    ),
     // The text.
     ("[node.lyon]", "[node.lyon", &[("syntax", 1, "")]),
     ("\"out\"", "out", &[("syntax", 9, "in quotes")]),

@@ -147,6 +147,14 @@ Examples:
     -H \"Authorization: Bearer $TOKEN\" --json '{\"article\":\"tea\"}'
   estafette token remove till";
 
+#[cfg(feature = "webhooks")]
+pub(super) const WEBHOOK_EXAMPLES: &str = "\
+Examples:
+  estafette node --webhook orders=https://example.org/hooks/orders --webhook-secret orders.secret
+  estafette webhook list orders         what waits, and what is dead
+  estafette webhook retry --dead orders
+  estafette webhook enable orders       after its receiver has answered 410";
+
 pub(super) const TICKET_EXAMPLES: &str = "\
 Examples:
   estafette ticket @ticket.txt      where it leads

@@ -15,6 +15,8 @@ mod tap;
 #[cfg(feature = "doors")]
 mod token;
 mod topology;
+#[cfg(feature = "webhooks")]
+mod webhook;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -42,6 +44,8 @@ pub(crate) use self::token::Token;
 pub(crate) use self::topology::{
     GraphFormat, GraphOptions, RunOptions, TestOptions, TopOptions, TopologyFile, TraceOptions,
 };
+#[cfg(feature = "webhooks")]
+pub(crate) use self::webhook::{Posting, Webhook};
 use crate::config::{ConfigFile, InboxTable};
 use crate::error::CommandError;
 use crate::event::Event;
@@ -238,6 +242,10 @@ pub(crate) enum Action {
     #[cfg(feature = "doors")]
     #[command(subcommand, after_help = help::TOKEN_EXAMPLES)]
     Token(Token),
+    /// Messages that are posted to somebody else's URL: list, show, retry, drop, enable
+    #[cfg(feature = "webhooks")]
+    #[command(subcommand, after_help = help::WEBHOOK_EXAMPLES)]
+    Webhook(Webhook),
     /// Explain a ticket; or list those that were given out here, or make one worthless
     #[command(after_help = help::TICKET_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Ticket {

@@ -12,6 +12,8 @@ use super::grpc::Grpc;
 use super::page::Paging;
 #[cfg(feature = "doors")]
 use super::secured::Secured;
+#[cfg(feature = "webhooks")]
+use super::webhook::Posting;
 use crate::units::{parse_bytes, parse_duration, parse_name};
 
 #[derive(Debug, Args)]
@@ -105,6 +107,9 @@ pub(crate) struct NodeOptions {
     #[cfg(feature = "grpc")]
     #[command(flatten)]
     pub(crate) grpc: Grpc,
+    #[cfg(feature = "webhooks")]
+    #[command(flatten)]
+    pub(crate) posting: Posting,
     /// How long a try goes on dialling, and how long to wait for a peer whose link broke [default:
     /// 5s, and 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]

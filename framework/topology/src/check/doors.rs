@@ -19,7 +19,13 @@ impl Checking<'_> {
                 let message = format!("the door `{name}` can't be made");
                 self.faults.push(Fault::new("bad-address", place, message).label(why));
             }
-            self.reached(&at, door);
+            // Where nothing is made of its settings, which is a fault already, by what it says.
+            let says_out = door.to.is_empty() && !door.from.is_empty();
+            if self.leads_out(door).unwrap_or(says_out) {
+                self.fed(&at, name, door);
+            } else {
+                self.reached(&at, door);
+            }
         }
     }
 
@@ -34,7 +40,69 @@ impl Checking<'_> {
         }
     }
 
+    /// Whether it leads out; `None` where nothing is made of its settings.
+    fn leads_out(&self, door: &DoorSpec) -> Option<bool> {
+        let settings = door.door.settings_at(&door.node);
+        let read = || self.registry.door_of(&door.door.name, settings);
+        Some(self.topology.places().read(read).ok()?.make().ok()?.leads_out())
+    }
+
+    /// One that leads out takes what nodes deliver to it.
+    fn fed(&mut self, at: &str, name: &str, door: &DoorSpec) {
+        if !door.to.is_empty() {
+            let message = format!("the door `{name}` leads out, and to nothing here");
+            let fault = Fault::new("wrong-value", format!("{at}.to"), message);
+            let help = "say which nodes deliver to it: from = \"NODE\"";
+            self.faults.push(fault.label("it is of doors that lead in").help(help));
+        }
+        let has_inbox = self.topology.inboxes.get(name);
+        if has_inbox.is_some_and(|inbox| inbox.nodes.contains(&door.node)) {
+            let message = format!("`{}/{name}` is an inbox, too", door.node);
+            let fault = Fault::new("twice", at.to_owned(), message);
+            let fault = fault.label("what is delivered to its name goes out by this door");
+            self.faults.push(fault.related(format!("inbox.{}", quoted(name)), "the inbox"));
+        }
+        let place = format!("{at}.from");
+        if door.from.is_empty() {
+            let fault = Fault::new("missing-key", place.clone(), "nobody delivers to the door");
+            self.faults.push(fault.label("no node is named").help("name one: from = \"NODE\""));
+        }
+        for (index, from) in door.from.iter().enumerate() {
+            let place = one_of(&place, index, door.from.len());
+            if !self.knows(&place, from) {
+                continue;
+            }
+            if *from == door.node {
+                let message = format!("`{from}` would deliver to itself");
+                let fault = Fault::new("itself", place, message);
+                let fault = fault.label("other nodes deliver to a door");
+                self.faults.push(fault.related(format!("{at}.node"), "the node of the door"));
+            } else if !self.can_meet(&door.node, from) {
+                self.apart(place, &door.node, from);
+            }
+        }
+        for from in doubles(door.from.iter().map(String::as_str)) {
+            let message = format!("`{from}` is named twice");
+            self.faults.push(Fault::new("twice", place.clone(), message).label("once is enough"));
+        }
+    }
+
+    /// Two nodes that can't be linked.
+    fn apart(&mut self, place: String, one: &str, other: &str) {
+        let message = format!("`{one}` and `{other}` can't reach each other");
+        let fault = Fault::new("unreachable", place, message);
+        let fault = fault.label("neither listens at an address that could be dialled");
+        let fault = fault.related(format!("node.{}", quoted(other)), "this node");
+        let help = format!("let one listen: [node.{}] listen = \"HOST:PORT\"", quoted(other));
+        self.faults.push(fault.help(help));
+    }
+
     fn reached(&mut self, at: &str, door: &DoorSpec) {
+        if !door.from.is_empty() {
+            let message = "the door leads in: who comes in by it has a token";
+            let fault = Fault::new("wrong-value", format!("{at}.from"), message);
+            self.faults.push(fault.label("it is of doors that lead out").help("take it out"));
+        }
         let place = format!("{at}.to");
         if door.to.is_empty() {
             let fault = Fault::new("missing-key", place.clone(), "the door leads nowhere");
@@ -57,16 +125,7 @@ impl Checking<'_> {
                 // An inbox of the topology, or an actor that a program has.
                 self.faults.push(bad_name(&place, &target.inbox, &why));
             } else if !self.can_meet(&door.node, &target.node) {
-                let message =
-                    format!("`{}` and `{}` can't reach each other", door.node, target.node);
-                let fault = Fault::new("unreachable", place, message);
-                let fault = fault.label("neither listens at an address that could be dialled");
-                let fault = fault.related(format!("node.{}", quoted(&target.node)), "this node");
-                let help = format!(
-                    "let one listen: [node.{}] listen = \"HOST:PORT\"",
-                    quoted(&target.node)
-                );
-                self.faults.push(fault.help(help));
+                self.apart(place, &door.node, &target.node);
             }
         }
         let targets: Vec<_> = door.to.iter().map(ToString::to_string).collect();
@@ -86,6 +145,9 @@ impl Checking<'_> {
             let settings = door.door.settings_at(&door.node);
             let read = || self.registry.door_of(&door.door.name, settings);
             let made = topology.places().read(read).ok()?.make().ok()?;
+            if made.leads_out() {
+                return None;
+            }
             let at = format!("door.{}.door.{}", quoted(name), quoted(&door.door.name));
             Some((door.node.as_str(), made.address().to_owned(), at))
         };

@@ -118,7 +118,12 @@ impl<'a> Building<'a> {
     /// Puts a door into its node.
     fn door(&mut self, name: &str, door: &'a DoorSpec) {
         let to: Vec<_> = door.to.iter().map(ToString::to_string).collect();
-        let detail = format!("{} to {}", door_words(&door.door), to.join(", "));
+        let words = door_words(&door.door);
+        let detail = match (door.to.is_empty(), door.from.is_empty()) {
+            (true, true) => words,
+            (true, false) => format!("{words} of {}", door.from.join(", ")),
+            (false, _) => format!("{words} to {}", to.join(", ")),
+        };
         self.part(
             &door.node,
             GraphPart {
@@ -290,8 +295,14 @@ fn sink_words(kind: &Kind, node: &str) -> String {
     )
 }
 
-/// A kind of door, and where it listens, if it is a standard one.
+/// A kind of door, and where it listens or leads out to, if it is a standard one. The path of a URL
+/// may be a secret.
 fn door_words(kind: &Kind) -> String {
+    if kind.name == "webhook" {
+        let url = path(&kind.settings, "url").unwrap_or_default();
+        let parts: Vec<_> = url.splitn(4, '/').take(3).collect();
+        return format!("webhook {}", parts.join("/"));
+    }
     let listen = matches!(kind.name.as_str(), "http" | "grpc");
     let listen = listen.then(|| path(&kind.settings, "listen")).flatten();
     listen.map_or_else(|| kind.name.clone(), |listen| format!("{} {listen}", kind.name))

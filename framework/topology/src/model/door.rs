@@ -1,4 +1,4 @@
-//! Doors of nodes, by which programs that are no nodes come in.
+//! Doors of nodes, by which programs that are no nodes come in, or are reached.
 
 use super::{Kind, Target, Topology};
 
@@ -11,6 +11,8 @@ pub struct DoorSpec {
     pub door: Kind,
     /// Inboxes and actors of other nodes that are reached through it, by who has a token for them.
     pub to: Vec<Target>,
+    /// Of one that leads out: the nodes that may deliver to its name at its node.
+    pub from: Vec<String>,
 }
 
 impl Topology {

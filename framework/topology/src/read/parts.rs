@@ -256,16 +256,21 @@ fn door(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<(DoorSpec, 
     let node = node.and_then(|node| fields.as_text("node", node));
     let door = fields.needed("door", "{ http = \"127.0.0.1:7480\" }");
     let door = door.and_then(|door| kind(&mut fields, "door", door));
-    let to = fields.needed("to", "\"NODE/NAME\"");
-    let to = to.map(|to| fields.as_list("to", to));
     let before = fields.faults.len();
-    let has_all = to.as_ref().is_some_and(|to| to.iter().all(Option::is_some));
-    let to = to.map(|to| targets(&mut fields, &to)).unwrap_or_default();
-    let has_all = has_all && fields.faults.len() == before;
+    // Whether it leads in or out is known by its kind, which the checks look at.
+    let to = match door {
+        None => fields.needed("to", "\"NODE/NAME\""),
+        Some(_) => fields.value("to"),
+    };
+    let to = to.map(|to| fields.as_list("to", to)).unwrap_or_default();
+    let to = targets(&mut fields, &to);
+    let from = fields.value("from").map(|from| fields.as_list("from", from)).unwrap_or_default();
+    let from: Vec<_> = from.into_iter().flatten().collect();
+    let has_all = fields.faults.len() == before;
     fields.finish();
     let whole = node.is_some() && door.is_some() && has_all;
     let door = door.unwrap_or_else(|| Kind::new("", String::new()));
-    Some((DoorSpec { node: node.unwrap_or_default(), door, to }, whole))
+    Some((DoorSpec { node: node.unwrap_or_default(), door, to, from }, whole))
 }
 
 /// A route, and whether all that it needs could be read. What could not has faults already, at the

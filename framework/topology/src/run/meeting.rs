@@ -119,6 +119,20 @@ impl Topology {
 
     /// Adds the nodes that have to do with `name` by doors.
     fn meet_by_doors(&self, name: &str, neighbours: &mut BTreeMap<String, Neighbour>) {
+        for (door, spec) in &self.doors {
+            let turned = !self.is_dialled(&spec.node);
+            for from in &spec.from {
+                if spec.node == name {
+                    let from = neighbours.entry(from.clone()).or_default();
+                    from.inboxes.insert(door.clone());
+                    from.connect |= turned;
+                }
+                if from == name {
+                    // Letters dial by themselves.
+                    neighbours.entry(spec.node.clone()).or_default();
+                }
+            }
+        }
         for (door, target) in
             self.doors.values().flat_map(|door| door.to.iter().map(move |target| (door, target)))
         {

@@ -30,7 +30,7 @@ impl Topology {
             "inbox": tables("The inboxes", making.inbox()),
             "route": tables("The routes: what goes from one node to the inboxes of others",
                 making.route()),
-            "door": tables("The doors: ways in for programs that are no nodes", making.door()),
+            "door": tables("The doors: ways in for programs that are no nodes, and out to them", making.door()),
             "test": { "type": "array", "description": "What is expected of it",
                 "items": making.test() },
         });
@@ -129,9 +129,11 @@ impl Making<'_> {
                                    name of the node", self.doors()),
                 "to": described("Inboxes and actors that are reached through it: NODE/NAME",
                     one_or_more(json!({ "type": "string", "pattern": "^[^/]+/." }))),
+                "from": texts("Of one that leads out, as a webhook does: the nodes that may deliver \
+                               to its name at its node"),
             }),
         );
-        required(door, &["node", "door", "to"])
+        required(door, &["node", "door"])
     }
 
     fn route(&mut self) -> Value {

@@ -1,0 +1,52 @@
+//! Events about webhooks.
+
+use serde::Serialize;
+
+/// A webhook that is open.
+#[derive(Debug, Serialize)]
+pub(crate) struct WebhookOpen<'a> {
+    pub(crate) name: &'a str,
+    /// Without the path of its URL, which may be a secret.
+    pub(crate) to: &'a str,
+}
+
+/// What a webhook has.
+#[derive(Debug, Serialize)]
+pub(crate) struct Webhook<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) waiting: usize,
+    pub(crate) dead: usize,
+    /// Why, if it is.
+    pub(crate) disabled: Option<&'a str>,
+}
+
+/// A message that a webhook has; times are in seconds since the Unix epoch.
+#[derive(Debug, Serialize)]
+pub(crate) struct WebhookMessage<'a> {
+    pub(crate) webhook: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) from: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) version: u32,
+    pub(crate) state: &'static str,
+    pub(crate) created: u64,
+    pub(crate) tries: u32,
+    pub(crate) next: u64,
+    pub(crate) last: Option<u64>,
+    pub(crate) status: Option<u16>,
+    pub(crate) why: Option<&'a str>,
+    pub(crate) body: &'a str,
+}
+
+/// A message of a webhook that something was done with.
+#[derive(Debug, Serialize)]
+pub(crate) struct OfWebhook<'a> {
+    pub(crate) webhook: &'a str,
+    pub(crate) id: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct WebhookEnabled<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) was_disabled: bool,
+}

@@ -325,6 +325,24 @@ async fn what_goes_to_three_is_read_and_compressed_once_and_arrives_at_each() {
 }
 
 #[tokio::test]
+async fn what_ends_with_a_chunk_goes_to_three_as_well() {
+    within(async {
+        for length in [0, CHUNK, SHORT - SHORT % CHUNK] {
+            let world = World::new().await;
+            let nodes = world.start_all().await;
+            let sent = world.send(length).await;
+            open(&world.says_yes);
+            world.let_take(&[0, 1, 2]);
+            delivered(&sent).await;
+            assert!(RECEIVERS.iter().all(|name| world.has_arrived(name, length)));
+            assert_eq!(world.read(), length as u64);
+            world.end(nodes).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn another_codec_is_another_reading() {
     within(async {
         let world = World::new().await;

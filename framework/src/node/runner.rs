@@ -22,7 +22,8 @@ use super::session::{
 };
 use crate::metrics::StageMetrics;
 use crate::pipeline::{
-    Budget, Credit, Piece, Priority, Slot, Slots, Source, SourceError, SourceReport, Transfer,
+    Budget, Credit, Piece, Prefix, Priority, Slot, Slots, Source, SourceError, SourceReport,
+    Transfer,
 };
 
 /// What the receiver and the user allow.
@@ -176,7 +177,8 @@ async fn read(own: &mut Own, mut run: Run) -> Result<SourceReport, SourceError> 
         }
         let mut place = Some(run.place().await);
         let (buffer, Made { ready, length, report }) = match made {
-            Some(made) => (run.transfer.buffers.take(0), made),
+            // What is not ready is an end without content, behind the room of a prefix.
+            Some(made) => (run.transfer.buffers.take(Prefix::LENGTH), made),
             None => own.cut(index, &run, &mut place).await?,
         };
         let last = report.is_some();

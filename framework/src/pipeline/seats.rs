@@ -32,7 +32,7 @@ pub struct Piece {
     /// Its chunk's place among the stages.
     pub slot: Option<Slot>,
     /// The chunk that it is, where another delivery of the same content has made it: then it is
-    /// one whole chunk, and the buffer is empty.
+    /// one whole chunk, and the buffer has no content.
     pub ready: Option<Ready>,
 }
 

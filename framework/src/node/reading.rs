@@ -246,7 +246,8 @@ impl State {
         let now = Instant::now();
         let most = PATIENCE + self.began.map_or(Duration::ZERO, |began| now - began) / SHARE;
         let waited = self.waiting.replace(now).map_or(Duration::ZERO, |since| now - since);
-        let behind = self.seats.values_mut().filter(|at| at.next.is_some_and(|at| at <= oldest));
+        // What those want who are further behind is gone already.
+        let behind = self.seats.values_mut().filter(|at| at.next == Some(oldest));
         let left = behind.map(|at| {
             at.waited += waited;
             most.saturating_sub(at.waited)

@@ -103,8 +103,14 @@ async fn who_falls_behind_a_window_is_not_waited_for_when_that_took_too_long() {
     let (_readings, one, other) = two();
     // As if the others had waited for it before.
     one.reading.lock().seats.values_mut().for_each(|at| at.waited = Duration::from_secs(1 << 30));
-    for index in 0..20 {
+    for index in 0..4 {
         read(&one, index).await;
+    }
+    // It is left behind: from here on it costs nobody anything, however patient they are.
+    one.reading.lock().seats.values_mut().for_each(|at| at.waited = Duration::ZERO);
+    one.reading.lock().began = Instant::now().checked_sub(Duration::from_secs(1 << 20));
+    for index in 4..20 {
+        read(&one, index).now_or_never().expect("nobody is waited for");
         assert!(one.reading.lock().bytes <= WINDOW);
     }
     assert!(matches!(other.next(0, WINDOW).await, Next::Alone(None)));

@@ -40,7 +40,7 @@ impl Numbers {
 
 impl Source for Numbers {
     fn content(&self) -> Content {
-        Content { kind: ContentKind::Bytes, name: self.name.clone(), length: None }
+        Content::new(ContentKind::Bytes, self.name.clone(), None)
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

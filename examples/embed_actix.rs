@@ -59,8 +59,7 @@ async fn main() -> anyhow::Result<()> {
 
     // The receiver's end, from its last actor to its first.
     let (inbox, mut deliveries) = MemorySink::channel(8 << 20, 1);
-    let content =
-        Content { kind: ContentKind::Bytes, name: ContentName::new("letter")?, length: None };
+    let content = Content::new(ContentKind::Bytes, ContentName::new("letter")?, None);
     let sink = inbox.open(&Offer::new(lyon, scope.transfer, content))?;
     let (seat, _abort) = AssemblerSeat::bare(Arc::clone(&there), sink, Owner.start().recipient());
     let receive = Pipeline::new()

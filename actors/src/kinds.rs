@@ -300,11 +300,8 @@ mod tests {
     use crate::standard;
 
     fn offer(name: &str, length: u64) -> Offer {
-        let content = Content {
-            kind: ContentKind::Bytes,
-            name: ContentName::new(name).unwrap(),
-            length: Some(length),
-        };
+        let content =
+            Content::new(ContentKind::Bytes, ContentName::new(name).unwrap(), Some(length));
         Offer::new(Identity::generate().peer(), TransferId::random(), content)
     }
 

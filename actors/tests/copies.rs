@@ -131,10 +131,7 @@ fn what_was_copied_is_read_in_steps_of_any_length_as_often_as_one_likes() {
                 (length as u64, fs::metadata(scene.file()).unwrap().len())
             );
             let mut copy = scene.open().unwrap();
-            assert_eq!(
-                copy.content(),
-                Content { length: Some(length as u64), ..source(&bytes).content() }
-            );
+            assert_eq!(copy.content(), source(&bytes).content().with_length(Some(length as u64)));
             for step in [PIECE, 4096 + 1, PIECE + 1] {
                 assert!(
                     read(&mut *copy, step).await.unwrap() == bytes,

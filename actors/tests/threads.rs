@@ -26,7 +26,7 @@ struct Endless;
 
 impl Source for Endless {
     fn content(&self) -> Content {
-        Content { kind: ContentKind::Bytes, name: ContentName::new("zeros").unwrap(), length: None }
+        Content::new(ContentKind::Bytes, ContentName::new("zeros").unwrap(), None)
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

@@ -96,7 +96,7 @@ struct CorpusSource {
 impl Source for CorpusSource {
     fn content(&self) -> Content {
         let name = ContentName::new("bench").expect("a plain name");
-        Content { kind: ContentKind::Bytes, name, length: Some(self.total) }
+        Content::new(ContentKind::Bytes, name, Some(self.total))
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

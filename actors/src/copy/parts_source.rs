@@ -48,7 +48,7 @@ impl PartsSource {
         let first = CopySource::open(folder.join(name_of(0)), identity)?;
         let header = first.header();
         let transfer = header.scope().transfer;
-        let content = Content { length: Some(length), ..header.content().clone() };
+        let content = header.content().clone().with_length(Some(length));
         let told = [&header.identity()[..], &length.to_le_bytes()].concat();
         let version = blake3::derive_key(VERSION_CONTEXT, &told);
         let (part, next, given) = Default::default();
@@ -129,7 +129,7 @@ mod tests {
 
     fn header(identity: &Identity, id: TransferId, start: u64) -> CopyHeader {
         let name = ContentName::new(*b"photo.raw").unwrap();
-        let content = Content { kind: ContentKind::Bytes, name, length: Some(start) };
+        let content = Content::new(ContentKind::Bytes, name, Some(start));
         let suite = Suite::XSALSA20_POLY1305;
         CopyHeader::seal(identity, id, suite, Parts::PIECE, content).unwrap()
     }

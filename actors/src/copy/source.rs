@@ -87,7 +87,8 @@ impl CopySource {
         );
         let length = pieces.saturating_sub((pieces / record as u64 + 1) * PIECE_OVERHEAD as u64);
         let content = header.content().clone();
-        let content = Content { length: content.length.or(Some(length)), ..content };
+        let told = content.length.or(Some(length));
+        let content = content.with_length(told);
         Ok(Self { file: Some(Arc::new(file)), content, ..Self::of(path, header, cipher, None) })
     }
 

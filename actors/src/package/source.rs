@@ -53,7 +53,7 @@ impl Source for PackageSource {
         let id = self.reading.header().label().transfer;
         let name: String = id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         let name = ContentName::new(format!("{name}.package")).expect("it is one short component");
-        Content { kind: ContentKind::Package, name, length: Some(self.reading.bytes()) }
+        Content::new(ContentKind::Package, name, Some(self.reading.bytes()))
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use estafette::delivery::{ContentKind, ContentName};
+use estafette::delivery::{Attributes, Content, ContentKind, ContentName};
 use estafette::pipeline::{
     Committed, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary,
 };
@@ -17,6 +17,7 @@ use super::folder::{Folder, OnConflict};
 use super::home::{Home, Temporary};
 use super::limits::{Limits, Meter, write_error};
 use super::partial::Partial;
+use super::policy::Policy;
 use super::publish::{discard, publish};
 use super::remarks::{self, Attribute, Remarks, is_passable};
 use super::resume::Found;
@@ -29,7 +30,9 @@ pub struct FileSink {
     home: Home,
     name: ContentName,
     kind: ContentKind,
-    policy: OnConflict,
+    attributes: Attributes,
+    on_conflict: OnConflict,
+    policy: Policy,
     meter: Meter,
     part: Option<Part>,
     /// Where what was written ends, be it in a hole.
@@ -71,8 +74,8 @@ impl FileSink {
     pub(super) fn create(
         home: Home,
         offer: &Offer,
-        policy: OnConflict,
-        limits: Limits,
+        on_conflict: OnConflict,
+        rules: (Limits, Policy),
     ) -> Result<Self, Refusal> {
         let (name, file) = home
             .create_file(offer.transfer, Temporary::Part, Self::mode(&offer.content.kind))
@@ -82,8 +85,8 @@ impl FileSink {
         Ok(Self::new(
             home,
             offer,
-            policy,
-            limits,
+            on_conflict,
+            rules,
             Some(Part::Passing { name, file }),
             Resumed::Nothing,
         ))
@@ -93,28 +96,29 @@ impl FileSink {
     pub(super) fn found(
         home: Home,
         offer: &Offer,
-        policy: OnConflict,
-        limits: Limits,
+        on_conflict: OnConflict,
+        rules: (Limits, Policy),
         found: Found,
     ) -> Self {
         let (part, resumed) = match found {
             Found::Partial(partial, resumed) => (Some(Part::Kept(partial)), *resumed),
             Found::Committed(summary, committed) => (None, Resumed::Committed(summary, committed)),
         };
-        Self::new(home, offer, policy, limits, part, resumed)
+        Self::new(home, offer, on_conflict, rules, part, resumed)
     }
 
     fn new(
         home: Home,
         offer: &Offer,
-        policy: OnConflict,
-        limits: Limits,
+        on_conflict: OnConflict,
+        (limits, policy): (Limits, Policy),
         part: Option<Part>,
         resumed: Resumed,
     ) -> Self {
-        let (name, kind) = (offer.content.name.clone(), offer.content.kind.clone());
+        let Content { name, kind, attributes, .. } = offer.content.clone();
         let end = if let Resumed::Chunks(progress) = &resumed { progress.length } else { 0 };
-        Self { home, name, kind, policy, meter: Meter::new(limits), part, end, resumed }
+        let meter = Meter::new(limits);
+        Self { home, name, kind, attributes, on_conflict, policy, meter, part, end, resumed }
     }
 
     /// The mode of its temporary. A file with a mode of its own is nobody else's business before it
@@ -128,7 +132,9 @@ impl FileSink {
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         let Some(part) = &self.part else { return Err(closed()) };
-        self.meter.admit(offset, bytes.len() as u64, &self.home)?;
+        self.meter.admit(offset, bytes.len() as u64, &self.home, || {
+            sparse::extend(part.file(), self.end)
+        })?;
         self.end = self.end.max(offset.saturating_add(bytes.len() as u64));
         let written = sparse::write_at(part.file(), offset, bytes);
         written.map_err(|error| {
@@ -154,6 +160,10 @@ impl FileSink {
             return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidData, text)));
         }
         let mut remarks = Remarks::default();
+        let attributes = self.attributes.as_slice();
+        self.policy
+            .set(part.file(), attributes, self.name.as_bytes(), &mut remarks)
+            .map_err(failed)?;
         if let ContentKind::File { mode, mtime } = self.kind {
             set_attributes(part.file(), mode, mtime, self.name.as_bytes(), false, &mut remarks)
                 .map_err(failed)?;
@@ -170,7 +180,7 @@ impl FileSink {
             &self.home,
             &temporary,
             self.name.as_bytes(),
-            self.policy,
+            self.on_conflict,
             false,
             |name, taking| match part {
                 Part::Passing { .. } => Ok(()),

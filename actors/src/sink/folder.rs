@@ -224,6 +224,7 @@ impl Folder {
         let name = offer.content.name.as_bytes();
         check_name(name)?;
         check_held(home, offer.transfer, name)?;
+        check_attributes(offer.content.attributes.as_slice())?;
         if name.starts_with(b".") && !self.dotfiles {
             let shown = crate::tree::printable(name);
             return Err(Refusal::new(format!(
@@ -261,7 +262,7 @@ impl Folder {
         let found =
             resume::open(&home, offer, journal, FileSink::mode(&offer.content.kind), &|held| {
                 self.check_target(&home, offer)?;
-                self.limits.check_claim_kept(offer.content.length, times, held, &home)
+                self.limits.check_claim_kept(&offer.content, times, held, &home)
             })?;
         Ok(if is_tree {
             Box::new(KeptTree::found(
@@ -273,7 +274,13 @@ impl Folder {
                 found,
             ))
         } else {
-            Box::new(FileSink::found(home, offer, self.on_conflict, self.limits, found))
+            Box::new(FileSink::found(
+                home,
+                offer,
+                self.on_conflict,
+                (self.limits, self.policy),
+                found,
+            ))
         })
     }
 }
@@ -303,7 +310,7 @@ impl Inbox for Folder {
             return self.go_on(home, offer, journal);
         }
         self.check_target(&home, offer)?;
-        self.limits.check_claim(offer.content.length, &home)?;
+        self.limits.check_claim(&offer.content, &home)?;
         match offer.content.kind {
             ContentKind::Tree => Ok(Box::new(TreeSink::create(
                 home,
@@ -312,7 +319,23 @@ impl Inbox for Folder {
                 self.limits,
                 self.policy,
             )?)),
-            _ => Ok(Box::new(FileSink::create(home, offer, self.on_conflict, self.limits)?)),
+            _ => Ok(Box::new(FileSink::create(
+                home,
+                offer,
+                self.on_conflict,
+                (self.limits, self.policy),
+            )?)),
+        }
+    }
+}
+
+/// A sender that keeps to the rules sends no others.
+fn check_attributes(attributes: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Refusal> {
+    match attributes.iter().find(|(name, _)| !crate::tree::may_travel(name)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let name = crate::tree::printable(name);
+            Err(Refusal::new(format!("it has the attribute {name}, which is not taken")))
         }
     }
 }

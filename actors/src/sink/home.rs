@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -181,6 +182,17 @@ impl Home {
             file_system: self.file_system()?,
             inode: rustix::fs::fstat(&self.dir)?.st_ino,
         })
+    }
+
+    /// Whether a file with holes takes less room here than its length, as far as can be seen.
+    pub(super) fn keeps_holes(&self) -> bool {
+        const TRIED: u64 = 1 << 20;
+        let transfer = TransferId::from_bytes([0; 24]);
+        let made = self.create_file(transfer, Temporary::Part, Mode::RUSR | Mode::WUSR);
+        let Ok((name, file)) = made else { return false };
+        let there = file.set_len(TRIED).and_then(|()| file.metadata());
+        let _ = self.remove(&name);
+        there.is_ok_and(|there| there.blocks().saturating_mul(512) < TRIED)
     }
 
     /// The size of this file system in bytes; 0 when it gives no figures.

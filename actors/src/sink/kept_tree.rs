@@ -90,7 +90,9 @@ impl KeptTree {
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         let Some(stream) = &self.stream else { return Err(closed()) };
-        self.meter.admit(offset, bytes.len() as u64, &self.home)?;
+        self.meter.admit(offset, bytes.len() as u64, &self.home, || {
+            sparse::extend(stream.file(), self.end)
+        })?;
         self.end = self.end.max(offset.saturating_add(bytes.len() as u64));
         let written = sparse::write_at(stream.file(), offset, bytes);
         written.map_err(|error| self.failed(bytes.len() as u64, error))
@@ -125,7 +127,9 @@ impl KeptTree {
                 std::io::Error::new(std::io::ErrorKind::InvalidData, text),
             ));
         }
-        self.limits.check_room(length, &self.home).map_err(SinkError::Refused)?;
+        // What is a hole in it will be one in the files.
+        let taken = sparse::taken(stream.file()).map_err(|error| self.failed(length, error))?;
+        self.limits.check_room(taken, &self.home).map_err(SinkError::Refused)?;
         let mut staging = self.stage()?;
         let counts = self.unpack(&mut staging, length)?;
         let inode = staging.inode().map_err(|error| self.failed(length, error))?;
@@ -175,7 +179,7 @@ impl KeptTree {
         let (mut unpacking, mut meter, mut position) =
             (Unpacking::new(self.limits), Meter::new(self.limits), 0);
         read(stream, 0, length, |bytes| {
-            meter.admit(position, bytes.len() as u64, &self.home)?;
+            meter.admit(position, bytes.len() as u64, &self.home, || staging.extend())?;
             position += bytes.len() as u64;
             unpacking.feed(bytes, |event| {
                 staging

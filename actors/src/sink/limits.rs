@@ -1,5 +1,6 @@
 //! Limits on what a folder takes, and on how much of the disk it fills.
 
+use estafette::delivery::Content;
 use estafette::pipeline::{Refusal, SinkError};
 
 use super::home::Home;
@@ -25,21 +26,23 @@ const SHARE: u64 = 20;
 
 impl Limits {
     /// Decides by what a sender claims, before the first byte.
-    pub(super) fn check_claim(&self, claimed: Option<u64>, home: &Home) -> Result<(), Refusal> {
+    pub(super) fn check_claim(&self, claimed: &Content, home: &Home) -> Result<(), Refusal> {
         self.check_claim_kept(claimed, 1, 0, home)
     }
 
-    /// Like [`Limits::check_claim`], for a delivery that takes its length `times` over, of which
-    /// `held` bytes are here.
+    /// Like [`Limits::check_claim`], for a delivery that takes its room `times` over, of which
+    /// `held` bytes are taken here.
     pub(super) fn check_claim_kept(
         &self,
-        claimed: Option<u64>,
+        claimed: &Content,
         times: u64,
         held: u64,
         home: &Home,
     ) -> Result<(), Refusal> {
-        let claimed = claimed.unwrap_or(0);
-        self.check_length(claimed)?;
+        let length = claimed.length.unwrap_or(0);
+        self.check_length(length)?;
+        let room = claimed.room().filter(|room| *room < length && home.keeps_holes());
+        let claimed = room.unwrap_or(length);
         let why = if times == 1 { "" } else { ": it is there twice while it is unpacked" };
         self.check_room_for(claimed.saturating_mul(times).saturating_sub(held), why, home)
     }
@@ -115,8 +118,16 @@ impl Meter {
         Self { limits, unchecked: 0 }
     }
 
-    /// Whether `length` bytes at `offset` may be written.
-    pub(super) fn admit(&mut self, offset: u64, length: u64, home: &Home) -> Result<(), SinkError> {
+    /// Whether `length` bytes at `offset` may be written. Before the free space is looked at,
+    /// `extend` gives what was written its length: holes take room where the file system keeps
+    /// none.
+    pub(super) fn admit(
+        &mut self,
+        offset: u64,
+        length: u64,
+        home: &Home,
+        extend: impl FnOnce() -> std::io::Result<()>,
+    ) -> Result<(), SinkError> {
         let end = offset.saturating_add(length);
         self.limits.check_length(end).map_err(SinkError::Refused)?;
         self.unchecked = self.unchecked.saturating_add(length);
@@ -124,6 +135,7 @@ impl Meter {
             return Ok(());
         }
         self.unchecked = 0;
+        extend().map_err(|error| write_error(home, home.place(b""), length, error))?;
         let available =
             home.available().map_err(|error| SinkError::Write { what: home.place(b""), error })?;
         let keep_free = self.limits.kept_free(home);
@@ -194,10 +206,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(folder.path(), Default::default()).unwrap();
         let mut meter = Meter::new(Limits { keep_free: Some(u64::MAX), ..Limits::default() });
-        assert!(meter.admit(0, LOOK_EVERY - 1, &home).is_ok());
+        assert!(meter.admit(0, LOOK_EVERY - 1, &home, || Ok(())).is_ok());
         assert!(
             meter
-                .admit(LOOK_EVERY - 1, 1, &home)
+                .admit(LOOK_EVERY - 1, 1, &home, || Ok(()))
                 .unwrap_err()
                 .to_string()
                 .contains("are kept free")

@@ -15,7 +15,7 @@
 //! let inbox = FileSink::into_dir(path).on_conflict(OnConflict::Rename).max_bytes(1 << 30).keep_free(0);
 //!
 //! // What a node does with it:
-//! let content = Content { kind: ContentKind::Bytes, name: ContentName::new("letter")?, length: Some(10) };
+//! let content = Content::new(ContentKind::Bytes, ContentName::new("letter")?, Some(10));
 //! let mut sink = inbox.open(&Offer::new(Identity::generate().peer(), TransferId::random(), content))?;
 //! sink.write(0, &"Dear Paris".into()).await?;
 //! let digest = *blake3::hash(b"Dear Paris").as_bytes();

@@ -15,6 +15,7 @@ use super::note::{Intent, Note, Writing};
 use super::partial::{Partial, Turn, release, turn, write_note};
 use super::publish::{discard, give_back};
 use super::seen;
+use super::sparse;
 use super::verify::{Damage, verify};
 
 /// What there is of a delivery when it is offered.
@@ -215,7 +216,8 @@ impl Opening<'_> {
         if let Note::Intent(Intent { reserved: true, target, .. }) = &note {
             give_back(self.home, target);
         }
-        if let Err(refusal) = (self.check)(note.length()) {
+        let held = sparse::taken(&file).map_or(0, |taken| taken.min(note.length()));
+        if let Err(refusal) = (self.check)(held) {
             // The sender comes back for what is a matter of the moment.
             if !refusal.passing {
                 let _turn = turn(self.offer.transfer);

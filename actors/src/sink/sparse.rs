@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::remarks::is_passable;
 
@@ -26,6 +26,12 @@ pub(super) fn write_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()>
         written = to;
     }
     Ok(())
+}
+
+/// Bytes that a file takes on its disk, without the rest of its last block.
+pub(super) fn taken(file: &File) -> io::Result<u64> {
+    let there = file.metadata()?;
+    Ok(there.len().min(there.blocks().saturating_mul(512)))
 }
 
 /// Gives a file that ends before `length` this length.

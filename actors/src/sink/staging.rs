@@ -306,6 +306,16 @@ impl Staging {
         }
     }
 
+    /// Gives the file that is being written the length of what has come of it.
+    pub(super) fn extend(&self) -> std::io::Result<()> {
+        let extended = self.file.as_ref().map(|open| sparse::extend(&open.file, open.position));
+        match extended {
+            // It is left out when more of it comes, or at its end.
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::FileTooLarge => Ok(()),
+            extended => extended.unwrap_or(Ok(())),
+        }
+    }
+
     /// Removes the file that is being written: the file system can't hold all of it.
     fn omit_file(&mut self, error: &std::io::Error) -> Result<(), Failure> {
         let Some(open) = self.file.take() else { return Ok(()) };
@@ -430,7 +440,7 @@ impl Staging {
                 format!("its content was left out or is not there, to be found at {target}"),
             ),
             Linked::Unable(error, from) => {
-                let length = from.metadata()?.len();
+                let length = sparse::taken(&from)?;
                 self.copied = self.copied.saturating_add(length);
                 self.limits
                     .check_copies(self.copied, length, home)

@@ -61,7 +61,7 @@ impl TreeSink {
             let reason = format!("bytes at {offset} came when those at {} were due", self.position);
             return Err(SinkError::Refused(Refusal::new(reason)));
         }
-        self.meter.admit(offset, input.len() as u64, &self.home)?;
+        self.meter.admit(offset, input.len() as u64, &self.home, || staging.extend())?;
         self.position += input.len() as u64;
         self.unpacking.feed(input, |event| {
             staging

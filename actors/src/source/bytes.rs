@@ -34,11 +34,7 @@ impl Source for BytesSource {
     /// The bytes are hashed here, where that may take a while.
     fn content(&self) -> Content {
         self.version();
-        Content {
-            kind: ContentKind::Bytes,
-            name: self.name.clone(),
-            length: Some(self.bytes.len() as u64),
-        }
+        Content::new(ContentKind::Bytes, self.name.clone(), Some(self.bytes.len() as u64))
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

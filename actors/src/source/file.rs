@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use estafette::delivery::{Content, ContentKind, ContentName};
+use estafette::delivery::{Attributes, Content, ContentKind, ContentName};
 use estafette::pipeline::{Source, SourceError, SourceReference, SourceReport};
 use futures_util::future::BoxFuture;
 use rustix::fs::{Mode, OFlags};
@@ -16,7 +16,7 @@ use super::failure::{failed, printable_path, unsuitable};
 use super::holes::FileContent;
 use super::left_behind::LeftBehind;
 use super::version::{Difference, Watch};
-use super::{FileVersion, ReadOptions, content_name};
+use super::{FileVersion, ReadOptions, content_name, xattrs};
 
 /// Reads one regular file.
 ///
@@ -37,6 +37,10 @@ pub struct FileSource {
     file: Option<FileContent>,
     mode: u32,
     version: FileVersion,
+    /// Bytes that are no holes, if it has holes.
+    data: Option<u64>,
+    /// Its extended attributes, if they are sent.
+    attributes: Attributes,
     position: u64,
     watch: Watch,
     /// How the file may have changed since it was opened.
@@ -54,7 +58,7 @@ impl FileSource {
             return Err(unsuitable(&path, "it has no file name"));
         };
         let name = content_name(name.as_bytes())?;
-        let (_, mode, version) = open_regular(&path)?;
+        let (file, mode, version) = open_regular(&path)?;
         Ok(Self {
             path,
             name,
@@ -62,19 +66,24 @@ impl FileSource {
             file: None,
             mode,
             version,
+            data: file.data_length(),
+            attributes: Attributes::default(),
             position: 0,
             watch: Watch::new(),
             doubt: None,
         })
     }
 
-    /// The file, read in this way: of the options only the name concerns it. Attributes that it has
-    /// are left behind with a remark: only those of trees are sent.
+    /// The file, read in this way: of the options its name and its extended attributes concern it.
     pub fn with(mut self, options: &ReadOptions) -> Result<Self, SourceError> {
         if let Some(name) = &options.name {
             self.name = content_name(name)?;
         }
         self.options = options.clone();
+        if options.xattrs {
+            let (file, ..) = open_regular(&self.path)?;
+            self.attributes = sendable(file.file()).0;
+        }
         Ok(self)
     }
 
@@ -134,7 +143,9 @@ impl FileSource {
 impl Source for FileSource {
     fn content(&self) -> Content {
         let kind = ContentKind::File { mode: self.mode, mtime: self.version.modified };
-        Content { kind, name: self.name.clone(), length: Some(self.version.length) }
+        Content::new(kind, self.name.clone(), Some(self.version.length))
+            .with_data(self.data)
+            .with_attributes(self.attributes.clone())
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
@@ -151,7 +162,12 @@ impl Source for FileSource {
         let (mut left, name) = (LeftBehind::default(), self.name.as_bytes());
         left.time(self.version.modified, name);
         if let Some(file) = self.file.take() {
-            left.attributes_of_file(&self.options, name, file.file());
+            let (attributes, all) = sendable(file.file());
+            if self.options.xattrs && attributes != self.attributes {
+                let (what, how) = (printable_path(&self.path), "its attributes were".into());
+                return Err(SourceError::Changed { what, how });
+            }
+            left.attributes_of_file(&self.options, name, file.file(), all);
         }
         let mut report = SourceReport { files: 1, ..SourceReport::default() };
         left.tell(&mut report);
@@ -175,7 +191,12 @@ impl Source for FileSource {
             (self.file, self.version) = (Some(file), version);
             return Ok(true);
         }
-        (_, self.mode, self.version) = open_regular(&self.path)?;
+        let file;
+        (file, self.mode, self.version) = open_regular(&self.path)?;
+        self.data = file.data_length();
+        if self.options.xattrs {
+            self.attributes = sendable(file.file()).0;
+        }
         Ok(true)
     }
 }
@@ -193,6 +214,19 @@ fn open_regular(path: &Path) -> Result<(FileContent, u32, FileVersion), SourceEr
     advise_sequential(&file);
     let (mode, version) = (metadata.permissions().mode(), FileVersion::of(&metadata));
     Ok((FileContent::new(file, &metadata), mode, version))
+}
+
+/// The attributes that are sent with a file, and whether these are all that may be sent.
+fn sendable(file: &File) -> (Attributes, bool) {
+    let (mut read, left) = xattrs::read(file, xattrs::names(file).sendable);
+    let had = read.len();
+    loop {
+        // The last ones do not fit.
+        match Attributes::new(read.clone()) {
+            Some(attributes) => return (attributes, !left && read.len() == had),
+            None => read.truncate(read.len() - 1),
+        }
+    }
 }
 
 /// Asks the system to read ahead further. Only a hint: whether it is taken does not matter.

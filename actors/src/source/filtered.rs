@@ -70,7 +70,7 @@ impl<S: Source, F: Filter> Filtered<S, F> {
 
 impl<S: Source, F: Filter> Source for Filtered<S, F> {
     fn content(&self) -> Content {
-        Content { length: None, ..self.source.content() }
+        self.source.content().with_length(None)
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

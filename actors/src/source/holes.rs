@@ -9,6 +9,9 @@ use rustix::io::Errno;
 
 use super::FileVersion;
 
+/// How many pieces between holes are looked at to tell how much there is in them.
+const RANGES: usize = 10_000;
+
 /// A file that is read from front to back.
 #[derive(Debug)]
 pub(super) struct FileContent {
@@ -32,6 +35,25 @@ impl FileContent {
         let metadata = self.file.metadata()?;
         let version = FileVersion::of(&metadata);
         Ok((Self::new(self.file, &metadata), version))
+    }
+
+    /// Bytes that are no holes, if there are holes that the file system tells of.
+    pub(super) fn data_length(&self) -> Option<u64> {
+        self.data.as_ref()?;
+        let (mut at, mut data) = (0, 0_u64);
+        for _ in 0..RANGES {
+            let next = find_data(&self.file, at);
+            if next.start >= self.length {
+                return Some(data);
+            }
+            at = next.end.min(self.length);
+            data += at - next.start;
+            if at == self.length {
+                return (data < self.length).then_some(data);
+            }
+        }
+        // One that is in too many pieces to look at all of them.
+        Some(data + (self.length - at))
     }
 
     pub(super) fn file(&self) -> &File {
@@ -106,6 +128,13 @@ mod tests {
         file.write_all_at(&[1; 5000], 1 << 20).unwrap();
         file.write_all_at(&[2; 10], 2 << 20).unwrap();
         let metadata = file.metadata().unwrap();
+        let data = FileContent::new(file.try_clone().unwrap(), &metadata).data_length();
+        // Whole blocks of the file system.
+        assert!((5010..1 << 19).contains(&data.unwrap()), "{data:?}");
+        let whole = tempfile::tempfile().unwrap();
+        whole.write_all_at(&[1; 5000], 0).unwrap();
+        let content = FileContent::new(whole.try_clone().unwrap(), &whole.metadata().unwrap());
+        assert_eq!(content.data_length(), None);
         for size in [1000, 1 << 16, 4 << 20] {
             let mut content = FileContent::new(file.try_clone().unwrap(), &metadata);
             let (mut all, mut buffer) = (Vec::new(), vec![7; size]);
@@ -126,6 +155,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         file.set_len(1 << 40).unwrap();
         let mut content = FileContent::new(file.try_clone().unwrap(), &file.metadata().unwrap());
+        assert_eq!(content.data_length(), Some(0));
         let mut buffer = [7; 4096];
         assert_eq!(content.read(&mut buffer).unwrap(), 4096);
         assert_eq!((content.data.clone(), buffer), (Some(u64::MAX..u64::MAX), [0; 4096]));

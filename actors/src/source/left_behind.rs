@@ -13,6 +13,8 @@ use super::{ReadOptions, xattrs};
 use crate::lines::{Kinds, Names};
 use crate::tree::{Entry, printable};
 
+const NOT_ASKED_FOR: &str = "they were not asked for";
+
 /// What was left behind so far.
 #[derive(Debug, Default)]
 pub(super) struct LeftBehind {
@@ -62,7 +64,7 @@ impl LeftBehind {
             return Vec::new();
         }
         if !options.xattrs {
-            self.attributes.add("they were not asked for", place(path));
+            self.attributes.add(NOT_ASKED_FOR, place(path));
             return Vec::new();
         }
         let (read, left) = xattrs::read(of, there.sendable);
@@ -73,15 +75,22 @@ impl LeftBehind {
         read
     }
 
-    /// The attributes of a file that is sent alone: there is nothing that they could travel in.
-    pub(super) fn attributes_of_file(&mut self, options: &ReadOptions, name: &[u8], of: impl AsFd) {
+    /// The attributes of a file that is sent alone, which go with its description: `all` of them,
+    /// or as many as fit.
+    pub(super) fn attributes_of_file(
+        &mut self,
+        options: &ReadOptions,
+        name: &[u8],
+        of: impl AsFd,
+        all: bool,
+    ) {
         let there = xattrs::names(&of);
         self.system_attributes(&there, name);
-        if !there.sendable.is_empty() {
-            let why = match options.xattrs {
-                true => "a file that is sent alone can't have any; send the folder it lies in",
-                false => "they were not asked for",
-            };
+        if !options.xattrs && !there.sendable.is_empty() {
+            self.attributes.add(NOT_ASKED_FOR, place(name));
+        } else if options.xattrs && !all {
+            let why = "some can't be read, or there are more than 12 KiB of them, which is what a \
+                       file that is sent alone may have; send the folder it lies in";
             self.attributes.add(why, place(name));
         }
     }

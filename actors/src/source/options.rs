@@ -33,9 +33,9 @@ impl ReadOptions {
         self
     }
 
-    /// Sends extended attributes of users and access control lists (ACLs) of trees, too. Default:
-    /// `false`; then a remark tells of what has some. A file that is sent alone never has them at
-    /// the receiver, and a remark says so.
+    /// Sends extended attributes of users and access control lists (ACLs), too. Default: `false`;
+    /// then a remark tells of what has some. A file that is sent alone has at most 64 of 12 KiB in
+    /// all; what is beyond that is left behind with a remark.
     #[must_use]
     pub fn xattrs(mut self, sent: bool) -> Self {
         self.xattrs = sent;

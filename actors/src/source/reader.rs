@@ -33,7 +33,7 @@ impl<R: AsyncRead + Send + Unpin + 'static> ReaderSource<R> {
 
 impl<R: AsyncRead + Send + Unpin + 'static> Source for ReaderSource<R> {
     fn content(&self) -> Content {
-        Content { kind: ContentKind::Bytes, name: self.name.clone(), length: self.length }
+        Content::new(ContentKind::Bytes, self.name.clone(), self.length)
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

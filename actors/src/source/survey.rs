@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use estafette::pipeline::{SourceError, SourceReport};
 
+use super::holes::FileContent;
 use super::left_behind::LeftBehind;
 use super::options::ReadOptions;
 use super::version::{is_settled, now};
@@ -19,6 +20,8 @@ const COUNTED: u64 = 200_000;
 pub(super) struct Survey {
     /// Bytes of the stream if nothing changes.
     pub(super) length: Option<u64>,
+    /// Bytes of these that are no holes, if there are holes.
+    pub(super) data: Option<u64>,
     /// What tells this state of the tree from any other.
     pub(super) version: Option<[u8; 32]>,
 }
@@ -33,8 +36,10 @@ impl Survey {
             *blake3::Hasher::new_keyed(&version).update(&by_options).finalize().as_bytes()
         });
         // Attributes are read only with what they belong to.
+        let told = survey.length.filter(|_| !options.xattrs);
         Self {
-            length: survey.length.filter(|_| !options.xattrs),
+            length: told,
+            data: told.and(survey.data),
             version: if by_options.is_empty() { survey.version } else { version },
         }
     }
@@ -42,13 +47,14 @@ impl Survey {
     fn walk(mut walk: Walk, now: i64) -> Result<Self, SourceError> {
         let mut hasher = blake3::Hasher::new_derive_key("estafette 2026 tree version");
         let (mut length, mut settled) = (TreeWriter::FRAME, true);
-        let mut left = LeftBehind::default();
+        let (mut left, mut holes) = (LeftBehind::default(), 0_u64);
         for _ in 0..COUNTED {
             match walk.next()? {
                 Some(Step::Entry(entry, state)) => {
                     length = length.saturating_add(entry.encoded_length());
                     settled &= is_settled(state.changed, now) || is_settled(entry.mtime(), now);
                     left.entry(&entry, &state);
+                    holes = holes.saturating_add(holes_of(&walk, &entry, &state));
                     take_entry(&mut hasher, &entry, &state);
                 }
                 Some(Step::Skipped(skipped)) => {
@@ -65,6 +71,7 @@ impl Survey {
                     );
                     return Ok(Self {
                         length: Some(length),
+                        data: (holes > 0).then(|| length.saturating_sub(holes)),
                         version: settled.then(|| *hasher.finalize().as_bytes()),
                     });
                 }
@@ -72,6 +79,18 @@ impl Survey {
         }
         Ok(Self::default())
     }
+}
+
+/// Bytes of a file that are holes.
+fn holes_of(walk: &Walk, entry: &Entry, state: &State) -> u64 {
+    let Entry::File { path, .. } = entry else { return 0 };
+    if !state.has_holes {
+        return 0;
+    }
+    let opened = walk.open_file(path).and_then(|file| Ok((file.metadata()?, file)));
+    let Ok((metadata, file)) = opened else { return 0 };
+    let data = FileContent::new(file, &metadata).data_length();
+    data.map_or(0, |data| metadata.len().saturating_sub(data))
 }
 
 fn take_entry(hasher: &mut blake3::Hasher, entry: &Entry, state: &State) {

@@ -359,7 +359,8 @@ impl OpenFile {
 impl Source for TreeSource {
     /// Walks over the whole tree, up to 200,000 entries of it, to tell the length.
     fn content(&self) -> Content {
-        Content { kind: ContentKind::Tree, name: self.name.clone(), length: self.survey().length }
+        let Survey { length, data, .. } = *self.survey();
+        Content::new(ContentKind::Tree, self.name.clone(), length).with_data(data)
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

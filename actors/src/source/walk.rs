@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) changed: i64,
     /// Whether it is a further name of a link that came before.
     pub(super) is_twin: bool,
+    /// Whether it takes less room on its disk than its length.
+    pub(super) has_holes: bool,
 }
 
 #[derive(Debug)]
@@ -376,6 +378,7 @@ fn state(stat: &Stat) -> State {
         inode: stat.st_ino,
         changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64),
         is_twin: false,
+        has_holes: (stat.st_blocks as u64).saturating_mul(512) < stat.st_size as u64,
     }
 }
 

@@ -45,11 +45,7 @@ impl Forgery {
             key: SecretBytes::new(*key.as_bytes()),
             commit: key.commitment(Suite::XSALSA20_POLY1305),
             inbox: "in".into(),
-            content: Content {
-                kind: ContentKind::Bytes,
-                name: ContentName::new("forged").unwrap(),
-                length: None,
-            },
+            content: Content::new(ContentKind::Bytes, ContentName::new("forged").unwrap(), None),
             chunk_size: CHUNK as u32,
             suite: Suite::XSALSA20_POLY1305,
             stages: Vec::new(),

@@ -9,7 +9,7 @@ use estafette::testing::Random;
 use estafette::wire::{Control, Failure, Frame, Opening, Ranges, Receipt};
 use estafette::{FailureKind, NodeConfig, SendOptions, TransferHandle, TrustedPeer};
 
-use estafette_actors::source::ReadFirst;
+use estafette_actors::source::{FileSource, ReadFirst, ReadOptions};
 
 use super::peer::{Heard, Lane, Link, Server};
 use super::world::{CHUNK, WINDOW, World, config, failure, source, within};
@@ -359,5 +359,33 @@ async fn a_receiver_that_keeps_losing_its_memory_is_given_up() {
     };
     assert_eq!(gone.kind, FailureKind::Unreachable);
     assert_eq!(failure(&receiving.transfer).await.kind, FailureKind::Unreachable);
+    receiving.unharmed().await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_knows_no_attributes_is_offered_the_file_without_them_and_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alone");
+    let bytes = content(9, 2);
+    std::fs::write(&path, &bytes).unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    if let Err(error) = rustix::fs::setxattr(&path, "user.note", b"x", flags) {
+        eprintln!("SKIPPED: no attribute can be set in {}: {error}", path.display());
+        return;
+    }
+    let file = FileSource::open(&path).unwrap();
+    let file = file.with(&ReadOptions::default().xattrs(true)).unwrap();
+    assert!(!file.content().attributes.is_empty());
+    let world = World::with(9, config()).await;
+    let mut receiving = Receiving::begin_with(world, file, SendOptions::default()).await;
+    assert!(receiving.opening.content.attributes.is_empty());
+    receiving.accept(100).await;
+    let mut lane = receiving.lane(0).await;
+    receiving.take_all(&mut lane).await;
+    let digest = *blake3::hash(&bytes).as_bytes();
+    receiving.deliver(receiving.receipt(digest, bytes.len() as u64)).await;
+    within(receiving.transfer.delivered()).await.unwrap();
+    let remarks = receiving.transfer.status().report.remarks;
+    assert!(remarks.len() == 1 && remarks[0].contains("is an earlier release"), "{remarks:?}");
     receiving.unharmed().await;
 }

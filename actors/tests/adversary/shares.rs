@@ -47,11 +47,7 @@ struct Stuck;
 
 impl Source for Stuck {
     fn content(&self) -> Content {
-        Content {
-            kind: ContentKind::Bytes,
-            name: ContentName::new("stuck").unwrap(),
-            length: Some(1 << 20),
-        }
+        Content::new(ContentKind::Bytes, ContentName::new("stuck").unwrap(), Some(1 << 20))
     }
 
     fn read<'a>(&'a mut self, _: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

@@ -4,12 +4,16 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use estafette::delivery::Attributes;
+use estafette::pipeline::{Inbox, Source, SourceError};
 use estafette_actors::sink::FileSink;
 use estafette_actors::source::{FileSource, ReadOptions};
 use tempfile::tempdir;
 
 use crate::as_they_were::{deliver_both_ways, mode, source, tree};
-use crate::harness::{deliver, unprivileged};
+use crate::durable::Delivery;
+use crate::harness::{block_on, deliver, offer, read_all, unprivileged};
+use crate::mounts::Mounted;
 
 /// Sets an attribute, unless this file system has none.
 fn set_attribute(path: &Path, name: &str, value: &[u8]) -> bool {
@@ -179,29 +183,94 @@ fn lists_of_access_of_a_folder_are_not_inherited_by_what_comes_with_it_and_do_no
 }
 
 #[test]
-fn a_file_that_is_sent_alone_tells_of_the_attributes_that_it_leaves_behind() {
+fn a_file_that_is_sent_alone_brings_its_attributes_if_they_are_asked_for() {
+    let (home, _tree) = tree();
+    let path = home.path().join("alone");
+    fs::write(&path, "file").unwrap();
+    let list = access_list(6, 4);
+    if !set_attribute(&path, "user.note", b"x")
+        || !set_attribute(&path, "system.posix_acl_access", &list)
+    {
+        return;
+    }
+    let asked = ReadOptions::default().xattrs(true);
+    let source = |options: &ReadOptions| FileSource::open(&path).unwrap().with(options).unwrap();
+    for journalled in [false, true] {
+        for lists in [true, false] {
+            let to = tempdir().unwrap();
+            let inbox = FileSink::into_dir(to.path()).access_lists(lists);
+            let committed = if journalled {
+                Delivery::of(b"file".to_vec()).described(source(&asked).content()).attempt(&inbox)
+            } else {
+                deliver(&mut source(&asked), &inbox)
+                    .map(|(committed, report)| {
+                        assert_eq!(report.remarks, [""; 0]);
+                        committed
+                    })
+                    .map_err(|failure| failure.text())
+            };
+            let (committed, there) = (committed.unwrap(), to.path().join("alone"));
+            assert_eq!(attribute(&there, "user.note").as_deref(), Some(&b"x"[..]));
+            assert_eq!(mode(&there), mode(&path));
+            let kept = attribute(&there, "system.posix_acl_access");
+            assert_eq!(kept, lists.then(|| list.clone()), "{:?}", committed.remarks);
+            let left = committed.remarks.iter().any(|line| line.contains("no lists of access"));
+            assert_eq!((committed.remarks.len(), left), (usize::from(!lists), !lists));
+        }
+    }
+    let to = tempdir().unwrap();
+    let (_, report) =
+        deliver(&mut source(&ReadOptions::default()), &FileSink::into_dir(to.path())).unwrap();
+    let said = "extended attributes or ACLs of alone were not sent: they were not asked for";
+    assert_eq!((report.remarks, report.failures), (vec![said.to_owned()], 0));
+    assert_eq!(attribute(&to.path().join("alone"), "user.note"), None);
+}
+
+#[test]
+fn attributes_of_a_file_that_change_while_it_is_sent_make_it_begin_anew() {
     let (home, _tree) = tree();
     let path = home.path().join("alone");
     fs::write(&path, "file").unwrap();
     if !set_attribute(&path, "user.note", b"x") {
         return;
     }
-    for (asked, why) in
-        [(true, "a file that is sent alone can't have any"), (false, "they were not asked for")]
-    {
-        let options = ReadOptions::default().xattrs(asked);
-        let mut source = FileSource::open(&path).unwrap().with(&options).unwrap();
-        let to = FileSink::into_dir(home.path().join("to"))
-            .on_conflict(estafette_actors::sink::OnConflict::Replace);
-        let (_, report) = deliver(&mut source, &to).unwrap();
-        let said = format!("extended attributes or ACLs of alone were not sent: {why}");
-        assert!(
-            report.remarks.len() == 1 && report.remarks[0].starts_with(&said),
-            "{:?}",
-            report.remarks
-        );
-        assert_eq!((report.failures, report.skipped_total), (0, 0));
+    let options = ReadOptions::default().xattrs(true);
+    let mut source = FileSource::open(&path).unwrap().with(&options).unwrap();
+    set_attribute(&path, "user.note", b"y");
+    block_on(read_all(&mut source, 100)).unwrap();
+    let error = source.finish().unwrap_err();
+    assert!(matches!(&error, SourceError::Changed { .. }), "{error}");
+    assert!(source.rewind().unwrap());
+    assert_eq!(source.content().attributes.as_slice(), [(b"user.note".to_vec(), b"y".to_vec())]);
+    block_on(read_all(&mut source, 100)).unwrap();
+    source.finish().unwrap();
+}
+
+#[test]
+fn what_is_more_than_a_file_alone_may_have_is_left_behind_aloud_and_no_others_are_taken() {
+    // One with room for long values.
+    let Some(disk) = Mounted::small(1 << 20) else { return };
+    let path = disk.path().join("alone");
+    fs::write(&path, "file").unwrap();
+    let values = [("user.a", 8 << 10), ("user.b", 8 << 10)];
+    if !values.iter().all(|(name, length)| set_attribute(&path, name, &vec![7; *length])) {
+        return;
     }
+    let options = ReadOptions::default().xattrs(true);
+    let mut source = FileSource::open(&path).unwrap().with(&options).unwrap();
+    assert_eq!(source.content().attributes.as_slice().len(), 1);
+    let (_, report) = deliver(&mut source, &FileSink::into_dir(tempdir().unwrap().path())).unwrap();
+    assert!(
+        report.remarks.len() == 1 && report.remarks[0].contains("more than 12 KiB of them"),
+        "{:?}",
+        report.remarks
+    );
+
+    let forged = Attributes::new(vec![(b"security.capability".to_vec(), b"x".to_vec())]).unwrap();
+    let content = source.content().with_attributes(forged);
+    let to = tempdir().unwrap();
+    let refusal = FileSink::into_dir(to.path()).open(&offer(content)).unwrap_err();
+    assert!(refusal.reason.contains("security.capability, which is not taken"), "{refusal}");
 }
 
 #[test]

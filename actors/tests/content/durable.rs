@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 
 use bytes::Bytes;
-use estafette::delivery::{ContentKind, DigestFold, Subtree};
+use estafette::delivery::{Content, ContentKind, DigestFold, Subtree};
 use estafette::node::{MemoryStore, Store};
 use estafette::pipeline::{
     Committed, Inbox, Journal, Offer, Progress, Refusal, Resumed, Sink, SinkError, Summary,
@@ -127,17 +127,24 @@ pub(crate) struct Delivery {
     pub(crate) spool: Arc<Spool>,
     pub(crate) bytes: Vec<u8>,
     kind: ContentKind,
+    /// How it is described, if not by its kind and length.
+    described: Option<Content>,
     /// 0 for content that can't be told from other content.
     version: u8,
 }
 
 impl Delivery {
     pub(crate) fn of(bytes: Vec<u8>) -> Self {
-        Self { spool: Arc::default(), bytes, kind: ContentKind::Bytes, version: 1 }
+        Self { spool: Arc::default(), bytes, kind: ContentKind::Bytes, described: None, version: 1 }
     }
 
     pub(crate) fn of_kind(kind: ContentKind, bytes: Vec<u8>) -> Self {
         Self { kind, ..Self::of(bytes) }
+    }
+
+    /// The same, described in these words.
+    pub(crate) fn described(self, content: Content) -> Self {
+        Self { described: Some(content), ..self }
     }
 
     /// The same delivery, of content that has changed.
@@ -146,6 +153,7 @@ impl Delivery {
             spool: Arc::clone(&self.spool),
             bytes,
             kind: self.kind.clone(),
+            described: None,
             version: self.version + 1,
         }
     }
@@ -172,7 +180,9 @@ impl Delivery {
     }
 
     pub(crate) fn offer(&self) -> Offer {
-        let content = content(self.kind.clone(), "content", Some(self.bytes.len() as u64));
+        let content = self.described.clone().unwrap_or_else(|| {
+            content(self.kind.clone(), "content", Some(self.bytes.len() as u64))
+        });
         Offer { chunk_size: CHUNK, journal: Some(self.journal()), ..offer(content) }
     }
 

@@ -54,7 +54,7 @@ pub(crate) fn offer(content: Content) -> Offer {
 }
 
 pub(crate) fn content(kind: ContentKind, name: &str, length: Option<u64>) -> Content {
-    Content { kind, name: ContentName::new(name).unwrap(), length }
+    Content::new(kind, ContentName::new(name).unwrap(), length)
 }
 
 /// Reads all of `source` in pieces of `size` bytes.

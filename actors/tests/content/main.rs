@@ -17,6 +17,7 @@ mod merged;
 mod mounts;
 mod power;
 mod resume;
+mod room;
 mod sources;
 mod there;
 mod trees;

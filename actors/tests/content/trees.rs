@@ -423,9 +423,7 @@ fn a_full_disk_fails_the_delivery_with_its_reason_and_leaves_nothing() {
             "{failure:?}"
         );
 
-        let mut sink = inbox
-            .open(&offer(estafette::delivery::Content { length: None, ..source.content() }))
-            .unwrap();
+        let mut sink = inbox.open(&offer(source.content().with_length(None))).unwrap();
         let stream = block_on(read_all(&mut *source, 1 << 16)).unwrap();
         let pieces = stream.chunks(1 << 16).map(bytes::Bytes::copy_from_slice).collect();
         let error = block_on(crate::harness::write_all(&mut *sink, pieces)).unwrap_err();

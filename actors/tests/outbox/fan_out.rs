@@ -65,7 +65,7 @@ impl Text {
 impl Source for Text {
     fn content(&self) -> Content {
         let (kind, name) = (ContentKind::Bytes, ContentName::new("letter").unwrap());
-        Content { kind, name, length: Some(self.all.len() as u64) }
+        Content::new(kind, name, Some(self.all.len() as u64))
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

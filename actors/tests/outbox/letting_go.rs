@@ -63,9 +63,7 @@ impl Stuck {
 
 impl Source for Stuck {
     fn content(&self) -> Content {
-        BytesSource::new("stuck", vec![])
-            .map(|bytes| Content { length: None, ..bytes.content() })
-            .unwrap()
+        BytesSource::new("stuck", vec![]).map(|bytes| bytes.content().with_length(None)).unwrap()
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

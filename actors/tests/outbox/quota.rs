@@ -38,11 +38,7 @@ impl Coming {
 
 impl Source for Coming {
     fn content(&self) -> Content {
-        Content {
-            kind: self.kind.clone(),
-            name: ContentName::new("a.package").unwrap(),
-            length: self.said,
-        }
+        Content::new(self.kind.clone(), ContentName::new("a.package").unwrap(), self.said)
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

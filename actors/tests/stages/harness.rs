@@ -182,8 +182,7 @@ pub(crate) fn deliver(
         let (here, there, metrics) = (end(chunk_size), end(chunk_size), Metrics::default());
         let (inbox, mut delivered) = MemorySink::channel(1 << 24, 1);
         let name = ContentName::new("content").unwrap();
-        let content_of =
-            Content { kind: ContentKind::Bytes, name, length: Some(content.len() as u64) };
+        let content_of = Content::new(ContentKind::Bytes, name, Some(content.len() as u64));
         let sink = inbox
             .open(&Offer::new(scope(chunk_size).sender, scope(chunk_size).transfer, content_of))
             .unwrap();

@@ -33,8 +33,8 @@ pub(crate) struct Reading {
         hide_env = true
     )]
     pub(crate) links: Links,
-    /// Send extended attributes of users, and ACLs, of folders and what is in them, too. A file
-    /// that is sent alone leaves its own behind, and says so
+    /// Send extended attributes of users, and ACLs, too. Of a file that is sent alone these are 64,
+    /// of 12 KiB in all, at most: what is beyond that is left behind, and said
     #[arg(long, env = "ESTAFETTE_XATTRS", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) xattrs: bool,
     /// What it is called at the receiver [default: what it is called here]

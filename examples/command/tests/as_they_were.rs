@@ -111,6 +111,30 @@ fn what_is_named_is_meant_and_a_link_to_nothing_is_refused_before_anything_is_di
 }
 
 #[test]
+fn attributes_of_a_file_that_is_sent_alone_come_with_it() {
+    let world = World::new();
+    let file = world.file("noted", 1000);
+    let flags = rustix::fs::XattrFlags::empty();
+    if let Err(error) = rustix::fs::setxattr(&file, "user.note", b"here", flags) {
+        eprintln!("SKIPPED: no attribute can be set in {}: {error}", file.display());
+        return;
+    }
+    let (_paris, ticket) = world.paris_with(&["--on-conflict", "replace"]);
+    let ticket = text(&ticket, "ticket");
+    let there = || {
+        let mut value = [0; 10];
+        let length = rustix::fs::getxattr(world.path("in/noted"), "user.note", &mut value[..]);
+        length.map(|length| value[..length].to_vec())
+    };
+    let ran = send(&world, &[], &file, &ticket);
+    assert_eq!((ran.code, there().is_ok()), (0, false), "{:?}", ran.events);
+    assert!(messages(&ran, "remark")[0].contains("were not sent: they were not asked for"));
+    let ran = send(&world, &["--xattrs"], &file, &ticket);
+    assert_eq!((ran.code, there().as_deref()), (0, Ok(&b"here"[..])), "{:?}", ran.events);
+    assert_eq!(messages(&ran, "remark"), [""; 0]);
+}
+
+#[test]
 fn many_entries_that_can_not_be_sent_are_one_line() {
     let world = World::new();
     let tree = world.path("tree");

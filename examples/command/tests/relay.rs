@@ -156,6 +156,28 @@ fn the_sender_is_gone_before_the_receiver_comes_and_hears_of_it_when_it_is_back(
 }
 
 #[test]
+fn attributes_of_a_file_come_by_a_relay() {
+    let road = Road::new().paris_trusts_lyon();
+    let flags = rustix::fs::XattrFlags::empty();
+    let file = road.world.file("noted", 1000);
+    if let Err(error) = rustix::fs::setxattr(&file, "user.note", b"here", flags) {
+        eprintln!("SKIPPED: no attribute can be set in {}: {error}", file.display());
+        return;
+    }
+    let dijon = road.dijon(&[]);
+    let to = format!("{}/files", road.paris);
+    let arguments = ["send", "--xattrs", "--via", "dijon", file.to_str().unwrap(), &to];
+    relayed(&road.world.run("lyon", arguments));
+    let paris = road.paris();
+    paris.wait_for("delivered");
+    let mut value = [0; 10];
+    let there = road.world.path("in/noted");
+    let length = rustix::fs::getxattr(&there, "user.note", &mut value[..]).unwrap();
+    assert_eq!(&value[..length], b"here");
+    assert_eq!((paris.terminate(), dijon.terminate()), (0, 0));
+}
+
+#[test]
 fn a_relay_that_is_killed_while_it_keeps_something_still_has_it() {
     let road = Road::new().paris_trusts_lyon();
     let dijon = road.dijon(&[]);

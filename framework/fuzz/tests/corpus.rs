@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use estafette::Ticket;
-use estafette::delivery::{Content, ContentKind, ContentName, Trailer, TransferId, TransferKey};
+use estafette::delivery::{
+    Attributes, Content, ContentKind, ContentName, Trailer, TransferId, TransferKey,
+};
 use estafette::pipeline::{Codec, Prefix, Source};
 use estafette::wire::message::{Item, Shape};
 use estafette::wire::package::{Frames, Letter, PackageHeader, PackageLabel};
@@ -160,11 +162,7 @@ fn packages() {
         suite: Suite::XSALSA20_POLY1305,
         stages: vec!["rot13".into()],
     };
-    let content = Content {
-        kind: ContentKind::Bytes,
-        name: ContentName::new("letter").unwrap(),
-        length: Some(5),
-    };
+    let content = Content::new(ContentKind::Bytes, ContentName::new("letter").unwrap(), Some(5));
     let letter = Letter::new(&TransferKey::from_bytes([9; 32]), Suite(1), "in".into(), content);
     let letter = Letter { version: Some([1; 32]), token: Some([2; 32].into()), ..letter };
     let header = PackageHeader::seal(&sender, label.clone(), &letter).unwrap();
@@ -178,6 +176,9 @@ fn packages() {
     write("package", 0, &package);
     write("package", 1, &codec::encode(&label).unwrap());
     write("package", 2, &codec::encode(&letter).unwrap());
+    let attributes = Attributes::new(vec![(b"user.note".to_vec(), b"x".to_vec())]).unwrap();
+    let content = letter.content.with_data(Some(1)).with_attributes(attributes);
+    write("package", 3, &codec::encode(&Letter { content, ..letter }).unwrap());
 }
 
 /// The stream of a small folder.

@@ -12,8 +12,8 @@ pub(crate) mod sending;
 mod trailer;
 
 pub use crate::wire::{
-    Content, ContentKind, ContentName, EpochKey, Failure, FailureKind, KeyScope, NameError,
-    Receipt, TransferId, TransferIdError, TransferKey,
+    Attributes, Content, ContentKind, ContentName, EpochKey, Failure, FailureKind, KeyScope,
+    NameError, Receipt, TransferId, TransferIdError, TransferKey,
 };
 pub use digest::{DigestFold, Subtree};
 pub use incoming::{Claim, Incoming, Repair};

@@ -27,9 +27,9 @@ use super::transport::{Connection, Io};
 use crate::pipeline::{Chunk, Custody, Outlet, Parcel, Sealed, Slots, Through, Transfer};
 use crate::wire::message::MESSAGE_STREAM;
 use crate::wire::{
-    CONTROL_BODY_LIMIT, Choice, Control, ControlOpener, ControlSealer, FEATURE_MESSAGES, Frame,
-    FrameDecoder, FrameHeader, FrameKind, HANDSHAKE_LIMIT, HEADER_LENGTH, Link, LinkAction, Offer,
-    PeerId, Suite, frame_handshake, handshake_length,
+    CONTROL_BODY_LIMIT, Choice, Control, ControlOpener, ControlSealer, FEATURE_DESCRIPTIONS,
+    FEATURE_MESSAGES, Frame, FrameDecoder, FrameHeader, FrameKind, HANDSHAKE_LIMIT, HEADER_LENGTH,
+    Link, LinkAction, Offer, PeerId, Suite, frame_handshake, handshake_length,
 };
 
 /// What waits for the socket.
@@ -148,7 +148,7 @@ impl std::fmt::Debug for NewLink {
 pub(crate) fn offer(shared: &NodeShared) -> Offer {
     Offer {
         suites: shared.registry.suites(),
-        features: FEATURE_MESSAGES | shared.registry.codec_features(),
+        features: FEATURE_MESSAGES | FEATURE_DESCRIPTIONS | shared.registry.codec_features(),
         max_frame: NodeConfig::CHUNK_MOST
             + crate::wire::growth_limit(NodeConfig::CHUNK_MOST)
             + crate::pipeline::Transfer::OVERHEAD,

@@ -173,7 +173,7 @@ mod tests {
     use crate::node::MemoryStore;
 
     fn named(name: &str) -> Content {
-        Content { kind: ContentKind::Bytes, name: ContentName::new(name).unwrap(), length: None }
+        Content::new(ContentKind::Bytes, ContentName::new(name).unwrap(), None)
     }
 
     fn peer(number: u8) -> PeerId {

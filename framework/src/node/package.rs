@@ -286,11 +286,11 @@ mod tests {
             transfer: TransferId::from_bytes([2; 24]),
             chunk_size: 1024,
             inbox: "in".into(),
-            content: Content {
-                kind: ContentKind::Bytes,
-                name: ContentName::new("a").expect("it is a name"),
-                length: None,
-            },
+            content: Content::new(
+                ContentKind::Bytes,
+                ContentName::new("a").expect("it is a name"),
+                None,
+            ),
             token: None,
             version: [3; 32],
             created: 1000,

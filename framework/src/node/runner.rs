@@ -291,7 +291,7 @@ mod tests {
     impl Source for Zeros {
         fn content(&self) -> Content {
             let name = ContentName::new("zeros").unwrap();
-            Content { kind: ContentKind::Bytes, name, length: Some(self.0 as u64) }
+            Content::new(ContentKind::Bytes, name, Some(self.0 as u64))
         }
 
         fn read<'a>(

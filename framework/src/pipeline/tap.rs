@@ -231,7 +231,7 @@ mod tests {
     fn a_tap_sees_what_passes_until_it_is_dropped_or_has_panicked() {
         let (taps, counts) = (Taps::default(), Arc::new(Counts::default()));
         let name = ContentName::new("letter").unwrap();
-        let content = Content { kind: ContentKind::Bytes, name, length: None };
+        let content = Content::new(ContentKind::Bytes, name, None);
         let tapped = taps.on(&content);
         let pass = |bytes: &[u8]| {
             let id = TransferId::from_bytes([7; 24]);

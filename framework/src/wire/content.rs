@@ -10,6 +10,8 @@ const NAME_LIMIT: usize = 255;
 
 /// A description of the content of a transfer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "OnWire", into = "OnWire")]
+#[non_exhaustive]
 pub struct Content {
     /// The kind of the content.
     pub kind: ContentKind,
@@ -18,6 +20,166 @@ pub struct Content {
     /// Bytes of the stream, where the sender knows them. A hint for progress, quotas and free
     /// space; the trailer is what counts.
     pub length: Option<u64>,
+    /// Bytes of these that are no holes (runs of zeros that take no room on a disk), where the
+    /// sender knows of holes. A hint for free space, which is watched while it is written.
+    pub data: Option<u64>,
+    /// Extended attributes of one file. Those of a tree are in its stream.
+    pub attributes: Attributes,
+}
+
+impl Content {
+    /// Content that has no holes that are known, and no attributes.
+    pub fn new(kind: ContentKind, name: ContentName, length: Option<u64>) -> Self {
+        Self { kind, name, length, data: None, attributes: Attributes::default() }
+    }
+
+    /// The same description with another length. The bytes that are no holes are those of the
+    /// length that they were told for.
+    #[must_use]
+    pub fn with_length(self, length: Option<u64>) -> Self {
+        let data = self.data.filter(|_| length == self.length);
+        Self { length, data, ..self }
+    }
+
+    /// The same description with so many bytes that are no holes.
+    #[must_use]
+    pub fn with_data(self, data: Option<u64>) -> Self {
+        Self { data, ..self }
+    }
+
+    /// The same description with these attributes.
+    #[must_use]
+    pub fn with_attributes(self, attributes: Attributes) -> Self {
+        Self { attributes, ..self }
+    }
+
+    /// Returns the bytes that it takes on a disk that keeps its holes, where they are known.
+    pub fn room(&self) -> Option<u64> {
+        match (self.length, self.data) {
+            (Some(length), Some(data)) => Some(length.min(data)),
+            (length, data) => length.or(data),
+        }
+    }
+
+    /// What a node understands that has no
+    /// [`FEATURE_DESCRIPTIONS`](super::FEATURE_DESCRIPTIONS).
+    pub(crate) fn plain(&self) -> Self {
+        Self::new(self.kind.clone(), self.name.clone(), self.length)
+    }
+
+    /// Whether it says more than [`Content::plain`] does.
+    fn says_more(&self) -> bool {
+        self.data.is_some() || !self.attributes.is_empty()
+    }
+}
+
+/// A description as it travels: what all nodes understand has the bytes that it always had.
+#[derive(Serialize, Deserialize)]
+struct OnWire {
+    kind: KindOnWire,
+    name: ContentName,
+    length: Option<u64>,
+}
+
+/// The kinds by their numbers.
+#[derive(Serialize, Deserialize)]
+enum KindOnWire {
+    Bytes,
+    File {
+        mode: u32,
+        mtime: i64,
+    },
+    Tree,
+    Package,
+    /// Of a description that says more: never one that does not.
+    More {
+        data: Option<u64>,
+        attributes: Attributes,
+        kind: ContentKind,
+    },
+}
+
+impl From<Content> for OnWire {
+    fn from(content: Content) -> Self {
+        let more = content.says_more();
+        let Content { kind, name, length, data, attributes } = content;
+        let kind = match kind {
+            kind if more => KindOnWire::More { data, attributes, kind },
+            ContentKind::Bytes => KindOnWire::Bytes,
+            ContentKind::File { mode, mtime } => KindOnWire::File { mode, mtime },
+            ContentKind::Tree => KindOnWire::Tree,
+            ContentKind::Package => KindOnWire::Package,
+        };
+        Self { kind, name, length }
+    }
+}
+
+impl TryFrom<OnWire> for Content {
+    type Error = &'static str;
+    fn try_from(OnWire { kind, name, length }: OnWire) -> Result<Self, Self::Error> {
+        let kind = match kind {
+            KindOnWire::Bytes => ContentKind::Bytes,
+            KindOnWire::File { mode, mtime } => ContentKind::File { mode, mtime },
+            KindOnWire::Tree => ContentKind::Tree,
+            KindOnWire::Package => ContentKind::Package,
+            KindOnWire::More { data, attributes, kind } => {
+                let content = Self { kind, name, length, data, attributes };
+                return if content.says_more() { Ok(content) } else { Err("it says no more") };
+            }
+        };
+        Ok(Self::new(kind, name, length))
+    }
+}
+
+/// Extended attributes of one file: pairs of names and values, a bounded number of bytes.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Pairs", into = "Pairs")]
+pub struct Attributes(Vec<(Vec<u8>, Vec<u8>)>);
+
+type Pairs = Vec<(serde_bytes::ByteBuf, serde_bytes::ByteBuf)>;
+
+impl Attributes {
+    /// The most attributes.
+    pub const COUNT_LIMIT: usize = 64;
+    /// The most bytes of their names and values together: a package has little more room for them.
+    pub const BYTES_LIMIT: usize = 12 << 10;
+
+    /// These attributes; `None` if there are more of them, or of their bytes, than may be.
+    pub fn new(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Self> {
+        let bytes: usize = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        (pairs.len() <= Self::COUNT_LIMIT && bytes <= Self::BYTES_LIMIT).then_some(Self(pairs))
+    }
+
+    /// Returns whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the names and values.
+    pub fn as_slice(&self) -> &[(Vec<u8>, Vec<u8>)] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Attributes {
+    /// How many: values are nobody's business.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Attributes({})", self.0.len())
+    }
+}
+
+impl TryFrom<Pairs> for Attributes {
+    type Error = &'static str;
+    fn try_from(pairs: Pairs) -> Result<Self, Self::Error> {
+        let pairs = pairs.into_iter().map(|(name, value)| (name.into_vec(), value.into_vec()));
+        Self::new(pairs.collect()).ok_or("there are more attributes than a file may have")
+    }
+}
+
+impl From<Attributes> for Pairs {
+    fn from(attributes: Attributes) -> Self {
+        attributes.0.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
 }
 
 /// The kinds of content a receiver can tell apart.
@@ -135,6 +297,54 @@ mod tests {
             assert_eq!(codec::decode::<ContentKind>(bytes), Ok(kind));
         }
         assert!(codec::decode::<ContentKind>(&4_u32.to_le_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_description_has_the_bytes_it_always_had_unless_it_says_more() {
+        let plain = Content::new(ContentKind::Tree, ContentName::new("a").unwrap(), Some(9));
+        let attributes = Attributes::new(vec![(b"user.a".into(), b"b".into())]).unwrap();
+        let file = ContentKind::File { mode: 0o600, mtime: 2 };
+        let more = Content { kind: file, ..plain.clone() }.with_attributes(attributes);
+        let (rest, eight) =
+            (b"\x01\0\0\0\0\0\0\0a\x01\x09\0\0\0\0\0\0\0", [8, 0, 0, 0, 0, 0, 0, 0]);
+        let golden = [
+            (plain.clone(), [b"\x02\0\0\0", &rest[..]].concat()),
+            (
+                plain.with_data(Some(8)),
+                [b"\x04\0\0\0\x01", &eight[..], &[0; 8], b"\x02\0\0\0", rest].concat(),
+            ),
+            (
+                more,
+                [
+                    &b"\x04\0\0\0\0\x01\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0user.a"[..],
+                    b"\x01\0\0\0\0\0\0\0b",
+                    b"\x01\0\0\0\x80\x01\0\0\x02\0\0\0\0\0\0\0",
+                    rest,
+                ]
+                .concat(),
+            ),
+        ];
+        for (content, bytes) in golden {
+            assert_eq!(codec::encode(&content).unwrap(), bytes);
+            assert_eq!(codec::decode::<Content>(&bytes), Ok(content));
+        }
+        // One that says no more, said as if it did.
+        let idle = [b"\x04\0\0\0\0", &[0; 8][..], b"\x02\0\0\0", rest].concat();
+        assert!(codec::decode::<Content>(&idle).is_err());
+    }
+
+    #[test]
+    fn attributes_are_bounded_and_room_is_what_no_hole_takes() {
+        let of =
+            |count, length| Attributes::new(vec![(b"user.a".to_vec(), vec![0; length]); count]);
+        assert!(of(64, 100).is_some() && of(65, 0).is_none());
+        assert!(of(1, (12 << 10) - 6).is_some() && of(1, (12 << 10) - 5).is_none());
+        let content = Content::new(ContentKind::Tree, ContentName::new("a").unwrap(), Some(9));
+        let room = |data| content.clone().with_data(data).room();
+        assert_eq!([room(None), room(Some(4)), room(Some(90))], [Some(9), Some(4), Some(9)]);
+        let holed = content.with_data(Some(4));
+        assert_eq!(holed.clone().with_length(Some(9)).data, Some(4));
+        assert_eq!(holed.with_length(None).data, None, "other bytes have other holes");
     }
 
     #[test]

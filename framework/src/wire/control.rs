@@ -2,7 +2,9 @@
 //!
 //! Invariant: the order of the variants, and of the fields in each, is the format. A new variant
 //! goes to the end; it needs a new version of the wire, and so does a new field, wherever it is:
-//! bytes behind the last known one are refused. Every message fits into one control frame.
+//! bytes behind the last known one are refused. What a
+//! description of content may say besides goes only where both have
+//! [`FEATURE_DESCRIPTIONS`](super::FEATURE_DESCRIPTIONS). Every message fits into one control frame.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::delivery::{Content, ContentKind, ContentName, TransferId};
+use crate::delivery::{Attributes, Content, ContentKind, ContentName, TransferId};
 use crate::wire::{FailureKind, PLAINTEXT_LIMIT, Suite};
 
 /// Bytes written as pieces: what stands for what can be seen.
@@ -29,11 +29,11 @@ fn opening() -> Opening {
         key: SecretBytes::new([5; 32]),
         commit: [6; 32],
         inbox: "backups".to_owned(),
-        content: Content {
-            kind: ContentKind::File { mode: 0o644, mtime: -7 },
-            name: ContentName::new("big.tar").unwrap(),
-            length: Some(8),
-        },
+        content: Content::new(
+            ContentKind::File { mode: 0o644, mtime: -7 },
+            ContentName::new("big.tar").unwrap(),
+            Some(8),
+        ),
         chunk_size: 1 << 18,
         suite: Suite::XSALSA20_POLY1305,
         stages: vec!["snappy".to_owned()],
@@ -247,6 +247,12 @@ fn a_message_cut_short_or_with_something_behind_it_is_refused() {
     }
 }
 
+/// As many, of as many bytes, as a description has at most.
+fn largest_attributes() -> Attributes {
+    let length = Attributes::BYTES_LIMIT / Attributes::COUNT_LIMIT - 6;
+    Attributes::new(vec![(b"user.a".to_vec(), vec![0; length]); Attributes::COUNT_LIMIT]).unwrap()
+}
+
 #[test]
 fn the_largest_messages_fit_into_a_frame() {
     let long = "x".repeat(10_000);
@@ -254,7 +260,12 @@ fn the_largest_messages_fit_into_a_frame() {
     let largest = Opening {
         inbox: "i".repeat(128),
         stages: vec!["s".repeat(64); 8],
-        content: Content { name: ContentName::new(vec![b'n'; 255]).unwrap(), ..opening().content },
+        content: Content {
+            name: ContentName::new(vec![b'n'; 255]).unwrap(),
+            data: Some(1),
+            attributes: largest_attributes(),
+            ..opening().content
+        },
         ..opening()
     };
     let receipt =

@@ -252,11 +252,8 @@ mod tests {
     }
 
     fn sealed_with(identity: &Identity, suite: Suite) -> CopyHeader {
-        let content = Content {
-            kind: ContentKind::Bytes,
-            name: ContentName::new("letter").unwrap(),
-            length: Some(7),
-        };
+        let content =
+            Content::new(ContentKind::Bytes, ContentName::new("letter").unwrap(), Some(7));
         CopyHeader::seal(identity, ID, suite, 1 << 10, content).unwrap()
     }
 

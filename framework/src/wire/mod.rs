@@ -49,7 +49,7 @@ mod transfer_id;
 mod transfer_key;
 
 pub use channel::{ControlOpener, ControlSealer, LinkError, PLAINTEXT_LIMIT};
-pub use content::{Content, ContentKind, ContentName, NameError};
+pub use content::{Attributes, Content, ContentKind, ContentName, NameError};
 pub use control::{Control, Receipt, RefuseReason, Word, WordKind};
 pub use failure::{Failure, FailureKind};
 pub use frame::{
@@ -68,7 +68,7 @@ pub use lane::{
     lane_prologue,
 };
 pub use link::{Link, LinkAction, LinkConfig, LinkConfigError};
-pub use offer::{Choice, FEATURE_MESSAGES, LEAST_MAX_FRAME, Offer, choose};
+pub use offer::{Choice, FEATURE_DESCRIPTIONS, FEATURE_MESSAGES, LEAST_MAX_FRAME, Offer, choose};
 pub use opening::{Opening, STAGES_LIMIT, join_codec, split_codec};
 pub use peer_id::{PeerId, PeerIdError};
 pub use preamble::{

@@ -31,8 +31,11 @@ use super::{
 };
 use crate::wire::{Content, KeyScope, TransferId, TransferKey};
 
-/// The version of the format that is written.
-pub const PACKAGE_VERSION: u16 = 1;
+/// The version of the format that is written for what every release reads.
+const PLAIN: u16 = 1;
+/// The latest version of the format: its letter has the attributes of a file. Without any, none is
+/// written.
+pub const PACKAGE_VERSION: u16 = 2;
 /// Bytes before the header: magic, version, length.
 pub const PACKAGE_PREAMBLE: usize = 16;
 /// The most bytes of a header, without preamble and checksum.
@@ -94,6 +97,7 @@ pub struct Letter {
 /// Everything before the first frame.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PackageHeader {
+    version: u16,
     label: PackageLabel,
     envelope: Vec<u8>,
     bytes: Vec<u8>,
@@ -117,8 +121,8 @@ pub enum PackageError {
     NotAPackage,
     /// A version this release does not read.
     #[error(
-        "it is a package of version {found}, and this release reads version {PACKAGE_VERSION}: \
-         use the release that wrote it, or a later one"
+        "it is a package of version {found}, and this release reads versions {PLAIN} and \
+         {PACKAGE_VERSION}: use the release that wrote it, or a later one"
     )]
     UnknownVersion {
         /// The version found.
@@ -242,16 +246,22 @@ impl PackageHeader {
                 envelope: identity.peer(),
             });
         }
-        let letter = Zeroizing::new(codec::encode(letter)?);
-        let envelope = envelope::seal(identity, label.receiver, &prologue(&label)?, &letter)?;
+        let version = if letter.content.attributes.is_empty() { PLAIN } else { PACKAGE_VERSION };
+        let letter = Zeroizing::new(match version {
+            // Holes alone are no reason for what an earlier release can't read.
+            PLAIN => codec::encode(&Letter { content: letter.content.plain(), ..letter.clone() })?,
+            _ => codec::encode(letter)?,
+        });
+        let prologue = prologue(version, &label)?;
+        let envelope = envelope::seal(identity, label.receiver, &prologue, &letter)?;
         let header = codec::encode(&(&label, ByteBuf::from(envelope.clone())))?;
         if header.len() > PACKAGE_HEADER_LIMIT {
             return Err(PackageError::HeaderLength { given: header.len() });
         }
         let length = (header.len() as u32).to_le_bytes();
-        let mut bytes = [&beginning()[..], &length, &header].concat();
+        let mut bytes = [&beginning(version)[..], &length, &header].concat();
         bytes.extend(checksum(HEADER_CONTEXT, &[&bytes]));
-        Ok(Self { label, envelope, bytes })
+        Ok(Self { version, label, envelope, bytes })
     }
 
     /// Returns the length of the header in bytes, from its first byte to the end of its checksum.
@@ -262,8 +272,9 @@ impl PackageHeader {
             return Err(PackageError::NotAPackage);
         }
         let found = u16::from_le_bytes([v0, v1]);
-        if found != PACKAGE_VERSION || (z0, z1) != (0, 0) {
-            return Err(if found == PACKAGE_VERSION {
+        let known = [PLAIN, PACKAGE_VERSION].contains(&found);
+        if !known || (z0, z1) != (0, 0) {
+            return Err(if known {
                 PackageError::HeaderChecksum
             } else {
                 PackageError::UnknownVersion { found }
@@ -291,7 +302,8 @@ impl PackageHeader {
         let (label, envelope): (PackageLabel, ByteBuf) =
             codec::decode(&covered[PACKAGE_PREAMBLE..])?;
         label.check()?;
-        Ok(Self { label, envelope: envelope.into_vec(), bytes: bytes.to_vec() })
+        let version = u16::from_le_bytes([bytes[8], bytes[9]]);
+        Ok(Self { version, label, envelope: envelope.into_vec(), bytes: bytes.to_vec() })
     }
 
     /// Returns the label, which stands in the clear.
@@ -315,7 +327,8 @@ impl PackageHeader {
         if receiver != identity.peer() {
             return Err(PackageError::OtherReceiver { receiver, us: identity.peer() });
         }
-        let (author, letter) = envelope::open(identity, &prologue(&self.label)?, &self.envelope)?;
+        let prologue = prologue(self.version, &self.label)?;
+        let (author, letter) = envelope::open(identity, &prologue, &self.envelope)?;
         let letter: Letter = codec::decode(&Zeroizing::new(letter))?;
         if author != sender {
             return Err(PackageError::OtherSender { label: sender, envelope: author });
@@ -424,16 +437,16 @@ impl Frames {
     }
 }
 
-fn beginning() -> [u8; 12] {
+fn beginning(version: u16) -> [u8; 12] {
     let mut bytes = [0; 12];
     bytes[..8].copy_from_slice(&MAGIC);
-    bytes[8..10].copy_from_slice(&PACKAGE_VERSION.to_le_bytes());
+    bytes[8..10].copy_from_slice(&version.to_le_bytes());
     bytes
 }
 
 /// What the envelope vouches for: the version and the label.
-fn prologue(label: &PackageLabel) -> Result<Vec<u8>, CodecError> {
-    Ok([&beginning()[..], &codec::encode(label)?].concat())
+fn prologue(version: u16, label: &PackageLabel) -> Result<Vec<u8>, CodecError> {
+    Ok([&beginning(version)[..], &codec::encode(label)?].concat())
 }
 
 fn checksum(context: &str, parts: &[&[u8]]) -> [u8; CHECKSUM_LENGTH] {

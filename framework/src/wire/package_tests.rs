@@ -2,7 +2,7 @@ use data_encoding::HEXLOWER;
 use proptest::prelude::*;
 
 use super::*;
-use crate::delivery::{ContentKind, ContentName};
+use crate::delivery::{Attributes, ContentKind, ContentName};
 use crate::pipeline::Transfer;
 use crate::wire::FLAG_LAST;
 
@@ -28,11 +28,7 @@ fn label() -> PackageLabel {
 }
 
 fn letter() -> Letter {
-    let content = Content {
-        kind: ContentKind::Bytes,
-        name: ContentName::new("big.tar").unwrap(),
-        length: Some(8),
-    };
+    let content = Content::new(ContentKind::Bytes, ContentName::new("big.tar").unwrap(), Some(8));
     let letter =
         Letter::new(&TransferKey::from_bytes([5; 32]), Suite(1), "backups".into(), content);
     Letter { version: Some([11; 32]), token: Some([12; 32].into()), ..letter }
@@ -48,7 +44,7 @@ fn relabelled(change: impl FnOnce(&mut PackageLabel)) -> PackageHeader {
     let PackageHeader { mut label, envelope, .. } = header();
     change(&mut label);
     let body = codec::encode(&(&label, ByteBuf::from(envelope))).unwrap();
-    let mut bytes = [&beginning()[..], &(body.len() as u32).to_le_bytes(), &body].concat();
+    let mut bytes = [&beginning(PLAIN)[..], &(body.len() as u32).to_le_bytes(), &body].concat();
     bytes.extend(checksum(HEADER_CONTEXT, &[&bytes]));
     PackageHeader::decode(&bytes).unwrap()
 }
@@ -150,7 +146,8 @@ fn an_envelope_by_another_than_the_label_says_is_refused() {
     let mallory = Identity::generate();
     let letter = codec::encode(&letter()).unwrap();
     let envelope =
-        envelope::seal(&mallory, receiver().peer(), &prologue(&label()).unwrap(), &letter).unwrap();
+        envelope::seal(&mallory, receiver().peer(), &prologue(PLAIN, &label()).unwrap(), &letter)
+            .unwrap();
     let forged = PackageHeader { envelope, ..header() };
     let expected = PackageError::OtherSender { label: sender().peer(), envelope: mallory.peer() };
     assert_eq!(forged.open(&receiver()), Err(expected));
@@ -178,6 +175,30 @@ fn a_flipped_bit_or_a_missing_byte_of_a_header_is_noticed() {
 }
 
 #[test]
+fn attributes_make_a_package_of_the_second_version_and_holes_alone_do_not() {
+    let told = letter().content.with_data(Some(1));
+    let with = |content: &Content| {
+        let letter = Letter { content: content.clone(), ..letter() };
+        let header = PackageHeader::seal(&sender(), label(), &letter).unwrap();
+        let again = PackageHeader::decode(header.as_bytes()).unwrap();
+        (again.as_bytes()[8], again.open(&receiver()).unwrap().content)
+    };
+    assert_eq!(with(&told), (1, told.plain()));
+    let length = Attributes::BYTES_LIMIT / Attributes::COUNT_LIMIT - 6;
+    let most = vec![(b"user.a".to_vec(), vec![0; length]); Attributes::COUNT_LIMIT];
+    let name = ContentName::new(vec![b'n'; 255]).unwrap();
+    let told = Content { name, ..told.with_attributes(Attributes::new(most).unwrap()) };
+    assert_eq!(with(&told), (2, told));
+    // The version is vouched for.
+    let mut other = header().as_bytes().to_vec();
+    other[8] = 2;
+    let end = other.len() - CHECKSUM_LENGTH;
+    let sum = checksum(HEADER_CONTEXT, &[&other[..end]]);
+    other[end..].copy_from_slice(&sum);
+    assert!(PackageHeader::decode(&other).unwrap().open(&receiver()).is_err());
+}
+
+#[test]
 fn other_files_other_versions_and_great_claims_are_named() {
     let preamble = *header().as_bytes().first_chunk::<PACKAGE_PREAMBLE>().unwrap();
     let changed = |at: usize, bytes: &[u8]| {
@@ -186,7 +207,7 @@ fn other_files_other_versions_and_great_claims_are_named() {
         PackageHeader::length(&changed)
     };
     assert_eq!(changed(0, b"%PDF-1.7"), Err(PackageError::NotAPackage));
-    assert_eq!(changed(8, &[2]), Err(PackageError::UnknownVersion { found: 2 }));
+    assert_eq!(changed(8, &[3]), Err(PackageError::UnknownVersion { found: 3 }));
     assert_eq!(changed(10, &[1]), Err(PackageError::HeaderChecksum));
     assert_eq!(
         changed(12, &[0xff; 4]),
@@ -289,7 +310,7 @@ proptest! {
         let label = PackageLabel {
             transfer: TransferId::from_bytes(transfer), created: times.0, expires: times.1, chunk_size: 1 << power, suite: Suite(suite), stages, ..label()
         };
-        let content = Content { length, ..letter().content };
+        let content = letter().content.with_length(length);
         let commit = TransferKey::from_bytes([5; 32]).commitment(label.suite);
         let letter = Letter { inbox, content, version, commit, token: token.map(SecretBytes::new), ..letter() };
         let header = PackageHeader::seal(&sender(), label.clone(), &letter).unwrap();
@@ -301,7 +322,7 @@ proptest! {
 
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let framed = [&beginning()[..], &(bytes.len() as u32).to_le_bytes(), &bytes].concat();
+        let framed = [&beginning(PLAIN)[..], &(bytes.len() as u32).to_le_bytes(), &bytes].concat();
         let summed = [&framed[..], &checksum(HEADER_CONTEXT, &[&framed])].concat();
         prop_assert!(PackageHeader::decode(&summed).is_err());
         prop_assert!(Frames::new(&label()).take(&bytes).is_err());

@@ -38,11 +38,8 @@ fn intended(
 fn a_clock_that_is_put_forward_makes_no_delivery_that_was_not_made() {
     for is_tree in [false, true] {
         let folder = tempfile::tempdir().unwrap();
-        let content = Content {
-            kind: ContentKind::Bytes,
-            name: ContentName::new("content").unwrap(),
-            length: Some(6),
-        };
+        let content =
+            Content::new(ContentKind::Bytes, ContentName::new("content").unwrap(), Some(6));
         let offer =
             Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([1; 24]), content);
         let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
@@ -68,11 +65,8 @@ fn a_clock_that_is_put_forward_makes_no_delivery_that_was_not_made() {
 fn what_was_intended_and_never_made_goes_when_nobody_goes_on_with_it() {
     for is_made in [false, true] {
         let folder = tempfile::tempdir().unwrap();
-        let content = Content {
-            kind: ContentKind::Bytes,
-            name: ContentName::new("content").unwrap(),
-            length: Some(6),
-        };
+        let content =
+            Content::new(ContentKind::Bytes, ContentName::new("content").unwrap(), Some(6));
         let offer =
             Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([1; 24]), content);
         let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
@@ -98,11 +92,7 @@ fn what_was_intended_and_never_made_goes_when_nobody_goes_on_with_it() {
 #[test]
 fn what_was_about_to_appear_in_another_folder_is_not_taken_for_made() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let content = Content {
-        kind: ContentKind::Bytes,
-        name: ContentName::new("content").unwrap(),
-        length: Some(6),
-    };
+    let content = Content::new(ContentKind::Bytes, ContentName::new("content").unwrap(), Some(6));
     let offer = Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([1; 24]), content);
     let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
     let journal =

@@ -15,7 +15,7 @@ struct Book;
 impl Source for Book {
     fn content(&self) -> Content {
         let name = ContentName::new("book").unwrap();
-        Content { kind: ContentKind::Bytes, name, length: None }
+        Content::new(ContentKind::Bytes, name, None)
     }
 
     fn read<'a>(&'a mut self, _: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

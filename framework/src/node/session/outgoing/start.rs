@@ -19,7 +19,7 @@ use crate::node::rooms::window_for;
 use crate::node::runner::{Gate, Own, Run, SourceRunner, With};
 use crate::pipeline::{Budget, Compression, Source, SourceError};
 use crate::store::now;
-use crate::wire::{Opening, Ranges};
+use crate::wire::{FEATURE_DESCRIPTIONS, Opening, Ranges};
 
 impl Handler<Start> for Session {
     type Result = ();
@@ -183,6 +183,17 @@ impl Handler<SourceEnded> for Session {
 
     fn handle(&mut self, SourceEnded { stream, outcome }: SourceEnded, _: &mut Context<Self>) {
         let Some(out) = self.outgoing.get(&stream) else { return };
+        let features = self.link.as_ref().map(|link| link.features);
+        let outcome = outcome.map(|mut report| {
+            if !out.content.attributes.is_empty()
+                && features.is_some_and(|features| features & FEATURE_DESCRIPTIONS == 0)
+            {
+                let text = "extended attributes of a file that is sent alone were not sent: the \
+                            receiver is an earlier release, which takes none";
+                report.remarks.push(text.into());
+            }
+            report
+        });
         match outcome {
             Ok(report) if report.skipped_total > 0 => {
                 out.state.update(|status| status.report = report.clone());

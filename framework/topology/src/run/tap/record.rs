@@ -398,7 +398,7 @@ mod tests {
     fn pass(recording: &Recording, id: TransferId, (attempt, index): (u32, u64), last: bool) {
         recording.recorder.taps.memory.adopt(id, "post", "paris/letters");
         let (kind, name) = (ContentKind::Bytes, ContentName::new("a").unwrap());
-        let content = &Content { kind, name, length: None };
+        let content = &Content::new(kind, name, None);
         let (transfer, stage, bytes) = (id, TAPPED_SOURCE, &b"x"[..]);
         let passing = Passing { transfer, attempt, content, stage, index, bytes, last };
         recording.recorder.pass(&passing);

@@ -51,6 +51,20 @@ fn no_source_file_is_longer_than_one_looks_through() {
 }
 
 #[test]
+fn the_start_page_of_each_crate_has_an_example() {
+    let found = sources(&["framework", "actors", "examples/command"]);
+    let starts: Vec<_> = found.iter().filter(|file| file.ends_with("src/lib.rs")).collect();
+    assert!(starts.len() >= 3, "{starts:?}");
+    for file in
+        starts.iter().filter(|file| !file.components().any(|part| part.as_os_str() == "fuzz"))
+    {
+        let text = read(file);
+        let mut page = text.lines().take_while(|line| line.is_empty() || line.starts_with("//!"));
+        assert!(page.any(|line| line.starts_with("//! ```")), "{}", file.display());
+    }
+}
+
+#[test]
 fn first_lines_of_public_items_and_of_files_say_what_they_are() {
     let mut weak = Vec::new();
     for file in sources(&["framework/src", "actors/src", "examples/command/src"]) {

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use rustix::fs::{Mode, OFlags};
 
 use super::failure::{failed, printable_path, unsuitable};
-use super::holes::FileContent;
+use super::holes::{FileContent, untold};
 use super::left_behind::LeftBehind;
 use super::version::{Difference, Watch};
 use super::{FileVersion, ReadOptions, content_name, xattrs};
@@ -130,6 +130,11 @@ impl FileSource {
         self.position += count as u64;
         let ended = count < buffer.len();
         if self.position > self.version.length || (ended && self.position < self.version.length) {
+            let version = self.version;
+            if self.file()?.is_still_of(&version) {
+                let why = untold(self.version.length);
+                return Err(SourceError::Unsuitable { what: printable_path(&self.path), why });
+            }
             let how = format!(
                 "it had {} bytes, and now has {} or more",
                 self.version.length, self.position

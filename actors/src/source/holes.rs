@@ -12,6 +12,14 @@ use super::FileVersion;
 /// How many pieces between holes are looked at to tell how much there is in them.
 const RANGES: usize = 10_000;
 
+/// Why a file that has other bytes than its length tells of is not sent.
+pub(super) fn untold(length: u64) -> String {
+    format!(
+        "the system says that it has {length} bytes, and other ones are read, as with those in \
+         /proc and /sys: send what they say as a stream, by `cat`"
+    )
+}
+
 /// A file that is read from front to back.
 #[derive(Debug)]
 pub(super) struct FileContent {
@@ -58,6 +66,18 @@ impl FileContent {
 
     pub(super) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Whether the file system tells of it what it told then. What has other bytes than that says
+    /// is none of its files, such as those in /proc.
+    pub(super) fn is_still_of(&self, version: &FileVersion) -> bool {
+        let there = self.file.metadata().map(|metadata| FileVersion::of(&metadata));
+        there.is_ok_and(|there| there.length == version.length)
+    }
+
+    /// Whether it has bytes though its length is 0.
+    pub(super) fn has_untold_bytes(&self) -> bool {
+        self.length == 0 && matches!(self.file.read_at(&mut [0], 0), Ok(1..))
     }
 
     /// Reads until `buffer` is full or the file ends.
@@ -148,6 +168,23 @@ mod tests {
             file.read_exact_at(&mut expected, 0).unwrap();
             assert!(all == expected, "in pieces of {size}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_has_bytes_and_no_length_is_known() {
+        let of = |path: &str| {
+            let file = File::open(path).unwrap();
+            let metadata = file.metadata().unwrap();
+            (FileContent::new(file, &metadata), FileVersion::of(&metadata))
+        };
+        let (content, version) = of("/proc/self/status");
+        assert!(content.has_untold_bytes() && content.is_still_of(&version));
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let (content, version) = of(empty.path().to_str().unwrap());
+        assert!(!content.has_untold_bytes() && content.is_still_of(&version));
+        empty.as_file().set_len(1).unwrap();
+        assert!(!content.is_still_of(&version));
     }
 
     #[test]

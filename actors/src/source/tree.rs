@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use rustix::io::Errno;
 
 use super::failure::{failed, printable_path, unsuitable};
-use super::holes::FileContent;
+use super::holes::{FileContent, untold};
 use super::left_behind::LeftBehind;
 use super::survey::Survey;
 use super::version::{Difference, Watch};
@@ -248,7 +248,10 @@ impl Pass {
         Ok(())
     }
 
-    fn close(&mut self, file: OpenFile, skip_changed: bool) -> Result<(), SourceError> {
+    fn close(&mut self, mut file: OpenFile, skip_changed: bool) -> Result<(), SourceError> {
+        if file.content.has_untold_bytes() && file.content.is_still_of(&file.version) {
+            file.failed = Some((FileStatus::Unreadable, untold(file.version.length)));
+        }
         let difference = if file.failed.is_some() { None } else { file.difference() };
         let (status, reason) = match (file.failed, difference) {
             (Some(failed), _) => failed,
@@ -333,7 +336,11 @@ impl OpenFile {
             }
             None => match self.content.read(&mut room[..limit]) {
                 Ok(0) => {
-                    self.failed = Some((FileStatus::Shrank, FileStatus::Shrank.to_string()));
+                    let reason = match self.content.is_still_of(&self.version) {
+                        true => untold(self.version.length),
+                        false => FileStatus::Shrank.to_string(),
+                    };
+                    self.failed = Some((FileStatus::Shrank, reason));
                     0
                 }
                 Ok(count) => count,

@@ -4,7 +4,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use estafette::pipeline::Source;
-use estafette_actors::source::{BytesSource, Filter, Filtered, ReaderSource};
+use estafette_actors::source::{
+    BytesSource, FileSource, Filter, Filtered, ReaderSource, TreeSource,
+};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::harness::{block_on, read_all};
@@ -88,4 +90,21 @@ fn the_same_bytes_are_the_same_version() {
     assert!(version("one").is_some());
     assert_eq!(version("one"), version("one"));
     assert_ne!(version("one"), version("two"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_does_not_say_how_long_it_is_is_no_empty_one() {
+    let path = std::path::Path::new("/proc/version");
+    let mut file = FileSource::open(path).unwrap();
+    let error = block_on(read_all(&mut file, 100)).unwrap_err().to_string();
+    assert!(error.contains("/proc/version can't be sent") && error.contains("`cat`"), "{error}");
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("empty"), "").unwrap();
+    let mut tree = TreeSource::new(vec![path.into(), folder.path().join("empty")]).unwrap();
+    block_on(read_all(&mut tree, 100)).unwrap();
+    let report = tree.finish().unwrap();
+    assert_eq!((report.files, report.skipped_total, report.failures), (1, 1, 1));
+    assert!(report.remarks[0].starts_with("version was left out: the system says"), "{report:?}");
 }

@@ -212,6 +212,12 @@ impl From<SourceError> for CommandError {
             SourceError::Changed { .. } | SourceError::Doubtful { .. } => {
                 "send again when nothing writes to it any more"
             }
+            SourceError::Unsuitable { why, .. } if why.starts_with("the name of the content") => {
+                "say another name with --as: one file name, of 255 bytes at most"
+            }
+            SourceError::Unsuitable { why, .. } if !why.starts_with("it is ") => {
+                "do as it says, then send it again"
+            }
             _ => "name a file or a folder",
         };
         Self::io(error, hint)

@@ -135,6 +135,16 @@ fn attributes_of_a_file_that_is_sent_alone_come_with_it() {
 }
 
 #[test]
+fn a_name_that_is_none_is_refused_with_how_to_say_another() {
+    let world = World::new();
+    let file = world.file("file", 10);
+    for name in ["", "..", "a/b", &"x".repeat(256)] {
+        let ran = send(&world, &["--as", name], &file, "nobody/files");
+        assert_eq!((ran.code, text(ran.event("error"), "hint").contains("--as")), (6, true));
+    }
+}
+
+#[test]
 fn many_entries_that_can_not_be_sent_are_one_line() {
     let world = World::new();
     let tree = world.path("tree");

@@ -30,7 +30,7 @@ use crate::pipeline::{
     Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Priority, Source, Transfer,
 };
 use crate::store::{now, random32};
-use crate::wire::{Control, FEATURE_DESCRIPTIONS, Opening, Ranges, SecretBytes, Suite, printable};
+use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite, printable};
 
 /// What is held for a delivery that is under way.
 pub(super) struct OutgoingTransfer {
@@ -178,13 +178,10 @@ impl Session {
         // Durations travel, by the clock of who sends: the dates of two nodes need not agree.
         let left = deadline.saturating_duration_since(Instant::now()).as_secs().max(1);
         (out.opening.remaining, out.opening.expires) = (left, now().saturating_add(left));
-        let mut opening = out.opening.clone();
-        if self.link.as_ref().is_none_or(|link| link.features & FEATURE_DESCRIPTIONS == 0) {
-            opening.content = opening.content.plain();
-        }
+        let opening = out.opening.clone();
         out.offered = true;
         out.state.set_offered();
-        self.say(Control::Open(Box::new(opening)));
+        self.say(Control::Open(Box::new(self.understood(opening))));
         self.say_pause(stream, said_pause);
     }
 

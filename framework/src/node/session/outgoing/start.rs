@@ -100,6 +100,19 @@ impl Session {
         self.send(start);
     }
 
+    /// Whether the other end of the link knows descriptions that say more; without one, not yet.
+    fn knows_descriptions(&self) -> Option<bool> {
+        self.link.as_ref().map(|link| link.features & FEATURE_DESCRIPTIONS != 0)
+    }
+
+    /// The opening in words that the other end understands.
+    pub(super) fn understood(&self, opening: Opening) -> Opening {
+        if self.knows_descriptions() == Some(true) {
+            return opening;
+        }
+        Opening { content: opening.content.plain(), ..opening }
+    }
+
     /// Says what is in the way of one more transfer with these coders and this compression.
     fn may_start(
         &self,
@@ -183,11 +196,9 @@ impl Handler<SourceEnded> for Session {
 
     fn handle(&mut self, SourceEnded { stream, outcome }: SourceEnded, _: &mut Context<Self>) {
         let Some(out) = self.outgoing.get(&stream) else { return };
-        let features = self.link.as_ref().map(|link| link.features);
+        let knows = self.knows_descriptions();
         let outcome = outcome.map(|mut report| {
-            if !out.content.attributes.is_empty()
-                && features.is_some_and(|features| features & FEATURE_DESCRIPTIONS == 0)
-            {
+            if !out.content.attributes.is_empty() && knows == Some(false) {
                 let text = "extended attributes of a file that is sent alone were not sent: the \
                             receiver is an earlier release, which takes none";
                 report.remarks.push(text.into());

@@ -47,15 +47,6 @@ pub(crate) fn ticket(
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn completions(
-    program: &Program,
-    shell: clap_complete::Shell,
-) -> Result<ExitCode, CommandError> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut program.syntax(), program.name(), &mut script);
-    print(&script)
-}
-
 pub(crate) fn manual(
     program: &Program,
     subcommand: Option<&str>,

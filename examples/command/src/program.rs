@@ -65,7 +65,10 @@ impl Command {
     /// `demo` starts this program twice more, with its own arguments: a program that has more to
     /// it than this command has to give them to this one.
     pub fn run_from<A: Into<OsString>>(self, arguments: impl IntoIterator<Item = A>) -> ExitCode {
-        let arguments = arguments.into_iter().map(Into::into).collect();
+        let arguments: Vec<_> = arguments.into_iter().map(Into::into).collect();
+        if let Some(code) = crate::completion::answer(&self.0, &arguments) {
+            return code;
+        }
         let arguments = match Arguments::read(self.0, arguments) {
             Ok(arguments) => arguments,
             Err(code) => return code,

@@ -9,8 +9,8 @@ use crate::call::Way;
 use crate::error::{self, CommandError};
 use crate::output::Output;
 use crate::{
-    about, ask, by_relay, content, deliver, demo, describe, destination, detach, doctor, inbox,
-    node, outbox, receive, send, settings, tap, tickets, top, topology, trust,
+    about, ask, by_relay, completion, content, deliver, demo, describe, destination, detach,
+    doctor, inbox, node, outbox, receive, send, settings, tap, tickets, top, topology, trust,
 };
 
 pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandError> {
@@ -54,7 +54,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCod
         Action::Ticket { ticket, .. } => {
             about::ticket(global, ticket.as_deref().unwrap_or("-"), output)
         }
-        Action::Completions { shell } => about::completions(&global.program, *shell),
+        Action::Completions { shell } => completion::script(&global.program, *shell),
         Action::Man { command } => about::manual(&global.program, command.as_deref()),
     }
 }

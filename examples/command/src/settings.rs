@@ -16,8 +16,13 @@ use crate::error::CommandError;
 
 /// The key file in use.
 pub(crate) fn key_path(global: &Global) -> Result<PathBuf, CommandError> {
-    if let Some(path) = &global.key {
-        return Ok(path.clone());
+    key_file(global.key.as_deref())
+}
+
+/// The one that was given, or the one of this user.
+pub(crate) fn key_file(given: Option<&Path>) -> Result<PathBuf, CommandError> {
+    if let Some(path) = given {
+        return Ok(path.to_owned());
     }
     let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
@@ -40,7 +45,8 @@ pub(crate) fn trust_path(global: &Global) -> Result<PathBuf, CommandError> {
     Ok(trust_path_of(key_path(global)?))
 }
 
-fn trust_path_of(key: PathBuf) -> PathBuf {
+/// The same, of the key in this file.
+pub(crate) fn trust_path_of(key: PathBuf) -> PathBuf {
     let mut folder = key.into_os_string();
     folder.push(".trust");
     folder.into()

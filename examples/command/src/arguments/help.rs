@@ -267,3 +267,12 @@ Examples:
   estafette --json describe paris | jq -r .name
 
 A node tells of what this one may send to, and of nothing else.";
+
+pub(super) const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(estafette completions bash)          in ~/.bashrc
+  source <(estafette completions zsh)           in ~/.zshrc, after compinit
+  estafette completions fish | source           in ~/.config/fish/config.fish
+
+What a peer has is asked of that peer when Tab is pressed, for 2 s at
+most; ESTAFETTE_COMPLETE_WITHIN says another time.";

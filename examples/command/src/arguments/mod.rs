@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use estafette::{NodeConfig, PeerId};
 
 pub(crate) use self::ask::{Ask, Deliver, Describe, Open};
@@ -256,9 +256,9 @@ pub(crate) enum Action {
         #[command(subcommand)]
         action: Option<Ticket>,
     },
-    /// Print completions for a shell
-    #[command(after_help = "Example:\n  estafette completions bash > \
-                            ~/.local/share/bash-completion/completions/estafette")]
+    /// Print what makes a shell complete: commands, flags, peers, inboxes, actors, and what a topology
+    /// names. It is for this release: have the shell read it when it starts
+    #[command(after_help = help::COMPLETIONS_EXAMPLES)]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
@@ -308,6 +308,17 @@ pub(crate) enum Trust {
 }
 
 impl Arguments {
+    /// What there is of a command line that somebody still types, with what its configuration says.
+    pub(crate) fn as_far_as_read(program: &Program, given: Vec<OsString>) -> Option<ArgMatches> {
+        let syntax = program.syntax();
+        let given = order::ordered(&syntax, given);
+        let given = match with_file(&syntax, program, &given) {
+            Ok(Some((given, _))) => given,
+            _ => given,
+        };
+        syntax.ignore_errors(true).try_get_matches_from(given).ok()
+    }
+
     /// Reads a command line; what is wrong with it is told, as an event under `--json`.
     pub(crate) fn read(program: Program, given: Vec<OsString>) -> Result<Self, ExitCode> {
         let mut syntax = program.syntax();

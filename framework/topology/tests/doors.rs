@@ -167,3 +167,60 @@ async fn a_reload_changes_doors_and_touches_no_other_ones() {
         node.shutdown().await;
     }
 }
+
+const OUT: &str = r#"
+    [door.orders]
+    node = "paris"
+    door = { webhook = { url = "URL", secret_file = "secret", allow = ["127.0.0.0/8"], allow_http = true } }
+    from = "lyon"
+"#;
+
+/// The head of the next request, which is answered well.
+async fn posted(listener: &tokio::net::TcpListener) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let reading = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let mut body = [0; 2];
+        stream.read_exact(&mut body).await.unwrap();
+        stream.write_all(b"HTTP/1.1 204 So\r\n\r\n").await.unwrap();
+        String::from_utf8(head).unwrap()
+    };
+    tokio::time::timeout(HANGS, reading).await.expect("it is posted")
+}
+
+#[tokio::test]
+async fn a_door_that_leads_out_posts_what_its_nodes_deliver_and_a_reload_leads_it_elsewhere() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = tempfile::tempdir().unwrap();
+    let secret = place.path().join("secret");
+    fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = |path: &str| format!("http://{}/{path}", listener.local_addr().unwrap());
+    let out = |path| topology(place.path(), &[NODES, &OUT.replace("URL", &url(path))]);
+    let first = out("first");
+    let (mut paris, lyon) = (start(&first, "paris").await, start(&first, "lyon").await);
+    assert_eq!(format!("{}/first", address(&paris, "orders")), url("first"));
+    let orders = lyon.node().remote_json("paris/orders", "shop.Order", 1).unwrap();
+    let delivery = orders.deliver("{}").await.unwrap();
+    let (head, processed) = tokio::join!(posted(&listener), delivery.processed());
+    processed.unwrap();
+    assert!(head.starts_with("POST /first HTTP/1.1\r\n"), "{head}");
+    // What it has no right to is refused.
+    let other = lyon.node().remote_json("paris/bills", "shop.Order", 1).unwrap();
+    let refused = other.deliver("{}").await.unwrap().processed().await.unwrap_err();
+    assert_eq!(refused.kind, estafette::RemoteErrorKind::Forbidden);
+    let reload = paris.reload(&out("second")).await.unwrap();
+    let changed: Vec<_> = reload.doors.into_iter().collect();
+    assert_eq!(changed, [("orders".into(), Change::Changed)]);
+    orders.deliver("{}").await.unwrap();
+    let head = posted(&listener).await;
+    assert!(head.starts_with("POST /second HTTP/1.1\r\n"), "{head}");
+    for node in [lyon, paris] {
+        node.shutdown().await;
+    }
+}

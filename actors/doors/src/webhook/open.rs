@@ -117,7 +117,7 @@ async fn run(worker: Arc<Worker>, mut stopped: watch::Receiver<bool>) {
         {
             posting.spawn(Arc::clone(&worker).post(number));
         }
-        let wait = worker.queue.due_in().clamp(Duration::from_millis(1), LOOK);
+        let wait = worker.queue.due_in(worker.is_ordered).clamp(Duration::from_millis(1), LOOK);
         let is_busy = posting.len() == worker.at_once;
         tokio::select! {
             _ = stopped.changed() => {}

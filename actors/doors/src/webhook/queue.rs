@@ -219,11 +219,19 @@ impl Queue {
         Some(*number)
     }
 
-    /// Returns the time until something may be due.
-    pub(super) fn due_in(&self) -> Duration {
+    /// Returns the time until something is due that may be claimed, unless something changes.
+    pub(super) fn due_in(&self, in_order: bool) -> Duration {
         let (now, state) = (now_ms(), self.state());
-        let due = state.messages.values().filter(|held| !held.tries.dead && !held.posting);
-        let first = due.map(|held| held.tries.next).min().unwrap_or(u64::MAX);
+        if state.disabled.is_some() {
+            return Duration::MAX;
+        }
+        let mut alive = state.messages.values().filter(|held| !held.tries.dead);
+        let first = if in_order {
+            alive.next().filter(|held| !held.posting).map(|held| held.tries.next)
+        } else {
+            alive.filter(|held| !held.posting).map(|held| held.tries.next).min()
+        };
+        let first = first.unwrap_or(u64::MAX);
         Duration::from_millis(first.max(state.rests).saturating_sub(now))
     }
 
@@ -378,4 +386,92 @@ impl State {
 pub(super) fn now_ms() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.unwrap_or_default().as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use bytes::Bytes;
+
+    use super::super::record::Head;
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const LIMITS: Limits = Limits { messages: 3, bytes: 100, dead: 1 };
+
+    fn message(id: &str, length: usize) -> Message {
+        let head = Head {
+            id: id.into(),
+            from: "node".into(),
+            name: "orders".into(),
+            message: "shop.Order".into(),
+            version: 1,
+            created: 1,
+            trace: None,
+        };
+        Message { head, body: Bytes::from(vec![b'1'; length]) }
+    }
+
+    fn queue() -> (tempfile::TempDir, Queue) {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = Queue::open(folder.path(), LIMITS).unwrap();
+        (folder, queue)
+    }
+
+    #[test]
+    fn a_message_is_taken_once_within_the_limits_and_found_by_the_next_life() {
+        let (folder, queue) = queue();
+        assert_eq!(queue.put(&message("a", 200)).unwrap(), Put::Stored, "alone it may be longer");
+        assert_eq!(queue.put(&message("a", 200)).unwrap(), Put::Known);
+        assert_eq!(queue.put(&message("b", 1)).unwrap(), Put::Full, "the bytes");
+        queue.remove(queue.find("a").unwrap()).unwrap();
+        for id in ["b", "c", "d"] {
+            assert_eq!(queue.put(&message(id, 1)).unwrap(), Put::Stored);
+        }
+        assert_eq!(queue.put(&message("e", 1)).unwrap(), Put::Full, "the number");
+        queue.failed(queue.find("c").unwrap(), (Some(500), "a\nb"), Some(HOUR)).unwrap();
+        drop(queue);
+        let queue = Queue::open(folder.path(), LIMITS).unwrap();
+        let tries = queue.tries(queue.find("c").unwrap()).unwrap();
+        assert_eq!((tries.tries, tries.status, &*tries.why), (1, Some(500), "a b"));
+        let long = message("f", FileStore::VALUE_LIMIT);
+        for id in ["b", "c", "d"] {
+            queue.remove(queue.find(id).unwrap()).unwrap();
+        }
+        assert_eq!(queue.put(&long).unwrap(), Put::TooLong);
+        assert_eq!(queue.counts(), Counts::default());
+    }
+
+    #[test]
+    fn what_is_not_to_be_posted_is_not_due_either() {
+        let (_folder, queue) = queue();
+        assert!(queue.due_in(true) > HOUR && queue.due_in(false) > HOUR);
+        for id in ["a", "b"] {
+            queue.put(&message(id, 1)).unwrap();
+        }
+        let first = queue.claim(true).unwrap();
+        assert!(queue.due_in(true) > HOUR, "the others wait for the first");
+        assert_eq!(queue.due_in(false), Duration::ZERO);
+        queue.failed(first, (None, "no"), Some(2 * HOUR)).unwrap();
+        assert!(queue.due_in(true) > HOUR && queue.claim(true).is_none());
+        queue.rest(2 * HOUR);
+        assert!(queue.due_in(false) > HOUR && queue.claim(false).is_none());
+        let disabled = Disabled { at: 1, id: "a".into(), why: "gone".into() };
+        queue.disable(&disabled).unwrap();
+        assert_eq!((queue.due_in(true), queue.due_in(false)), (Duration::MAX, Duration::MAX));
+    }
+
+    #[test]
+    fn the_oldest_dead_one_goes_when_there_are_more_than_are_kept() {
+        let (_folder, queue) = queue();
+        for id in ["a", "b", "c"] {
+            queue.put(&message(id, 1)).unwrap();
+        }
+        for id in ["b", "a"] {
+            queue.failed(queue.find(id).unwrap(), (None, "no"), None).unwrap();
+        }
+        assert_eq!((queue.find("a"), queue.counts().dead), (None, 1));
+        assert!(queue.find("b").is_some() && queue.find("c").is_some());
+    }
 }

@@ -17,6 +17,9 @@ use estafette_topology::{Change, ReloadError, RunningNode, Topology};
 /// Nothing here takes longer unless it hangs.
 const HANGS: Duration = Duration::from_secs(60);
 
+/// It is stored, or, where that took no longer than the answer, delivered.
+const TAKEN: [u16; 2] = [202, 200];
+
 const NODES: &str = r#"
     [node.lyon]
     [node.paris]
@@ -111,7 +114,7 @@ async fn content_comes_in_by_a_door_and_goes_where_the_door_and_the_token_lead()
     while first == 401 {
         first = put(&web, "/v1/send/paris/letters/one", &till, "1").await;
     }
-    assert_eq!(first, 202);
+    assert!(TAKEN.contains(&first), "{first}");
     arrives(&place.path().join("in/one"), "1").await;
     // The token leads anywhere, the door does not; and not every token comes in by it.
     assert_eq!(put(&web, "/v1/send/paris/secrets/one", &till, "1").await, 403);
@@ -139,7 +142,8 @@ async fn a_reload_changes_doors_and_touches_no_other_ones() {
     assert_eq!(address(&lyon, "calls"), calls, "it was not touched");
     let now = address(&lyon, "web");
     // Its tokens are read as it opens.
-    assert_eq!(put(&now, "/v1/send/paris/secrets/one", &till, "1").await, 202);
+    let status = put(&now, "/v1/send/paris/secrets/one", &till, "1").await;
+    assert!(TAKEN.contains(&status), "{status}");
     arrives(&folder.join("secrets/one"), "1").await;
     assert!(now == web || TcpStream::connect(web).is_err());
     // Of files that can't be read nothing is opened, and nothing is closed.
@@ -161,7 +165,8 @@ async fn a_reload_changes_doors_and_touches_no_other_ones() {
     // Mended, it is there again.
     lyon.reload(&new).await.unwrap();
     let now = address(&lyon, "web");
-    assert_eq!(put(&now, "/v1/send/paris/letters/again", &till, "2").await, 202);
+    let status = put(&now, "/v1/send/paris/letters/again", &till, "2").await;
+    assert!(TAKEN.contains(&status), "{status}");
     arrives(&folder.join("in/again"), "2").await;
     for node in [lyon, paris] {
         node.shutdown().await;

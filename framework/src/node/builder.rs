@@ -6,10 +6,10 @@ use actix::{Actor, Arbiter, System};
 use dashmap::DashMap;
 use tokio::sync::{broadcast, oneshot, watch};
 
+use super::block_on::block_on;
 use super::clock::Clock;
 use super::config::{ConfigError, NodeConfig};
-use super::events::NodeEvent;
-use super::handle::Node;
+use super::handle::{Node, Parts};
 use super::hub::{Hub, Keep, Listen};
 use super::lease::Lease;
 use super::memory::Remembered;
@@ -105,6 +105,13 @@ fn hint(address: &str, error: &std::io::Error) -> &'static str {
         std::io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
         std::io::ErrorKind::PermissionDenied => "; ports below 1024 need special rights",
         _ => "",
+    }
+}
+
+impl Node {
+    /// Begins to put a node together.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::default()
     }
 }
 
@@ -245,25 +252,6 @@ impl Drop for Ended {
     }
 }
 
-/// Waits for a future on a thread that has no runtime.
-pub(super) fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Arc::new(Unpark(std::thread::current())).into();
-    let mut context = std::task::Context::from_waker(&waker);
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(output) => return output,
-            std::task::Poll::Pending => std::thread::park(),
-        }
-    }
-}
-
 fn incarnation() -> [u8; 16] {
     let random = crate::store::random32();
     std::array::from_fn(|at| random[at])
@@ -277,16 +265,6 @@ fn log_undelivered(undelivered: Undelivered) {
         peer = %peer.short(), %name, %message, count, %error,
         "messages did not reach their actor"
     );
-}
-
-/// What the node's thread hands to the handle.
-pub(super) struct Parts {
-    pub(super) shared: Arc<NodeShared>,
-    pub(super) hub: actix::Addr<Hub>,
-    pub(super) outbox: Option<actix::Addr<Outbox>>,
-    pub(super) addresses: Vec<String>,
-    pub(super) events: broadcast::Receiver<NodeEvent>,
-    pub(super) stop: oneshot::Sender<()>,
 }
 
 fn run(mut builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError>>) {

@@ -1,6 +1,7 @@
 //! The handles a host holds: of its node, and of each transfer.
 
 mod error;
+mod letters;
 mod packing;
 mod parts;
 mod plan;
@@ -18,7 +19,7 @@ pub use self::error::SendError;
 pub use self::sending::Destination;
 pub use self::transfer::TransferHandle;
 use super::Arrival;
-use super::builder::{NodeBuilder, Parts};
+use super::block_on::block_on;
 use super::events::{EventStream, NodeEvent};
 use super::hub::{Connect, Hub, Shutdown, ToSession};
 use super::outbox::{Find, List, Look, OrderKind, Outbox, OutboxEntry, OutboxError};
@@ -49,12 +50,17 @@ struct Inner {
     stopped: watch::Receiver<bool>,
 }
 
-impl Node {
-    /// Begins to put a node together.
-    pub fn builder() -> NodeBuilder {
-        NodeBuilder::default()
-    }
+/// What the node's thread hands to the handle.
+pub(super) struct Parts {
+    pub(super) shared: Arc<NodeShared>,
+    pub(super) hub: actix::Addr<Hub>,
+    pub(super) outbox: Option<actix::Addr<Outbox>>,
+    pub(super) addresses: Vec<String>,
+    pub(super) events: broadcast::Receiver<NodeEvent>,
+    pub(super) stop: oneshot::Sender<()>,
+}
 
+impl Node {
     pub(super) fn new(parts: Parts, stopped: watch::Receiver<bool>) -> Self {
         let Parts { shared, hub, outbox, addresses, events, stop } = parts;
         let (events, stop) = (Mutex::new(Some(events)), Mutex::new(Some(stop)));
@@ -105,9 +111,9 @@ impl Node {
     }
 
     /// Tells the relay that this node is where packages go on to other relays, and from which it
-    /// takes them ([`NodeBuilder::relay_ways`]). What is kept here already, and with no other relay
-    /// yet, goes the new way; the one that it had, if there is none now and this node does not know
-    /// its receiver.
+    /// takes them ([`NodeBuilder::relay_ways`](crate::NodeBuilder::relay_ways)). What is kept here
+    /// already, and with no other relay yet, goes the new way; the one that it had, if there is none
+    /// now and this node does not know its receiver.
     pub fn set_relay_ways(&self, ways: RelayWays) {
         self.0.shared.ways.set(ways);
         if let Some(outbox) = &self.0.outbox {
@@ -364,7 +370,7 @@ impl Node {
 
     /// [`Node::shutdown`] for a plain thread.
     pub fn shutdown_blocking(&self) {
-        super::builder::block_on(self.shutdown());
+        block_on(self.shutdown());
     }
 }
 

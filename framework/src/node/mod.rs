@@ -7,7 +7,8 @@
 
 mod accept;
 mod arrival;
-pub(crate) mod builder;
+mod block_on;
+mod builder;
 mod carrier;
 mod codecs;
 mod coming;

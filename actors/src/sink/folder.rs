@@ -14,38 +14,12 @@ use super::kept_tree::KeptTree;
 use super::leftovers::Leftovers;
 use super::limits::Limits;
 use super::name::check_held;
+use super::on_conflict::OnConflict;
 use super::policy::Policy;
 use super::publish::{check_name, exists, replaceable};
 use super::resume;
 use super::there;
 use super::tree::TreeSink;
-
-/// A policy for a delivery whose name is taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnConflict {
-    /// It is refused, before its first byte if the name is taken by then. The default.
-    #[default]
-    Refuse,
-    /// It gets a number: `photo.jpg` becomes `photo (1).jpg`. A thousand names are tried, then it
-    /// is refused.
-    Rename,
-    /// A file replaces a file or a symbolic link, a folder replaces a folder with all that is in
-    /// it. What is of another kind is never replaced.
-    Replace,
-    /// As [`OnConflict::Replace`], but what a folder has and the new one has not stays in it: a
-    /// mirror that forgets nothing. Files get a second name for that. Of deliveries that come at
-    /// once, each finds what the one before it brought; what somebody else, or another process,
-    /// puts there while a delivery becomes visible may be lost, as with every replacement.
-    Merge,
-}
-
-impl OnConflict {
-    /// The name of what stays in part when it is replaced.
-    pub(super) fn keeps(self, name: &[u8]) -> Option<&[u8]> {
-        (self == Self::Merge).then_some(name)
-    }
-}
 
 /// A folder that takes files and trees. Made by [`FileSink::into_dir`].
 ///
@@ -85,8 +59,15 @@ pub struct Folder {
     leftovers: Leftovers,
 }
 
+impl FileSink {
+    /// An inbox that puts deliveries, files and trees alike, into the folder at `path`.
+    pub fn into_dir(path: impl AsRef<Path>) -> Folder {
+        Folder::new(path.as_ref())
+    }
+}
+
 impl Folder {
-    pub(super) fn new(path: &Path) -> Self {
+    fn new(path: &Path) -> Self {
         // Without a current folder the path stays as it is, and opening it will tell what is wrong.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let (on_conflict, limits, policy, found_on, leftovers) = Default::default();

@@ -14,11 +14,11 @@ use estafette::pipeline::{
 };
 use futures_util::future::BoxFuture;
 
-use super::file::closed;
-use super::folder::OnConflict;
+use super::errors::closed;
 use super::home::Home;
 use super::limits::{Limits, Meter, write_error};
 use super::merging;
+use super::on_conflict::OnConflict;
 use super::partial::Partial;
 use super::policy::Policy;
 use super::publish::{discard, publish};

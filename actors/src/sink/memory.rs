@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{OwnedPermit, Receiver, Sender, channel};
 
-use super::file::closed;
+use super::errors::closed;
 
 /// A delivery that arrived complete and verified.
 #[derive(Clone, Debug)]

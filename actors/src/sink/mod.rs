@@ -25,6 +25,8 @@
 //! ```
 
 mod actor;
+mod attributes;
+mod errors;
 mod file;
 mod folder;
 mod hard_link;
@@ -38,6 +40,7 @@ mod merging;
 mod name;
 mod note;
 mod null;
+mod on_conflict;
 mod partial;
 mod policy;
 mod publish;
@@ -54,8 +57,10 @@ mod verify;
 mod writer;
 
 pub use actor::{ActorInbox, ActorSink, ContentAborted, ContentEnd, ContentPart};
-pub use file::{FileSink, umask};
-pub use folder::{Folder, OnConflict};
+pub use attributes::umask;
+pub use file::FileSink;
+pub use folder::Folder;
 pub use memory::{Delivered, MemoryInbox, MemorySink};
 pub use null::NullSink;
+pub use on_conflict::OnConflict;
 pub use writer::{WriterInbox, WriterSink};

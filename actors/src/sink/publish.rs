@@ -9,9 +9,9 @@ use estafette::pipeline::{Refusal, SinkError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::folder::OnConflict;
 use super::home::{Home, PREFIX};
 use super::name::{is_about_name, not_held};
+use super::on_conflict::OnConflict;
 
 /// How many names are tried under [`OnConflict::Rename`].
 const NAMES: u32 = 1000;

@@ -8,7 +8,7 @@ use estafette::pipeline::{Committed, Refusal, SinkError};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::file::set_attributes;
+use super::attributes::set_attributes;
 use super::hard_link::{self, Linked};
 use super::home::{Home, create_folder};
 use super::limits::{Limits, write_error};

@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use serde::{Deserialize, Serialize};
 
-use super::file::closed;
+use super::errors::closed;
 use super::home::Home;
 
 /// What a folder wants to be told when the same name is offered again. A change of the format is a

@@ -9,11 +9,11 @@ use estafette::delivery::ContentName;
 use estafette::pipeline::{Committed, Offer, Placement, Refusal, Sink, SinkError, Summary};
 use futures_util::future::BoxFuture;
 
-use super::file::closed;
-use super::folder::OnConflict;
+use super::errors::closed;
 use super::home::{Home, Temporary};
 use super::limits::{Limits, Meter, write_error};
 use super::merging;
+use super::on_conflict::OnConflict;
 use super::policy::Policy;
 use super::publish::{discard, publish};
 use super::remarks;

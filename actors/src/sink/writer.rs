@@ -7,7 +7,7 @@ use estafette::pipeline::{Committed, Inbox, Offer, Placement, Refusal, Sink, Sin
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::file::closed;
+use super::errors::closed;
 use crate::tree::printable;
 
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;

@@ -20,8 +20,8 @@ pub(crate) use self::messages::{
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
@@ -64,6 +64,7 @@ pub(super) type Streams = Rc<RefCell<HashMap<u64, Admitted>>>;
 pub(super) struct Admitted {
     pub(super) transfer: Arc<Transfer>,
     pub(super) inlet: Outlet<Sealed>,
+    assembler: Outlet<Chunk>,
 }
 
 /// What others see of a lane without asking it.
@@ -388,6 +389,21 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// Hands a chunk that has passed the stages to the assembler of its transfer.
+    fn assemble(&self, chunk: Chunk) {
+        static STAGE: LazyLock<Arc<str>> = LazyLock::new(|| "assembler".into());
+        chunk.custody().enter(&STAGE);
+        let transfer = Arc::clone(chunk.custody().transfer());
+        let streams = self.streams.borrow();
+        // What is over here has none any more, though another transfer may have its number.
+        let admitted = streams.get(&transfer.stream);
+        if let Some(admitted) = admitted.filter(|known| Arc::ptr_eq(&known.transfer, &transfer)) {
+            admitted.assembler.send(chunk);
+        }
+    }
+}
+
 impl Handler<Chunk> for Lane {
     type Result = ();
 
@@ -396,7 +412,7 @@ impl Handler<Chunk> for Lane {
         if !chunk.custody().is_trailer() {
             transfer.incoming().received(index);
         }
-        transfer.assemble(chunk);
+        self.assemble(chunk);
         self.acknowledge(transfer.stream, index, ctx);
     }
 }

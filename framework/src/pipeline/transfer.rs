@@ -9,13 +9,12 @@ pub use self::custody::Custody;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use actix::Recipient;
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
-use super::{BufferPool, Chunk, Outlet, Parcel, SharedCodec, TAPPED_SOURCE, Tapped};
+use super::{BufferPool, SharedCodec, TAPPED_SOURCE, Tapped};
 use crate::delivery::{DigestFold, Incoming, KeyScope, RangeSet, Subtree, TransferKey};
 use crate::wire::{FailureKind, Ranges, growth_limit};
 
@@ -36,7 +35,6 @@ pub struct Transfer {
     pub buffers: BufferPool,
     /// What has arrived; of use at the receiving end.
     incoming: Mutex<Incoming>,
-    assembler: OnceLock<Recipient<Chunk>>,
     acknowledged: Mutex<RangeSet>,
     /// What the receiver held before this attempt began; of use at the sending end.
     held: OnceLock<Ranges>,
@@ -132,7 +130,6 @@ impl Transfer {
             codec,
             buffers,
             incoming: Mutex::new(incoming),
-            assembler: OnceLock::new(),
             acknowledged: Mutex::default(),
             tapped: OnceLock::new(),
             growth: OnceLock::new(),
@@ -152,27 +149,6 @@ impl Transfer {
     /// Locks the record of what has arrived.
     pub fn incoming(&self) -> MutexGuard<'_, Incoming> {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sets the assembler to which its chunks go when they have passed the stages. Of use at the
-    /// receiving end.
-    pub fn assemble_at(&self, assembler: Recipient<Chunk>) {
-        // Set once, before the first chunk is admitted.
-        let _ = self.assembler.set(assembler);
-    }
-
-    /// Hands a chunk to its assembler.
-    pub(crate) fn assemble(&self, chunk: Chunk) {
-        static STAGE: LazyLock<Arc<str>> = LazyLock::new(|| "assembler".into());
-        chunk.custody().enter(&STAGE);
-        if let Some(assembler) = self.assembler.get() {
-            Outlet::to(assembler.clone()).send(chunk);
-        }
-    }
-
-    /// Whether its assembler has died, or has stopped.
-    pub(crate) fn assembler_is_gone(&self) -> bool {
-        self.assembler.get().is_some_and(|assembler| !assembler.connected())
     }
 
     /// Whether its content was cut to the end.

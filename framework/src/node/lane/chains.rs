@@ -37,6 +37,8 @@ pub(crate) struct SendingChain {
 #[rtype(result = "Result<(), RegistryError>")]
 pub(crate) struct Admit {
     pub(crate) transfer: Arc<Transfer>,
+    /// Takes its chunks when they have passed the stages.
+    pub(crate) assembler: Outlet<Chunk>,
     pub(crate) stages: Vec<String>,
 }
 
@@ -140,12 +142,13 @@ impl Handler<Admit> for Lane {
 
     fn handle(
         &mut self,
-        Admit { transfer, stages }: Admit,
+        Admit { transfer, assembler, stages }: Admit,
         ctx: &mut Context<Self>,
     ) -> Self::Result {
         let inlet =
             self.receiving_chain(stages, transfer.scope.suite, ctx.address().recipient())?;
-        self.streams.borrow_mut().insert(transfer.stream, Admitted { transfer, inlet });
+        let stream = transfer.stream;
+        self.streams.borrow_mut().insert(stream, Admitted { transfer, inlet, assembler });
         Ok(())
     }
 }

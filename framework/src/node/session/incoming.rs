@@ -27,7 +27,9 @@ use crate::node::lane::{Admit, Forget};
 use crate::node::ledger::Charge;
 use crate::node::memory::{Processed, delivery_key};
 use crate::node::rooms::{Room, window_for};
-use crate::pipeline::{Assembled, Assembly, Committed, Priority, Stop, Summary, Transfer};
+use crate::pipeline::{
+    Assembled, Assembly, Chunk, Committed, Outlet, Priority, Stop, Summary, Transfer,
+};
 use crate::wire::{Control, Opening, split_codec};
 
 /// What this session decides about deliveries from its peer.
@@ -48,6 +50,8 @@ pub(super) struct IncomingTransfer {
     waiting: Option<Task>,
     /// Tells its sink to stop.
     abort: Option<oneshot::Sender<Stop>>,
+    /// Takes its chunks. It goes after `abort`, which says why.
+    assembler: Option<Outlet<Chunk>>,
     /// What its sink has committed.
     pub(super) committed: Option<(Summary, Committed, Processed)>,
     /// What is said of it now that it is remembered.
@@ -62,6 +66,11 @@ pub(super) struct IncomingTransfer {
 impl IncomingTransfer {
     pub(super) fn id(&self) -> TransferId {
         self.transfer.scope.transfer
+    }
+
+    /// Whether its assembler has died, or has stopped.
+    pub(super) fn assembler_is_gone(&self) -> bool {
+        self.assembler.as_ref().is_some_and(|assembler| !assembler.is_connected())
     }
 }
 
@@ -185,6 +194,7 @@ impl Session {
             room: None,
             waiting: None,
             abort: None,
+            assembler: None,
             committed: None,
             kept: None,
             _remembers: remembers,
@@ -320,10 +330,12 @@ impl Session {
         else {
             return;
         };
+        let Some(assembler) = &known.assembler else { return };
         let transfer = Arc::clone(&known.transfer);
         let admit = |recipient: Recipient<Admit>| {
             recipient.send(Admit {
                 transfer: Arc::clone(&transfer),
+                assembler: assembler.clone(),
                 stages: split_codec(&offer.rest.stages).0.to_vec(),
             })
         };
@@ -378,9 +390,9 @@ impl Handler<Opened> for Session {
         let Some(known) = self.incoming_of(&transfer) else { return };
         let (stream, mut already_there) = (transfer.stream, false);
         let outcome = outcome.map(|opened| match opened {
-            OpenedSink::Running { assembler, abort, room } => {
+            OpenedSink::Running { abort, assembler, room } => {
                 (known.abort, known.room) = (Some(abort), room);
-                known.transfer.assemble_at(assembler);
+                known.assembler = Some(Outlet::to(assembler));
                 Sink::Runs
             }
             OpenedSink::Committed { summary, committed } => {

@@ -87,7 +87,7 @@ pub(super) fn open_sink(
     let assembler = shared.registry.start_assembler(seat);
     let assembler = assembler
         .ok_or_else(|| Failure::new(FailureKind::Stage, "the receiver has no assembler"))?;
-    Ok(OpenedSink::Running { assembler, abort, room })
+    Ok(OpenedSink::Running { abort, assembler, room })
 }
 
 /// The sink that the inbox opens, or that of packages. `is_noted`: it had begun with it before.

@@ -72,7 +72,7 @@ impl Session {
         let incoming = self
             .incoming
             .iter()
-            .filter(|(_, known)| known.transfer.assembler_is_gone())
+            .filter(|(_, known)| known.assembler_is_gone())
             .map(|(&stream, _)| (stream, "assembler"));
         for (stream, stage) in outgoing.chain(incoming) {
             // Not at once: its last word may lie in the mailbox.

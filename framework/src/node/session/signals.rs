@@ -213,8 +213,9 @@ pub(crate) struct Opened {
 pub(crate) enum OpenedSink {
     /// It takes chunks.
     Running {
-        assembler: Recipient<Chunk>,
         abort: tokio::sync::oneshot::Sender<Stop>,
+        /// It goes after `abort`, which says why.
+        assembler: Recipient<Chunk>,
         room: Option<Room>,
     },
     /// It was committed by an earlier process.

@@ -313,7 +313,7 @@ fn what_is_no_copy_is_said_to_be_none() {
 
 #[test]
 fn a_copy_is_read_with_the_suite_that_it_names() {
-    for suite in standard().suites() {
+    for suite in standard().stages().suites() {
         let scene = Scene::new();
         for length in [0, PIECE, 2 * PIECE + 17] {
             let bytes = noise(length);

@@ -56,7 +56,7 @@ fn measure_limit(settings: &Settings, kind: Kind, round: u32) -> Result<LimitRun
     let job = settings.job(kind);
     let corpus = Corpus::generate(kind, job.seed, job.block);
     // What nodes of this machine seal with.
-    let suite = estafette_actors::standard().suites()[0];
+    let suite = estafette_actors::standard().stages().suites()[0];
     let (chunk, bytes) = (job.piece.min(job.block), job.bytes.min(LIMIT_BYTES));
     let limit = limit::measure(&corpus, chunk, bytes, suite)?;
     let run = LimitRun { kind, round, chunk: job.piece, limit };

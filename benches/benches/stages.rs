@@ -35,7 +35,7 @@ fn passes(
     chunk: usize,
     bytes: u64,
 ) -> Result<Vec<[Option<Limit>; 2]>> {
-    let here = estafette_actors::standard().suites();
+    let here = estafette_actors::standard().stages().suites();
     let corpus = Corpus::generate(kind, settings.seed, settings.job(kind).block);
     let passes = (0..settings.rounds).map(|round| {
         let mut limits = [None; 2];

@@ -338,7 +338,7 @@ mod tests {
     fn every_step_has_a_cost_and_what_arrives_is_what_was_sent() {
         for kind in [Kind::Text, Kind::Random] {
             let corpus = Corpus::generate(kind, 1, 1_000_000);
-            for suite in estafette_actors::standard().suites() {
+            for suite in estafette_actors::standard().stages().suites() {
                 let limit = measure(&corpus, 64 * 1024, 4_500_000, suite).unwrap();
                 for step in Step::ALL {
                     assert!(limit.cost(step) > 0.0, "{} of {kind} costs nothing", step.name());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use estafette::delivery::{Failure, FailureKind};
 use estafette::metrics::Metrics;
-use estafette::node::StageRegistry;
+use estafette::node::Stages;
 use estafette::pipeline::{
     Assembled, AssemblerSeat, Assembly, Chunk, Committed, Progress, Signal, Sink, Stop, Summary,
     Transfer,
@@ -33,7 +33,7 @@ pub(super) struct Assembling {
 impl Assembling {
     /// Starts it on the current thread, which lives until the sink was let go of.
     pub(super) fn begin(
-        registry: &StageRegistry,
+        stages: &Stages,
         transfer: &Arc<Transfer>,
         sink: Box<dyn Sink>,
         resumed: Option<Progress>,
@@ -54,7 +54,7 @@ impl Assembling {
             metrics: Metrics::default().stage("sink"),
             thread: Box::new((thread, alive)),
         };
-        let assembler = registry.start_assembler(seat);
+        let assembler = stages.start_assembler(seat);
         let assembler = assembler
             .ok_or_else(|| Failure::new(FailureKind::Stage, "no assembler is registered here"))?;
         Ok((Self { owner, news, signals, abort, ended }, assembler))

@@ -36,11 +36,11 @@ pub(super) async fn pack(order: PackOrder) -> Result<Packed, PackError> {
 
 async fn work(mut order: PackOrder, mut gone: Gone) -> Result<Packed, PackError> {
     let key = TransferKey::random();
-    let codec = order.registry.chosen_codec(order.compression)?;
+    let codec = order.stages.chosen_codec(order.compression)?;
     let header = header(&order, &key, codec.as_deref())?;
-    let pipeline = order.registry.sending(&order.stages, header.label().suite)?.inline();
+    let pipeline = order.stages.sending(&order.coders, header.label().suite)?.inline();
     let (transfer, mut signals) = Transfer::bare(header.label().scope(), key, codec);
-    transfer.allow_growth(order.registry.growth(&order.stages, order.chunk_size)?);
+    transfer.allow_growth(order.stages.growth(&order.coders, order.chunk_size)?);
     let _closing = Closing(&transfer);
     let mut writing = Writing::begin(&order.file, &header)?;
     let (tail, mut frames) = Tail::start();
@@ -92,7 +92,7 @@ fn header(
         expires: order.expires,
         chunk_size: order.chunk_size,
         suite: order.suite,
-        stages: join_codec(&order.stages, codec),
+        stages: join_codec(&order.coders, codec),
     };
     let letter = Letter {
         version: order.source.version(),
@@ -111,7 +111,7 @@ fn start_chunker(
         transfer: Arc::clone(transfer),
         outlet: Balanced::single(running.inlet().clone()),
     };
-    order.registry.start_chunker(seat).ok_or(RegistryError::Missing { what: "chunker" })
+    order.stages.start_chunker(seat).ok_or(RegistryError::Missing { what: "chunker" })
 }
 
 /// Reads the source as fast as there is credit.

@@ -71,7 +71,7 @@ async fn work(
         go_on(&transfer, &resumed);
     }
     let begun = Assembling::begin(
-        &order.registry,
+        &order.stages,
         &transfer,
         sink,
         journalled.then_some(resumed),
@@ -137,10 +137,10 @@ fn check(order: &UnpackOrder, label: &PackageLabel) -> Result<Undone, Failure> {
                     it is taken when it is its time";
         return refuse(FailureKind::Busy, text.into());
     }
-    let registry = &order.registry;
-    let undone = registry.named_codec(&label.stages).and_then(|(coders, codec)| {
-        let stages = registry.receiving(coders, label.suite)?;
-        Ok(Undone { stages, codec, growth: registry.growth(coders, label.chunk_size)? })
+    let known = &order.stages;
+    let undone = known.named_codec(&label.stages).and_then(|(coders, codec)| {
+        let stages = known.receiving(coders, label.suite)?;
+        Ok(Undone { stages, codec, growth: known.growth(coders, label.chunk_size)? })
     });
     undone.map_err(|error| {
         Failure::new(

@@ -41,7 +41,7 @@ async fn an_absurd_opening_is_rejected_with_its_reason() {
             opening.key = SecretBytes::new(*TransferKey::random().as_bytes())
         }),
         // Where the suite is known, the key was committed to for another one.
-        match standard().suites().contains(&Suite::AES_256_GCM) {
+        match standard().stages().suites().contains(&Suite::AES_256_GCM) {
             true => {
                 change(Integrity, "for its suite", |opening| opening.suite = Suite::AES_256_GCM)
             }

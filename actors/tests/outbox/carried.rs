@@ -45,13 +45,13 @@ fn pack(
         chunk_size: 4 << 10,
         suite: Suite::XSALSA20_POLY1305,
         compression: Compression::Snappy,
-        stages: Vec::new(),
+        coders: Vec::new(),
         inbox: "in".into(),
         created,
         expires: created + LIFE,
         token: None,
         file,
-        registry: standard(),
+        stages: standard().stages().clone(),
     };
     let pack = move || actix::System::new().block_on(FilePackages.pack(order)).unwrap();
     std::thread::spawn(pack).join().unwrap()

@@ -135,13 +135,13 @@ impl World {
             chunk_size: 4 << 10,
             suite: Suite::XSALSA20_POLY1305,
             compression: Compression::Snappy,
-            stages: Vec::new(),
+            coders: Vec::new(),
             inbox: "files".into(),
             created,
             expires: created + 3600,
             token: None,
             file: file.to_owned(),
-            registry: standard(),
+            stages: standard().stages().clone(),
         };
         let (packed, is_packed) = tokio::sync::oneshot::channel();
         let pack = move || actix::System::new().block_on(FilePackages.pack(order));

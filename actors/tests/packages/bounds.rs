@@ -79,7 +79,7 @@ fn a_slow_stage_makes_the_source_wait() {
     run(async {
         let order = scene.order("package", source(&noise(200 * CHUNK)));
         scene
-            .try_pack(PackOrder { stages: vec!["dam".into()], chunk_size: CHUNK as u32, ..order })
+            .try_pack(PackOrder { coders: vec!["dam".into()], chunk_size: CHUNK as u32, ..order })
             .await
             .unwrap();
     });
@@ -142,7 +142,7 @@ fn a_slow_sink_makes_the_file_wait() {
     run(async {
         let order = scene.order("package", source(&noise(200 * CHUNK)));
         scene
-            .try_pack(PackOrder { stages: vec!["count".into()], chunk_size: CHUNK as u32, ..order })
+            .try_pack(PackOrder { coders: vec!["count".into()], chunk_size: CHUNK as u32, ..order })
             .await
             .unwrap();
         let sink = Slow { passed: Arc::clone(&passed), written: 0, most: Arc::clone(&most) };

@@ -52,9 +52,9 @@ fn summing(adds: usize, declared: u32) -> StageRegistry {
     registry().coder("sum", forward.growing(declared), inverse)
 }
 
-async fn packed(scene: &Scene, stages: &[&str]) -> Result<(), PackError> {
-    let stages = stages.iter().map(|stage| (*stage).to_owned()).collect();
-    let order = PackOrder { stages, ..scene.order("package", source(&noise(20 * CHUNK + 7))) };
+async fn packed(scene: &Scene, coders: &[&str]) -> Result<(), PackError> {
+    let coders = coders.iter().map(|stage| (*stage).to_owned()).collect();
+    let order = PackOrder { coders, ..scene.order("package", source(&noise(20 * CHUNK + 7))) };
     scene.try_pack(order).await.map(drop)
 }
 

@@ -72,13 +72,13 @@ impl Scene {
             chunk_size: CHUNK as u32,
             suite: Suite::XSALSA20_POLY1305,
             compression: Compression::Snappy,
-            stages: vec![],
+            coders: vec![],
             inbox: "in".into(),
             created: CREATED,
             expires: EXPIRES,
             token: None,
             file: self.file(name),
-            registry: self.registry.clone(),
+            stages: self.registry.stages().clone(),
         }
     }
 
@@ -95,7 +95,7 @@ impl Scene {
         UnpackOrder {
             file: self.file(name),
             identity: self.receiver.clone(),
-            registry: self.registry.clone(),
+            stages: self.registry.stages().clone(),
             window: 64 << 10,
             now: CREATED + 10,
             open_inbox,

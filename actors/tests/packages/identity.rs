@@ -13,12 +13,12 @@ use proptest::prelude::*;
 
 use super::harness::{CHUNK, CREATED, EXPIRES, Scene, into, noise, run, source, text};
 
-async fn there_and_back(scene: &Scene, bytes: &[u8], compression: Compression, stages: &[&str]) {
-    let stages: Vec<String> = stages.iter().map(|&stage| stage.to_owned()).collect();
+async fn there_and_back(scene: &Scene, bytes: &[u8], compression: Compression, coders: &[&str]) {
+    let coders: Vec<String> = coders.iter().map(|&stage| stage.to_owned()).collect();
     let order = scene.order("package", source(bytes));
     let transfer = order.transfer;
     let packed =
-        scene.try_pack(estafette::node::PackOrder { compression, stages, ..order }).await.unwrap();
+        scene.try_pack(estafette::node::PackOrder { compression, coders, ..order }).await.unwrap();
     let (length, digest) = (bytes.len() as u64, *blake3::hash(bytes).as_bytes());
     assert_eq!((packed.length, packed.digest), (length, digest));
     assert_eq!(packed.bytes, fs::metadata(scene.file("package")).unwrap().len());
@@ -232,7 +232,7 @@ proptest! {
 #[test]
 fn a_package_is_opened_with_the_suite_on_its_label_or_refused_by_its_name() {
     run(async {
-        for suite in standard().suites() {
+        for suite in standard().stages().suites() {
             let (mut scene, bytes) = (Scene::new(), text(10 * CHUNK));
             let order = PackOrder { suite, ..scene.order("package", source(&bytes)) };
             scene.try_pack(order).await.unwrap();

@@ -126,7 +126,7 @@ fn an_order_that_can_t_be_a_package_says_why() {
         assert!(error.to_string().contains("1000"), "{error}");
         let error = fails(&scene, PackOrder { inbox: "x".repeat(129), ..order() }).await;
         assert!(error.to_string().contains("129"), "{error}");
-        let error = fails(&scene, PackOrder { stages: vec!["zstd".into()], ..order() }).await;
+        let error = fails(&scene, PackOrder { coders: vec!["zstd".into()], ..order() }).await;
         assert!(error.to_string().contains("zstd"), "{error}");
         let error =
             fails(&scene, PackOrder { file: scene.file("missing/package"), ..order() }).await;
@@ -134,9 +134,9 @@ fn an_order_that_can_t_be_a_package_says_why() {
             matches!(&error, PackError::Write { file, .. } if file.ends_with("missing/package")),
             "{error}"
         );
-        let bare = estafette::node::StageRegistry::new();
+        let bare = estafette::node::Stages::default();
         assert!(matches!(
-            fails(&scene, PackOrder { registry: bare, ..order() }).await,
+            fails(&scene, PackOrder { stages: bare, ..order() }).await,
             PackError::Registry(_)
         ));
     });
@@ -189,7 +189,7 @@ fn a_stage_that_fails_panics_or_swallows_a_chunk_is_named() {
         ];
         for (name, stage, word) in cases {
             let order = scene.order("package", source(&text(5000)));
-            let error = fails(&scene, PackOrder { stages: vec![name.into()], ..order }).await;
+            let error = fails(&scene, PackOrder { coders: vec![name.into()], ..order }).await;
             assert!(error.to_string().contains(word), "{name}: {error}");
             let PackError::Stage(failure) = error else { panic!("{name}: {error}") };
             assert_eq!((failure.kind, failure.stage.as_deref()), (FailureKind::Stage, Some(stage)));

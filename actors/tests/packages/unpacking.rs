@@ -181,12 +181,12 @@ fn what_must_not_be_delivered_is_refused_before_the_inbox_is_asked() {
         assert_eq!(failure.kind, FailureKind::Refused);
         assert!(failure.message.contains("1024"), "{failure}");
         let flipped = estafette::node::PackOrder {
-            stages: vec!["flip".into()],
+            coders: vec!["flip".into()],
             ..scene.order("flipped", source(b"x"))
         };
         scene.try_pack(flipped).await.unwrap();
         let order = UnpackOrder {
-            registry: estafette_actors::standard(),
+            stages: estafette_actors::standard().stages().clone(),
             ..scene.unpack_order("flipped", never())
         };
         let failure = fails(&scene, order).await;
@@ -196,7 +196,10 @@ fn what_must_not_be_delivered_is_refused_before_the_inbox_is_asked() {
         let lesser = estafette_actors::standard().without_codec(Codec::SNAPPY);
         let failure = fails(
             &scene,
-            UnpackOrder { registry: lesser, ..scene.unpack_order("package", never()) },
+            UnpackOrder {
+                stages: lesser.stages().clone(),
+                ..scene.unpack_order("package", never())
+            },
         )
         .await;
         assert_eq!(failure.kind, FailureKind::Stage);

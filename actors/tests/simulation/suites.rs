@@ -17,7 +17,7 @@ const SALSA: Suite = Suite::XSALSA20_POLY1305;
 
 /// What this machine prefers; AES, where it has it.
 fn preferred() -> Suite {
-    standard().suites()[0]
+    standard().stages().suites()[0]
 }
 
 fn lesser() -> StageRegistry {
@@ -51,7 +51,7 @@ async fn nodes_seal_with_the_first_suite_that_both_have_and_say_which() {
 #[tokio::test]
 async fn a_delivery_is_begun_anew_when_its_receiver_comes_back_without_its_suite() {
     for (before, after) in [(standard(), lesser()), (lesser(), standard())] {
-        let [first, last] = [&before, &after].map(|registry| registry.suites()[0]);
+        let [first, last] = [&before, &after].map(|registry| registry.stages().suites()[0]);
         let (folder, config) = (tempdir().unwrap(), NodeConfig { checkpoint: 0, ..config() });
         let mut pair = Pair::start(1, config, standard(), before).await.unwrap();
         pair.paris.receive("in", FileSink::into_dir(folder.path())).unwrap();

@@ -71,8 +71,8 @@ fn it_is_registered_and_preferred_where_the_processor_has_it() {
         Some(_) => vec![Suite::AES_256_GCM, salsa],
         None => vec![salsa],
     };
-    assert_eq!(standard().suites(), expected);
-    assert_eq!(standard().without_sealer(Suite::AES_256_GCM).suites(), [salsa]);
+    assert_eq!(standard().stages().suites(), expected);
+    assert_eq!(standard().without_sealer(Suite::AES_256_GCM).stages().suites(), [salsa]);
 }
 
 fn aes_scope(chunk_size: u32) -> KeyScope {

@@ -56,7 +56,7 @@ fn the_fast_one_answers_as_nacl() {
 #[test]
 fn the_check_at_the_start_passes_and_the_standard_registry_runs_it() {
     assert_eq!(self_check(), Ok(()));
-    assert_eq!(estafette_actors::standard().coder_names().count(), 0);
+    assert_eq!(estafette_actors::standard().stages().coder_names().count(), 0);
 }
 
 /// Transfer id 03…, attempt 0, sender 01…, receiver 02…, chunks of 1 KiB, key 09…: chunk 5, the

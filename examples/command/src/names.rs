@@ -101,8 +101,8 @@ fn complete(argument: Arg, command: &str, line: &Arc<Line>) -> Arg {
 
 impl Line {
     fn of(program: &Program, matches: Option<&ArgMatches>) -> Self {
-        let coders = program.registry.coder_names().map(ToString::to_string).collect();
-        let codecs = program.registry.codecs().map(ChunkCodec::name).map(Into::into);
+        let coders = program.registry.stages().coder_names().map(ToString::to_string).collect();
+        let codecs = program.registry.stages().codecs().map(ChunkCodec::name).map(Into::into);
         let codecs = codecs.chain([settings::OFF.to_owned()]).collect();
         let key = matches.and_then(|matches| get::<PathBuf>(matches, "key"));
         let action = matches.and_then(ArgMatches::subcommand).map(|(_, action)| action);

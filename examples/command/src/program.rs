@@ -105,9 +105,9 @@ impl Program {
         let syntax = Arguments::command().name(self.name).version(self.version);
         let syntax = with_addresses(syntax, &self.registry);
         let syntax = syntax.mut_subcommand("send", |send| {
-            let known: Vec<_> = self.registry.coder_names().collect();
+            let known: Vec<_> = self.registry.stages().coder_names().collect();
             let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-            let codecs: Vec<_> = self.registry.codecs().map(ChunkCodec::name).collect();
+            let codecs: Vec<_> = self.registry.stages().codecs().map(ChunkCodec::name).collect();
             let send = send.mut_arg("compress", |compress| {
                 let help = compress.get_help().map(ToString::to_string).unwrap_or_default();
                 compress.help(format!("{help} [codecs here: {}]", codecs.join(", ")))

@@ -96,9 +96,9 @@ pub(crate) fn compression(
     if how == OFF {
         return Ok(Some(Compression::Off));
     }
-    let found = registry.codecs().find(|codec| codec.name() == how);
+    let found = registry.stages().codecs().find(|codec| codec.name() == how);
     found.map(|codec| Some(codec.id().into())).ok_or_else(|| {
-        let known: Vec<_> = registry.codecs().map(ChunkCodec::name).collect();
+        let known: Vec<_> = registry.stages().codecs().map(ChunkCodec::name).collect();
         CommandError::usage(
             format!("there is no codec {how:?} here"),
             format!("--compress takes off, {}", known.join(", ")),

@@ -222,7 +222,7 @@ impl NodeBuilder {
     pub async fn start(self) -> Result<Node, StartError> {
         self.config.check()?;
         self.registry.check()?;
-        self.registry.check_preference(self.config.compression)?;
+        self.registry.stages().check_preference(self.config.compression)?;
         let (ready, is_ready) = oneshot::channel();
         let (ended, has_stopped) = watch::channel(false);
         std::thread::Builder::new()

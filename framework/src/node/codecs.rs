@@ -3,10 +3,8 @@
 //! Invariant: a codec that a transfer uses is registered at both ends, or is refused by its name
 //! before the first chunk.
 
-use std::sync::Arc;
-
-use super::registry::StageRegistry;
 use super::registry_error::RegistryError;
+use super::stages::Stages;
 use crate::pipeline::{CODEC_NAME_LIMIT, ChunkCodec, Codec, Compression, SharedCodec, Transfer};
 use crate::wire::{STAGES_LIMIT, join_codec, split_codec};
 
@@ -27,7 +25,7 @@ pub(crate) fn feature(codec: Codec) -> u64 {
 
 /// What an opening says of the stages.
 pub(crate) fn stages_of(coders: &[String], transfer: &Transfer) -> Vec<String> {
-    join_codec(coders, StageRegistry::codec_name(transfer.codec.as_ref()))
+    join_codec(coders, Stages::codec_name(transfer.codec.as_ref()))
 }
 
 /// The codec that an opening names.
@@ -40,29 +38,7 @@ pub(crate) fn is_common(codec: Codec, features: u64) -> bool {
     matches!(codec, Codec::RAW | Codec::SNAPPY) || features & feature(codec) != 0
 }
 
-impl StageRegistry {
-    /// Adds a codec, which makes chunks smaller, under the number and the name that it has. One of
-    /// the same number and name takes the place of the one before; with one of the same number and
-    /// another name no node starts ([`StageRegistry::without_codec`] makes room for it).
-    #[must_use]
-    pub fn codec(mut self, codec: impl ChunkCodec) -> Self {
-        let (id, name) = (codec.id(), codec.name().to_owned());
-        let before = self.codecs.insert(id, Arc::new(codec));
-        if before.is_some_and(|before| before.name() != name) {
-            self.displacing.insert(id, name);
-        }
-        self
-    }
-
-    /// A registry without this codec: deliveries that use it are refused by its name. With one
-    /// without snappy no node starts: others take it for granted.
-    #[must_use]
-    pub fn without_codec(mut self, codec: Codec) -> Self {
-        self.codecs.remove(&codec);
-        self.displacing.remove(&codec);
-        self
-    }
-
+impl Stages {
     /// The codecs that are registered, by their numbers.
     pub fn codecs(&self) -> impl Iterator<Item = &dyn ChunkCodec> {
         self.codecs.values().map(|codec| &**codec)

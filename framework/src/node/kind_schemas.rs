@@ -2,43 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-
-use super::StageRegistry;
+use schemars::{Schema, SchemaGenerator};
 
 /// The part that a kind makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KindOf {
-    /// An inbox ([`StageRegistry::inbox_kind`]).
+    /// An inbox ([`StageRegistry::inbox_kind`](crate::node::StageRegistry::inbox_kind)).
     Inbox,
-    /// A source ([`StageRegistry::source_kind`]).
+    /// A source ([`StageRegistry::source_kind`](crate::node::StageRegistry::source_kind)).
     Source,
-    /// A filter ([`StageRegistry::filter_kind`]).
+    /// A filter ([`StageRegistry::filter_kind`](crate::node::StageRegistry::filter_kind)).
     Filter,
-    /// A door ([`StageRegistry::door_kind`]).
+    /// A door ([`StageRegistry::door_kind`](crate::node::StageRegistry::door_kind)).
     Door,
 }
 
 /// The schemas that a registry knows.
 pub(super) type KindSchemas = BTreeMap<(KindOf, String), fn(&mut SchemaGenerator) -> Schema>;
-
-impl StageRegistry {
-    /// Adds the JSON schema of the settings of a kind, by the type that they are read into: whoever
-    /// writes them has them completed and checked.
-    #[must_use]
-    pub fn kind_schema<S: JsonSchema>(mut self, of: KindOf, name: impl Into<String>) -> Self {
-        self.kind_schemas.insert((of, name.into()), SchemaGenerator::subschema_for::<S>);
-        self
-    }
-
-    /// Returns the JSON schema of the settings of a kind, the types of which go to the definitions
-    /// of `generator`; `None` where none was added.
-    pub fn schema_of_kind(
-        &self,
-        of: KindOf,
-        name: &str,
-        generator: &mut SchemaGenerator,
-    ) -> Option<Schema> {
-        self.kind_schemas.get(&(of, name.to_owned())).map(|schema| schema(generator))
-    }
-}

@@ -147,8 +147,10 @@ impl std::fmt::Debug for NewLink {
 
 pub(crate) fn offer(shared: &NodeShared) -> Offer {
     Offer {
-        suites: shared.registry.suites(),
-        features: FEATURE_MESSAGES | FEATURE_DESCRIPTIONS | shared.registry.codec_features(),
+        suites: shared.registry.stages().suites(),
+        features: FEATURE_MESSAGES
+            | FEATURE_DESCRIPTIONS
+            | shared.registry.stages().codec_features(),
         max_frame: NodeConfig::CHUNK_MOST
             + crate::wire::growth_limit(NodeConfig::CHUNK_MOST)
             + crate::pipeline::Transfer::OVERHEAD,

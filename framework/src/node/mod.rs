@@ -56,6 +56,7 @@ mod runner;
 mod session;
 mod shared;
 mod snapshot;
+mod stages;
 mod transfer;
 mod transport;
 mod trust;
@@ -98,6 +99,7 @@ pub use snapshot::{
     SpoolSnapshot, StageSnapshot, Totals, TransferKind, TransferPhase, TransferSnapshot,
     WaySnapshot,
 };
+pub use stages::Stages;
 pub use transfer::TransferStatus;
 pub use transport::{Connection, Io, Listener, Streamed, Transport};
 pub use trust::{

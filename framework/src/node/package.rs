@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use futures_util::future::BoxFuture;
 
 use crate::delivery::{Content, Failure, Receipt, TransferId};
-use crate::node::{RegistryError, StageRegistry};
+use crate::node::{RegistryError, Stages};
 use crate::pipeline::{Committed, Compression, Sink, Source, SourceError, SourceReport, Summary};
 use crate::wire::package::{PackageError, PackageHeader};
 use crate::wire::{Identity, PeerId, SecretBytes, Suite};
@@ -60,8 +60,8 @@ pub struct PackOrder {
     pub suite: Suite,
     /// The codec for chunks.
     pub compression: Compression,
-    /// The coders that chunks pass.
-    pub stages: Vec<String>,
+    /// The names of the coders that chunks pass.
+    pub coders: Vec<String>,
     /// The receiver's inbox.
     pub inbox: String,
     /// The time when it was made, in seconds since the Unix epoch.
@@ -73,8 +73,8 @@ pub struct PackOrder {
     /// The path of the package. A file that is there is replaced once the package is whole. Until
     /// then the package grows beside it, as `<file>.new`.
     pub file: PathBuf,
-    /// The stages.
-    pub registry: StageRegistry,
+    /// The stages that there are.
+    pub stages: Stages,
 }
 
 /// A package that is durable.
@@ -158,8 +158,8 @@ pub struct UnpackOrder {
     pub file: PathBuf,
     /// The identity that opens it.
     pub identity: Identity,
-    /// The stages.
-    pub registry: StageRegistry,
+    /// The stages that there are.
+    pub stages: Stages,
     /// Bytes that may be between the file and the sink; a package with chunks above half of it is
     /// refused.
     pub window: usize,

@@ -1,4 +1,8 @@
-//! Named factories: which stages a node knows.
+//! Named factories: all that a node can be made of.
+
+#[cfg(feature = "schema")]
+mod kind_schemas;
+mod kinds;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,14 +12,14 @@ use actix::Recipient;
 
 use super::kinds::Kinds;
 use super::registry_error::RegistryError;
+use super::stages::Stages;
 use super::transport::Schemes;
 use super::{Copies, Packages, Transport};
-use crate::metrics::Metrics;
 use crate::pipeline::{
-    AssemblerSeat, Chunk, ChunkerSeat, Codec, Compressed, Piece, Pipeline, Sealed, SharedCodec,
-    Source, SourceError, SourceReference, Through,
+    AssemblerSeat, Chunk, ChunkCodec, ChunkerSeat, Codec, Compressed, Piece, Pipeline, Sealed,
+    Source, SourceError, SourceReference,
 };
-use crate::wire::{Suite, growth_limit};
+use crate::wire::Suite;
 
 /// The stages a node can build its pipelines of, by name, and the transports it can dial with.
 ///
@@ -23,16 +27,7 @@ use crate::wire::{Suite, growth_limit};
 /// [`StageRegistry::coder`].
 #[derive(Clone, Default)]
 pub struct StageRegistry {
-    chunker: Option<Arc<dyn Fn(ChunkerSeat) -> Recipient<Piece> + Send + Sync>>,
-    assembler: Option<Arc<dyn Fn(AssemblerSeat) -> Recipient<Chunk> + Send + Sync>>,
-    digest: Option<Pipeline<Chunk, Chunk>>,
-    coders: BTreeMap<String, Coder>,
-    compressor: Option<(Pipeline<Chunk, Compressed>, Pipeline<Compressed, Chunk>)>,
-    pub(super) codecs: BTreeMap<Codec, SharedCodec>,
-    /// Codecs that took the number of another one, by their names.
-    pub(super) displacing: BTreeMap<Codec, String>,
-    /// The one that was registered last comes first.
-    sealers: Vec<(Suite, SealerPair)>,
+    stages: Stages,
     transports: Schemes,
     reopeners: BTreeMap<String, Reopener>,
     packages: Option<Arc<dyn Packages>>,
@@ -41,11 +36,6 @@ pub struct StageRegistry {
     #[cfg(feature = "schema")]
     pub(super) kind_schemas: super::kind_schemas::KindSchemas,
 }
-
-/// Forward, and its inverse.
-type Coder = (Pipeline<Chunk, Chunk>, Pipeline<Chunk, Chunk>);
-/// Seals, and opens.
-type SealerPair = (Pipeline<Compressed, Sealed>, Pipeline<Sealed, Compressed>);
 
 /// Finds content again.
 type Reopener = Arc<dyn Fn(&[u8]) -> Result<Box<dyn Source>, SourceError> + Send + Sync>;
@@ -62,7 +52,7 @@ impl StageRegistry {
         mut self,
         start: impl Fn(ChunkerSeat) -> Recipient<Piece> + Send + Sync + 'static,
     ) -> Self {
-        self.chunker = Some(Arc::new(start));
+        self.stages.chunker = Some(Arc::new(start));
         self
     }
 
@@ -72,7 +62,7 @@ impl StageRegistry {
         mut self,
         start: impl Fn(AssemblerSeat) -> Recipient<Chunk> + Send + Sync + 'static,
     ) -> Self {
-        self.assembler = Some(Arc::new(start));
+        self.stages.assembler = Some(Arc::new(start));
         self
     }
 
@@ -80,7 +70,7 @@ impl StageRegistry {
     /// receiving.
     #[must_use]
     pub fn digest(mut self, stage: Pipeline<Chunk, Chunk>) -> Self {
-        self.digest = Some(stage);
+        self.stages.digest = Some(stage);
         self
     }
 
@@ -94,7 +84,7 @@ impl StageRegistry {
         forward: Pipeline<Chunk, Chunk>,
         inverse: Pipeline<Chunk, Chunk>,
     ) -> Self {
-        self.coders.insert(name.into(), (forward, inverse));
+        self.stages.coders.insert(name.into(), (forward, inverse));
         self
     }
 
@@ -105,7 +95,29 @@ impl StageRegistry {
         forward: Pipeline<Chunk, Compressed>,
         inverse: Pipeline<Compressed, Chunk>,
     ) -> Self {
-        self.compressor = Some((forward, inverse));
+        self.stages.compressor = Some((forward, inverse));
+        self
+    }
+
+    /// Adds a codec, which makes chunks smaller, under the number and the name that it has. One of
+    /// the same number and name takes the place of the one before; with one of the same number and
+    /// another name no node starts ([`StageRegistry::without_codec`] makes room for it).
+    #[must_use]
+    pub fn codec(mut self, codec: impl ChunkCodec) -> Self {
+        let (id, name) = (codec.id(), codec.name().to_owned());
+        let before = self.stages.codecs.insert(id, Arc::new(codec));
+        if before.is_some_and(|before| before.name() != name) {
+            self.stages.displacing.insert(id, name);
+        }
+        self
+    }
+
+    /// A registry without this codec: deliveries that use it are refused by its name. With one
+    /// without snappy no node starts: others take it for granted.
+    #[must_use]
+    pub fn without_codec(mut self, codec: Codec) -> Self {
+        self.stages.codecs.remove(&codec);
+        self.stages.displacing.remove(&codec);
         self
     }
 
@@ -124,9 +136,9 @@ impl StageRegistry {
         seal: Pipeline<Compressed, Sealed>,
         open: Pipeline<Sealed, Compressed>,
     ) -> Self {
-        match self.sealers.iter_mut().find(|(known, _)| *known == suite) {
+        match self.stages.sealers.iter_mut().find(|(known, _)| *known == suite) {
             Some((_, pair)) => *pair = (seal, open),
-            None => self.sealers.insert(0, (suite, (seal, open))),
+            None => self.stages.sealers.insert(0, (suite, (seal, open))),
         }
         self
     }
@@ -135,7 +147,7 @@ impl StageRegistry {
     /// with it is refused.
     #[must_use]
     pub fn without_sealer(mut self, suite: Suite) -> Self {
-        self.sealers.retain(|(known, _)| *known != suite);
+        self.stages.sealers.retain(|(known, _)| *known != suite);
         self
     }
 
@@ -153,6 +165,11 @@ impl StageRegistry {
     pub fn transport_for(mut self, scheme: impl Into<String>, transport: impl Transport) -> Self {
         self.transports.named(scheme.into(), Arc::new(transport));
         self
+    }
+
+    /// Returns the stages that are registered.
+    pub fn stages(&self) -> &Stages {
+        &self.stages
     }
 
     /// Says why nobody can ever be reached at an address, as its transport sees it.
@@ -211,99 +228,6 @@ impl StageRegistry {
         reopen(&reference.data)
     }
 
-    /// The names of the coders that are registered.
-    pub fn coder_names(&self) -> impl Iterator<Item = &str> {
-        self.coders.keys().map(String::as_str)
-    }
-
-    /// The cipher suites that are registered, the preferred first.
-    pub fn suites(&self) -> Vec<Suite> {
-        self.sealers.iter().map(|(suite, _)| *suite).collect()
-    }
-
-    /// The pipeline that sends: digest, the coders `names` in this order, compressor, sealer.
-    pub fn sending(
-        &self,
-        names: &[String],
-        suite: Suite,
-    ) -> Result<Pipeline<Chunk, Sealed>, RegistryError> {
-        let digest = self.digest.clone().ok_or(RegistryError::Missing { what: "digest stage" })?;
-        let compressor =
-            self.compressor.as_ref().ok_or(RegistryError::Missing { what: "compressor" })?;
-        let coded =
-            names.iter().try_fold(digest, |chain, name| Ok(chain.join(&self.find(name)?.0)))?;
-        Ok(coded.join(&compressor.0).join(&self.find_suite(suite)?.0))
-    }
-
-    /// What a chunk passes before it is sealed, in one call, where no coder is asked for; none where
-    /// one of these stages is an actor of its own.
-    pub(crate) fn before_the_seal(&self, metrics: &Metrics) -> Option<Through<Chunk, Compressed>> {
-        let (digest, compressor) = (self.digest.clone()?, self.compressor.as_ref()?);
-        digest.join(&compressor.0).through(metrics)
-    }
-
-    /// Returns the bytes by which the coders `names` may make a chunk of this size longer, as they
-    /// declare.
-    pub fn growth(&self, names: &[String], chunk_size: u32) -> Result<u32, RegistryError> {
-        let growth = names
-            .iter()
-            .try_fold(0_u32, |sum, name| Ok(sum.saturating_add(self.find(name)?.0.growth())))?;
-        match growth_limit(chunk_size) {
-            limit if growth > limit => {
-                Err(RegistryError::Grows { names: names.join(", "), growth, chunk_size, limit })
-            }
-            _ => Ok(growth),
-        }
-    }
-
-    /// The pipeline that receives: opener, decompressor, the inverses of the coders `names` in
-    /// reverse order, digest.
-    pub fn receiving(
-        &self,
-        names: &[String],
-        suite: Suite,
-    ) -> Result<Pipeline<Sealed, Chunk>, RegistryError> {
-        let digest = self.digest.as_ref().ok_or(RegistryError::Missing { what: "digest stage" })?;
-        let compressor =
-            self.compressor.as_ref().ok_or(RegistryError::Missing { what: "decompressor" })?;
-        let opened = self.find_suite(suite)?.1.clone().join(&compressor.1);
-        let decoded = names
-            .iter()
-            .rev()
-            .try_fold(opened, |chain, name| Ok(chain.join(&self.find(name)?.1)))?;
-        Ok(decoded.join(digest))
-    }
-
-    /// The pipeline that sends batches of messages: compressor, sealer.
-    pub(crate) fn sending_batches(
-        &self,
-        suite: Suite,
-    ) -> Result<Pipeline<Chunk, Sealed>, RegistryError> {
-        let compressor =
-            self.compressor.as_ref().ok_or(RegistryError::Missing { what: "compressor" })?;
-        Ok(compressor.0.clone().join(&self.find_suite(suite)?.0))
-    }
-
-    /// The pipeline that receives them.
-    pub(crate) fn receiving_batches(
-        &self,
-        suite: Suite,
-    ) -> Result<Pipeline<Sealed, Chunk>, RegistryError> {
-        let compressor =
-            self.compressor.as_ref().ok_or(RegistryError::Missing { what: "decompressor" })?;
-        Ok(self.find_suite(suite)?.1.clone().join(&compressor.1))
-    }
-
-    /// Starts a chunker on the current thread, where one is registered.
-    pub fn start_chunker(&self, seat: ChunkerSeat) -> Option<Recipient<Piece>> {
-        self.chunker.as_ref().map(|start| start(seat))
-    }
-
-    /// Starts an assembler on the current thread, where one is registered.
-    pub fn start_assembler(&self, seat: AssemblerSeat) -> Option<Recipient<Chunk>> {
-        self.assembler.as_ref().map(|start| start(seat))
-    }
-
     /// Returns the part that makes, reads and opens packages.
     pub fn packages_in_use(&self) -> Result<Arc<dyn Packages>, RegistryError> {
         self.packages.clone().ok_or(RegistryError::Missing { what: "maker of packages" })
@@ -323,35 +247,13 @@ impl StageRegistry {
 
     /// Whether everything a node can't do without is registered.
     pub(crate) fn check(&self) -> Result<(), RegistryError> {
-        self.chunker.as_ref().ok_or(RegistryError::Missing { what: "chunker" })?;
-        self.assembler.as_ref().ok_or(RegistryError::Missing { what: "assembler" })?;
-        self.sending(&[], Suite::XSALSA20_POLY1305)?;
-        self.check_codecs()?;
+        self.stages.check()?;
         self.transports().map(drop)
-    }
-
-    fn find(&self, name: &str) -> Result<&Coder, RegistryError> {
-        self.coders.get(name).ok_or_else(|| {
-            let known: Vec<_> = self.coder_names().collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            RegistryError::UnknownStage { name: name.to_owned(), known }
-        })
-    }
-
-    fn find_suite(&self, suite: Suite) -> Result<&SealerPair, RegistryError> {
-        let found = self.sealers.iter().find(|(known, _)| *known == suite);
-        let known = || self.suites().iter().map(Suite::to_string).collect::<Vec<_>>().join(", ");
-        found
-            .map(|(_, pair)| pair)
-            .ok_or_else(|| RegistryError::UnknownSuite { suite, known: known() })
     }
 }
 
 impl fmt::Debug for StageRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StageRegistry")
-            .field("coders", &self.coders.keys())
-            .field("suites", &self.suites())
-            .finish_non_exhaustive()
+        f.debug_struct("StageRegistry").field("stages", &self.stages).finish_non_exhaustive()
     }
 }

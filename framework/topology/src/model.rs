@@ -429,7 +429,7 @@ impl StageSpec {
     /// Whether it is a filter where this program runs: a coder goes before a filter of its name.
     pub(crate) fn is_filter(&self, registry: &StageRegistry) -> bool {
         self.settings.is_some()
-            || (registry.coder_names().all(|coder| coder != self.name)
+            || (registry.stages().coder_names().all(|coder| coder != self.name)
                 && registry.filter_kinds().any(|filter| filter == self.name))
     }
 

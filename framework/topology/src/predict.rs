@@ -236,7 +236,7 @@ fn on_the_wire(
     let chunk = route.chunk_size.unwrap_or(limits.chunk_size);
     let coders = route.stages.iter().filter(|stage| !stage.is_filter(registry));
     let coders: Vec<_> = coders.map(|stage| stage.name.clone()).collect();
-    let growth = registry.growth(&coders, chunk).unwrap_or_default();
+    let growth = registry.stages().growth(&coders, chunk).unwrap_or_default();
     // One more frame ends it.
     let chunks = expected.bytes.div_ceil(u64::from(chunk.max(1))) + 1;
     let each = HEADER_LENGTH as u64 + SEAL + u64::from(growth);

@@ -187,14 +187,15 @@ impl<'t> Tracing<'t> {
             self.step(at, StepKind::Coder, format!("each chunk passes the coder {}", coder.name));
         }
         let codec = spec.codec.clone().or_else(|| {
-            let chosen = self.registry.chosen_codec(limits.compression).ok()?;
+            let chosen = self.registry.stages().chosen_codec(limits.compression).ok()?;
             Some(chosen.map_or_else(|| "off".to_owned(), |codec| codec.name().to_owned()))
         });
         let codec = codec.unwrap_or_default();
         if codec != "off" {
             self.step(at, StepKind::Codec, format!("compressed with {codec}"));
         }
-        let suites: Vec<_> = self.registry.suites().iter().map(ToString::to_string).collect();
+        let suites: Vec<_> =
+            self.registry.stages().suites().iter().map(ToString::to_string).collect();
         let does = format!("sealed for the receiver, with {}", suites.join(", or else "));
         self.step(at, StepKind::Seal, does);
     }

@@ -186,7 +186,7 @@ fn limits(
     for fault in config.faults() {
         add(fault.key, format!("{}: {}", fault.given, fault.wanted));
     }
-    if let Err(error) = registry.check_preference(config.compression) {
+    if let Err(error) = registry.stages().check_preference(config.compression) {
         add("compression", error.to_string());
     }
     config

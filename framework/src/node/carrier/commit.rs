@@ -72,7 +72,7 @@ impl PackageSink {
         let order = UnpackOrder {
             file: self.path.clone(),
             identity: self.shared.identity.clone(),
-            registry: self.shared.registry.clone(),
+            stages: self.shared.registry.stages().clone(),
             window: self.shared.config.window,
             now: now(),
             open_inbox: open_inbox(Arc::clone(&self.shared)),

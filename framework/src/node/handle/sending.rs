@@ -186,10 +186,10 @@ pub(super) fn check(shared: &NodeShared, options: &SendOptions) -> Result<(), Se
         NodeConfig { chunk_size, window, pool, ..shared.config.clone() }.check()?;
     }
     let registry = &shared.registry;
-    registry.sending(&options.stages, Suite::XSALSA20_POLY1305)?;
-    registry.check_asked(&options.stages, options.compression)?;
+    registry.stages().sending(&options.stages, Suite::XSALSA20_POLY1305)?;
+    registry.stages().check_asked(&options.stages, options.compression)?;
     let chunk_size = options.chunk_size.unwrap_or(shared.config.chunk_size);
-    registry.growth(&options.stages, chunk_size)?;
+    registry.stages().growth(&options.stages, chunk_size)?;
     let expiry = options.expiry.unwrap_or(shared.config.expiry);
     Ok(NodeConfig { expiry, ..shared.config.clone() }.check()?)
 }
@@ -285,14 +285,14 @@ impl NewDelivery {
             chunk_size: options.chunk_size.unwrap_or(shared.config.chunk_size),
             suite: Suite::XSALSA20_POLY1305,
             compression,
-            stages: options.stages,
+            coders: options.stages,
             inbox,
             // What is in a package has nobody who tells how long is left.
             created: now(),
             expires: now() + life.as_secs(),
             token: know.token,
             file: in_the_spool(shared, file),
-            registry: shared.registry.clone(),
+            stages: shared.registry.stages().clone(),
         }
     }
 }

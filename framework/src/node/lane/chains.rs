@@ -86,7 +86,7 @@ impl Lane {
         if self.sending.len() >= CHAINS {
             return Err(RegistryError::TooManyChains { limit: CHAINS });
         }
-        let pipeline = self.shared.registry.sending(&key.0, suite)?;
+        let pipeline = self.shared.registry.stages().sending(&key.0, suite)?;
         let mut wiring = Wiring::new(self.shared.metrics.clone());
         let (tail, ended) = Outlet::last(tail);
         let inlet = pipeline.wire(&mut wiring, tail);
@@ -109,7 +109,7 @@ impl Lane {
         if self.receiving.len() >= CHAINS {
             return Err(RegistryError::TooManyChains { limit: CHAINS });
         }
-        let pipeline = self.shared.registry.receiving(&key.0, suite)?;
+        let pipeline = self.shared.registry.stages().receiving(&key.0, suite)?;
         let mut wiring = Wiring::new(self.shared.metrics.clone());
         let (tail, ended) = Outlet::last(tail);
         let inlet = pipeline.wire(&mut wiring, tail);

@@ -29,7 +29,7 @@ impl Maker {
         registry: &StageRegistry,
         metrics: &Metrics,
     ) -> Option<Self> {
-        let through = registry.before_the_seal(metrics)?;
+        let through = registry.stages().before_the_seal(metrics)?;
         let (scope, codec, buffers) = (like.scope, like.codec.clone(), like.buffers.clone());
         Some(Self { scope, codec, buffers, through })
     }

@@ -119,9 +119,9 @@ impl Session {
             );
         }
         let registry = &self.shared.registry;
-        let known = registry.named_codec(&opening.stages).and_then(|(coders, _)| {
-            registry.receiving(coders, opening.suite)?;
-            registry.growth(coders, opening.chunk_size)
+        let known = registry.stages().named_codec(&opening.stages).and_then(|(coders, _)| {
+            registry.stages().receiving(coders, opening.suite)?;
+            registry.stages().growth(coders, opening.chunk_size)
         });
         if let Err(error) = known {
             return refuse(

@@ -42,10 +42,10 @@ impl Session {
         let registry = &self.shared.registry;
         match asked {
             // Looked up when the delivery began.
-            Some(asked) => registry.chosen_codec(*asked).ok().flatten(),
+            Some(asked) => registry.stages().chosen_codec(*asked).ok().flatten(),
             None => {
                 let features = self.link.as_ref().map_or(0, |link| link.features);
-                registry.preferred_codec(self.shared.config.compression, features, coders)
+                registry.stages().preferred_codec(self.shared.config.compression, features, coders)
             }
         }
     }

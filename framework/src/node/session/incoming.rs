@@ -182,9 +182,11 @@ impl Session {
         let (buffers, signals) = (self.shared.buffers.clone(), self.signals.clone());
         // Looked up when it was admitted.
         let (coders, codec) =
-            self.shared.registry.named_codec(&opening.stages).unwrap_or((&[], None));
+            self.shared.registry.stages().named_codec(&opening.stages).unwrap_or((&[], None));
         let transfer = Transfer::new(scope, key, opening.stream, codec, buffers, state, signals);
-        transfer.allow_growth(self.shared.registry.growth(coders, opening.chunk_size).unwrap_or(0));
+        transfer.allow_growth(
+            self.shared.registry.stages().growth(coders, opening.chunk_size).unwrap_or(0),
+        );
         let incoming = IncomingTransfer {
             transfer,
             resumable: opening.version.is_some() && opening.content.kind != ContentKind::Package,

@@ -118,7 +118,7 @@ impl Session {
             return self.exchange.close(RemoteError::new(RemoteErrorKind::Unsupported, text));
         }
         let (Some(queue), Ok(pipeline)) =
-            (link.queue(), self.shared.registry.sending_batches(suite))
+            (link.queue(), self.shared.registry.stages().sending_batches(suite))
         else {
             return;
         };
@@ -180,8 +180,12 @@ impl Session {
         if key.commitment(suite) != *commitment {
             return Err("the key of its messages is not the one it commits to".into());
         }
-        let pipeline =
-            self.shared.registry.receiving_batches(suite).map_err(|error| error.to_string())?;
+        let pipeline = self
+            .shared
+            .registry
+            .stages()
+            .receiving_batches(suite)
+            .map_err(|error| error.to_string())?;
         let coming =
             self.batch_transfer(self.batch_scope(transfer, suite, false), key, road.faults.clone());
         let session = ctx.address();

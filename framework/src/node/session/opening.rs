@@ -84,7 +84,7 @@ pub(super) fn open_sink(
         metrics,
         thread: Box::new(thread),
     };
-    let assembler = shared.registry.start_assembler(seat);
+    let assembler = shared.registry.stages().start_assembler(seat);
     let assembler = assembler
         .ok_or_else(|| Failure::new(FailureKind::Stage, "the receiver has no assembler"))?;
     Ok(OpenedSink::Running { abort, assembler, room })

@@ -105,7 +105,8 @@ impl Session {
             self.signals.clone(),
         );
         // Stages that are not known here, or add too much, fail before the first chunk.
-        transfer.allow_growth(self.shared.registry.growth(&asked.0, chunk_size).unwrap_or(0));
+        transfer
+            .allow_growth(self.shared.registry.stages().growth(&asked.0, chunk_size).unwrap_or(0));
         transfer
     }
 
@@ -312,7 +313,8 @@ impl Session {
             }
             let outlet = Balanced::new(replicas);
             let seat = ChunkerSeat { transfer, outlet: outlet.clone() };
-            let chunker = thread.run(move || shared.registry.start_chunker(seat)).await.flatten();
+            let chunker =
+                thread.run(move || shared.registry.stages().start_chunker(seat)).await.flatten();
             let outcome = chunker
                 .map(|chunker| (outlet, chunker))
                 .ok_or_else(|| "the chunker could not be started".to_owned());

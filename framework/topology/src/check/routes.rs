@@ -155,7 +155,7 @@ impl Checking<'_> {
     /// Its codec.
     fn coding(&mut self, at: &str, route: &RouteSpec) {
         let Some(codec) = route.codec.as_deref().filter(|codec| *codec != "off") else { return };
-        let known: Vec<_> = self.registry.codecs().map(|codec| codec.name()).collect();
+        let known: Vec<_> = self.registry.stages().codecs().map(|codec| codec.name()).collect();
         if !known.contains(&codec) {
             let fault = Fault::new(
                 "unknown-codec",

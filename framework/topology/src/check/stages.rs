@@ -28,7 +28,7 @@ impl Checking<'_> {
                     let fault = fault.related(place(before), "chunk → chunk");
                     self.faults.push(fault.help("put filters before all coders"));
                 }
-            } else if self.registry.coder_names().any(|name| name == stage.name) {
+            } else if self.registry.stages().coder_names().any(|name| name == stage.name) {
                 coder = coder.or(Some((index, stage)));
             } else {
                 self.unknown_stage(place(index), &stage.name);
@@ -41,7 +41,7 @@ impl Checking<'_> {
             |mut names: Box<dyn Iterator<Item = &str> + '_>| names.any(|name| name == stage.name);
         if is_known(Box::new(self.registry.filter_kinds())) {
             self.kind(place, kind, Use::Filter);
-        } else if is_known(Box::new(self.registry.coder_names())) {
+        } else if is_known(Box::new(self.registry.stages().coder_names())) {
             let message = format!("the coder `{}` has no settings", stage.name);
             let fault = Fault::new("wrong-type", place, message).label("its name is enough");
             self.faults.push(fault.help(format!("write {:?}", stage.name)));
@@ -52,7 +52,7 @@ impl Checking<'_> {
 
     fn unknown_stage(&mut self, place: String, name: &str) {
         let known: Vec<_> =
-            self.registry.coder_names().chain(self.registry.filter_kinds()).collect();
+            self.registry.stages().coder_names().chain(self.registry.filter_kinds()).collect();
         let label = match known[..] {
             [] => "this program has no stages of its own",
             _ => "this program does not have it",

@@ -243,7 +243,7 @@ impl Route {
     pub(super) fn options(&self, id: TransferId) -> SendOptions {
         let spec = &self.spec;
         let codec = spec.codec.as_deref().and_then(|name| {
-            let found = self.registry.codecs().find(|codec| codec.name() == name);
+            let found = self.registry.stages().codecs().find(|codec| codec.name() == name);
             if name == "off" {
                 Some(Compression::Off)
             } else {

@@ -35,7 +35,7 @@ impl Making<'_> {
 
     pub(super) fn stages(&mut self) -> Value {
         let filters: Vec<_> = self.registry.filter_kinds().map(str::to_owned).collect();
-        let coders = self.registry.coder_names().map(str::to_owned);
+        let coders = self.registry.stages().coder_names().map(str::to_owned);
         let names: Vec<_> = coders.chain(filters.iter().cloned()).collect();
         if names.is_empty() {
             // This program has no stages of its own.
@@ -49,7 +49,7 @@ impl Making<'_> {
     }
 
     pub(super) fn codecs(&self) -> Vec<String> {
-        let codecs = self.registry.codecs().map(|codec| codec.name().to_owned());
+        let codecs = self.registry.stages().codecs().map(|codec| codec.name().to_owned());
         codecs.chain(["off".to_owned()]).collect()
     }
 

@@ -126,7 +126,7 @@ impl Session {
             return Err(Failure::new(FailureKind::Busy, text));
         }
         // As it was checked when it was asked for; what was stored may find another program.
-        let checked = self.shared.registry.check_asked(stages, *compression);
+        let checked = self.shared.registry.stages().check_asked(stages, *compression);
         checked.map_err(|error| Failure::new(FailureKind::Stage, error.to_string()))
     }
 
@@ -138,7 +138,7 @@ impl Session {
         let Some(limiter) = limiter else { return chosen };
         let mut size =
             pace::chunk_size(chosen, limiter.rate(), config.stall, config.running_transfers);
-        while size < chosen && self.shared.registry.growth(coders, size).is_err() {
+        while size < chosen && self.shared.registry.stages().growth(coders, size).is_err() {
             size *= 2;
         }
         size

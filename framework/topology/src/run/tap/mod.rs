@@ -163,7 +163,7 @@ impl RouteTaps {
         let is_coder = |stage: &&StageSpec| !stage.is_filter(&self.registry);
         let coders = route.spec.stages.iter().filter(is_coder).map(|stage| stage.name.clone());
         let coders: Vec<_> = coders.collect();
-        let pipeline = self.registry.sending(&coders, Suite::XSALSA20_POLY1305)?;
+        let pipeline = self.registry.stages().sending(&coders, Suite::XSALSA20_POLY1305)?;
         let stages = pipeline.stage_names().map(str::to_owned);
         Ok(std::iter::once(TAPPED_SOURCE.to_owned()).chain(stages).collect())
     }

@@ -315,13 +315,13 @@ impl Recorder {
             suite: Suite::XSALSA20_POLY1305,
             compression: Compression::Snappy,
             // It is recorded before the coders.
-            stages: Vec::new(),
+            coders: Vec::new(),
             inbox: label(to),
             created: now(),
             expires: now() + NodeConfig::EXPIRY_MOST.as_secs(),
             token: None,
             file: file.to_owned(),
-            registry: self.taps.registry.clone(),
+            stages: self.taps.registry.stages().clone(),
         }
     }
 }

@@ -87,7 +87,7 @@ impl RouteTaps {
         let unpacking = self.node.unpack(UnpackOrder {
             file: file.to_owned(),
             identity: self.identity.clone(),
-            registry: self.registry.clone(),
+            stages: self.registry.stages().clone(),
             window: ROOM,
             now: made,
             open_inbox: Box::new(move |offer| taps.open(&on, offer, opened)),

@@ -410,7 +410,7 @@ fn share(
         traffic: Arc::default(),
         workers,
         supervisor: NodeSupervisor::new(config.restart, metrics.clone()).start(),
-        hosted: super::hosting::HostedActors::default(),
+        hosted: super::hosted::HostedActors::default(),
         lane_tickets: DashMap::new(),
         exchanges: DashMap::new(),
         letters: std::sync::OnceLock::new(),

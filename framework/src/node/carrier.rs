@@ -25,10 +25,10 @@ use futures_util::future::BoxFuture;
 use super::coming::{Room, Stamp, available, coming_name, hold};
 use super::config::RelayQuota;
 use super::ledger::Work;
+use super::link_failure::refusal_kind;
 use super::memory::delivery_key;
 use super::outbox::{Outbox, carried_as};
 use super::package::{OpenInbox, OpenedInbox, PackageOffer};
-use super::session::refusal_kind;
 use super::shared::NodeShared;
 use crate::delivery::{Failure, FailureKind, TransferId};
 use crate::pipeline::{

@@ -5,8 +5,6 @@
 //! actor is alive, or a wait of a known length away from its next life, or given up, and then its
 //! host has been told.
 
-mod seen;
-
 use std::any::Any;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,10 +18,9 @@ use actix::{Actor, Addr, AsyncContext, Context};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use self::seen::ActorSeen;
 use super::events::NodeEvent;
+use super::hosted::{ActorSeen, Wired, Word};
 use super::shared::NodeShared;
-use super::snapshot::ActorSnapshot;
 use crate::remote::{DirectoryError, Fate, Intake};
 use crate::supervise::{Decision, Lives, RestartPolicy, Strategy};
 
@@ -67,66 +64,6 @@ pub(super) struct Place<A: Actor<Context = Context<A>>> {
     pub(super) intake: Arc<Intake<A>>,
     /// Whether there will be another life.
     pub(super) fate: Arc<Fate>,
-}
-
-/// The actors that a node runs, in the order of their starts, and how each is told of the others.
-#[derive(Debug, Default)]
-pub(crate) struct HostedActors(Mutex<Vec<Wired>>);
-
-#[derive(Debug)]
-struct Wired {
-    name: Arc<str>,
-    seen: Arc<ActorSeen>,
-    after: Vec<Arc<str>>,
-    tell: mpsc::UnboundedSender<Word>,
-}
-
-/// What an actor is told of one that it is wired to.
-#[derive(Clone, Debug)]
-enum Word {
-    /// It has died: this one ends, too, until that one is back.
-    Down(Arc<str>),
-    Up(Arc<str>),
-    GivenUp(Arc<str>),
-}
-
-impl HostedActors {
-    fn each(&self, work: impl FnOnce(&mut Vec<Wired>)) {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// What there is to see of so many, and how many there are besides; `at` tells times.
-    pub(super) fn seen(
-        &self,
-        most: usize,
-        at: impl Fn(std::time::Instant) -> u64,
-    ) -> (Vec<ActorSnapshot>, u64) {
-        let (mut seen, mut more) = (Vec::new(), 0);
-        self.each(|all| {
-            seen.extend(all.iter().take(most).map(|wired| wired.seen.look(&wired.name, &at)));
-            more = all.len().saturating_sub(most) as u64;
-        });
-        (seen, more)
-    }
-
-    /// Tells those that are wired to `of`.
-    fn tell(&self, of: &Arc<str>, word: impl Fn(Arc<str>) -> Word) {
-        self.each(|all| {
-            for wired in all.iter().filter(|wired| wired.after.contains(of)) {
-                // One that has ended has no ears.
-                let _ = wired.tell.send(word(Arc::clone(of)));
-            }
-        });
-    }
-
-    /// The first name among these that nobody has.
-    pub(super) fn missing<'a>(&self, names: &'a [Arc<str>]) -> Option<&'a Arc<str>> {
-        let mut missing = None;
-        self.each(|all| {
-            missing = names.iter().find(|name| !all.iter().any(|wired| wired.name == **name))
-        });
-        missing
-    }
 }
 
 /// A life that runs.

@@ -11,9 +11,10 @@
 mod acknowledging;
 mod chains;
 mod messages;
+mod socket;
 
 use self::messages::Flush;
-pub(super) use self::messages::{AcknowledgeAgain, AcknowledgeCopy, Ended};
+use self::messages::{AcknowledgeAgain, AcknowledgeCopy, Ended};
 pub(crate) use self::messages::{
     Acknowledged, Attach, Detach, Forget, Resend, StopLane, Surrender, TakeOver, TrailerAgain,
 };
@@ -29,7 +30,7 @@ use tokio::sync::mpsc;
 
 use self::chains::Chain;
 pub(crate) use self::chains::{Admit, CheckChains, SendingChain};
-use super::lane_io::{self, Outbound, ReaderSeat};
+use self::socket::{Outbound, ReaderSeat};
 use super::session::{Session, signals::LaneDown};
 use super::shared::NodeShared;
 use super::snapshot::Traffic;
@@ -294,11 +295,11 @@ impl Handler<Attach> for Lane {
         let tasks = [
             actix::spawn(async move {
                 let counters = (&*road, &*traffic);
-                let ended = lane_io::write(writer, outbound, stalled_after, counters).await;
+                let ended = socket::write(writer, outbound, stalled_after, counters).await;
                 writing.do_send(Ended { serial, epoch, why: ended.to_string(), violation: false });
             }),
             actix::spawn(async move {
-                let ended = lane_io::read(reader, seat).await;
+                let ended = socket::read(reader, seat).await;
                 reading.do_send(Ended {
                     serial,
                     epoch,

@@ -17,13 +17,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::config::NodeConfig;
-use super::lane_io::write_whole;
 use super::link_failure::LinkFailure;
 use super::session::Session;
 use super::session::signals::{ControlIn, LinkLost};
 use super::shared::NodeShared;
 use super::snapshot::Traffic;
 use super::transport::{Connection, Io};
+use super::write_whole::write_whole;
 use crate::pipeline::{Chunk, Custody, Outlet, Parcel, Sealed, Slots, Through, Transfer};
 use crate::wire::message::MESSAGE_STREAM;
 use crate::wire::{

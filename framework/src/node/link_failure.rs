@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::delivery::FailureKind;
 use crate::wire::RefuseReason;
 
 /// Why there is no link.
@@ -18,4 +19,16 @@ pub(crate) enum LinkFailure {
     Protocol(String),
     #[error("{0}")]
     Refused(RefuseReason),
+}
+
+/// The kind of failure of deliveries to a peer that refuses the link so.
+pub(crate) fn refusal_kind(reason: &RefuseReason) -> FailureKind {
+    match reason {
+        // The last one is said where the peer's own store of trust fails: nothing was decided.
+        RefuseReason::Busy | RefuseReason::Other(_) => FailureKind::Busy,
+        // By the peer's clock.
+        RefuseReason::TicketExpired => FailureKind::Expired,
+        RefuseReason::ShuttingDown => FailureKind::Shutdown,
+        _ => FailureKind::Untrusted,
+    }
 }

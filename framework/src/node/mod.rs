@@ -21,10 +21,12 @@ mod door_counts;
 mod doors;
 mod events;
 mod forget;
+mod gather;
 mod half_open;
 mod handle;
 #[cfg(feature = "test-util")]
 mod held;
+mod hosted;
 mod hosting;
 mod hub;
 mod inspect;
@@ -35,7 +37,6 @@ mod key_place;
 mod kind_schemas;
 mod kinds;
 mod lane;
-mod lane_io;
 mod letters;
 mod link;
 mod link_failure;
@@ -63,6 +64,7 @@ mod trust;
 mod turns;
 pub mod units;
 mod ways;
+mod write_whole;
 
 pub use crate::store::{Change, FileStore, Hold, MemoryStore, Store, start_thread};
 pub(crate) use crate::store::{blocking, clock, lease, ledger};

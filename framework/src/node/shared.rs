@@ -87,7 +87,7 @@ pub(crate) struct NodeShared {
     pub(crate) workers: Vec<ArbiterHandle>,
     pub(crate) supervisor: Addr<NodeSupervisor>,
     /// The actors that it runs for its host.
-    pub(crate) hosted: super::hosting::HostedActors,
+    pub(crate) hosted: super::hosted::HostedActors,
     pub(crate) lane_tickets: LaneTickets,
     /// What there is to say to each peer, whichever session and link there is.
     pub(crate) exchanges: DashMap<PeerId, Arc<Exchange>>,

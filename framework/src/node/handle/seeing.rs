@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Node;
 use crate::node::DoorCounts;
-use crate::node::snapshot::{self, Snapshot};
+use crate::node::gather;
+use crate::node::snapshot::Snapshot;
 use crate::wire::PeerId;
 
 impl Node {
@@ -16,13 +17,13 @@ impl Node {
 
     /// Returns the same, and has the links with these peers in it, however many others there are.
     pub async fn snapshot_with(&self, wanted: &[PeerId]) -> Snapshot {
-        snapshot::look(self.shared(), self.addresses().to_vec(), wanted).await
+        gather::look((self.shared(), &self.0.hub), self.addresses().to_vec(), wanted).await
     }
 
     /// Returns whether the node's thread answers within a second: it looks at nothing, and costs
     /// that thread one message.
     pub async fn answers(&self) -> bool {
-        snapshot::answers(self.shared()).await
+        gather::answers(self.shared(), &self.0.hub).await
     }
 
     /// Counters of a door of this node, of this name and kind: it is in the node's

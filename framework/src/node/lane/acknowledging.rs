@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use actix::{AsyncContext, Context, Handler};
 
 use super::messages::{AcknowledgeAgain, AcknowledgeCopy, Acknowledged, Flush};
+use super::socket::{self, Outbound};
 use super::{CONTROLS, LOOK_AGAIN, Lane, SAY_AFTER};
-use crate::node::lane_io::{self, Outbound};
 use crate::node::session::signals::AcknowledgeByLink;
 use crate::pipeline::Parcel;
 use crate::wire::Control;
@@ -35,7 +35,7 @@ impl Handler<Flush> for Lane {
                 if let Ok(frame) =
                     connection.sealer.seal_control(&Control::Received { stream, indices })
                 {
-                    let waiting = lane_io::Waiting::count(&connection.controls);
+                    let waiting = socket::Waiting::count(&connection.controls);
                     let _ = connection.queue.send(Outbound::Control { frame, waiting });
                 }
             }

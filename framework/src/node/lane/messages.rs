@@ -25,11 +25,11 @@ pub(crate) struct Detach;
 /// The connection's tasks ended.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(in crate::node) struct Ended {
-    pub(in crate::node) serial: u64,
-    pub(in crate::node) epoch: u64,
-    pub(in crate::node) why: String,
-    pub(in crate::node) violation: bool,
+pub(super) struct Ended {
+    pub(super) serial: u64,
+    pub(super) epoch: u64,
+    pub(super) why: String,
+    pub(super) violation: bool,
 }
 
 /// A stream is over: its frames and its admission are dropped.
@@ -50,18 +50,18 @@ pub(crate) struct Acknowledged {
 /// The receiver has this one already: say so again.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(in crate::node) struct AcknowledgeAgain {
-    pub(in crate::node) stream: u64,
-    pub(in crate::node) index: u64,
+pub(super) struct AcknowledgeAgain {
+    pub(super) stream: u64,
+    pub(super) index: u64,
 }
 
 /// A copy came of a chunk that is on its way through the stages.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(in crate::node) struct AcknowledgeCopy {
-    pub(in crate::node) stream: u64,
-    pub(in crate::node) index: u64,
-    pub(in crate::node) trailer: bool,
+pub(super) struct AcknowledgeCopy {
+    pub(super) stream: u64,
+    pub(super) index: u64,
+    pub(super) trailer: bool,
 }
 
 /// The receiver lost this one: send its frame again, if it is kept here.

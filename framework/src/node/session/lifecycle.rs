@@ -16,6 +16,7 @@ use crate::node::events::NodeEvent;
 use crate::node::hub::SessionIdle;
 use crate::node::lane::Detach;
 use crate::node::link::{LiveLink, NewLink};
+use crate::node::link_failure::refusal_kind;
 use crate::node::trust::Standing;
 use crate::remote::RemoteErrorKind;
 use crate::wire::{Control, RefuseReason, printable};
@@ -377,18 +378,6 @@ impl Handler<DialFailed> for Session {
             None if self.is_idle() => {}
             None => self.ensure_link(ctx),
         }
-    }
-}
-
-/// What kind of failure it is to be refused so.
-pub(crate) fn refusal_kind(reason: &RefuseReason) -> FailureKind {
-    match reason {
-        // The last one is said where the peer's own store of trust fails: nothing was decided.
-        RefuseReason::Busy | RefuseReason::Other(_) => FailureKind::Busy,
-        // By the peer's clock.
-        RefuseReason::TicketExpired => FailureKind::Expired,
-        RefuseReason::ShuttingDown => FailureKind::Shutdown,
-        _ => FailureKind::Untrusted,
     }
 }
 

@@ -34,7 +34,6 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use self::incoming::{IncomingTransfer, Receiving};
 use self::lanes::LanePhase;
-pub(crate) use self::lifecycle::refusal_kind;
 use self::messages::MessageRoad;
 use self::outgoing::OutgoingTransfer;
 use self::signals::{Command, ControlIn, Order};

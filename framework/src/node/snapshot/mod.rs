@@ -5,17 +5,15 @@
 //! the rest), and no text in it that a peer chose is shown as it came: all went through
 //! [`printable`](crate::wire::printable).
 
-mod gather;
 mod happenings;
 mod ready;
+mod seen;
 mod traffic;
 
 use serde::Serialize;
 
-pub(crate) use self::gather::{
-    ObserveOutbox, ObserveSession, OutboxSeen, SessionSeen, answers, look,
-};
 pub(crate) use self::happenings::Happenings;
+pub(crate) use self::seen::{ObserveOutbox, ObserveSession, OutboxSeen, SessionSeen};
 pub(crate) use self::traffic::Traffic;
 use super::events::Direction;
 

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use actix::Addr;
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::mpsc;
 
-use super::lane::{AcknowledgeAgain, AcknowledgeCopy, Acknowledged, Lane, Streams};
-use super::snapshot::Traffic;
+use super::{AcknowledgeAgain, AcknowledgeCopy, Acknowledged, Lane, Streams};
 use crate::delivery::Claim;
 use crate::metrics::StageMetrics;
+use crate::node::snapshot::Traffic;
+use crate::node::write_whole::{Unwritten, write_whole};
 use crate::pipeline::{Buffer, BufferPool, Custody, Parcel, Sealed, Transfer};
 use crate::wire::{
     CONTROL_BODY_LIMIT, Control, ControlOpener, FLAG_LAST, FrameHeader, FrameKind, HEADER_LENGTH,
@@ -52,8 +53,8 @@ pub(super) enum LaneEnd {
     Closed,
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("the peer took no byte for {0:?}")]
-    Stalled(Duration),
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
     /// Headers of chunks are not authenticated: it may be the network. The lane closes, its frames
     /// are sent again.
     #[error("what came is damaged: {0}")]
@@ -104,30 +105,11 @@ pub(super) async fn write(
             }
         };
         if let Err(end) = written {
-            return end;
+            return end.into();
         }
         traffic.sent(bytes);
     }
     LaneEnd::Closed
-}
-
-/// Writes all of `bytes`; gives up when the peer takes none for too long, however slow the road is
-/// otherwise.
-pub(super) async fn write_whole(
-    socket: &mut (impl AsyncWrite + Unpin),
-    mut bytes: &[u8],
-    stalled_after: Duration,
-) -> Result<(), LaneEnd> {
-    while !bytes.is_empty() {
-        let written = tokio::time::timeout(stalled_after, socket.write(bytes))
-            .await
-            .map_err(|_| LaneEnd::Stalled(stalled_after))??;
-        if written == 0 {
-            return Err(LaneEnd::Closed);
-        }
-        bytes = &bytes[written..];
-    }
-    Ok(())
 }
 
 /// Reads frames until the connection ends.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Context, Handler, Message, ResponseFuture};
+use actix::{Addr, Context, Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
 
-use super::{
+use super::snapshot::{
     ActorSnapshot, DoorSnapshot, LettersSnapshot, LinkSnapshot, LinkState, NodeSnapshot,
-    OutboxSnapshot, RelaySnapshot, RoomSnapshot, Snapshot, SpoolSnapshot, StageSnapshot, Totals,
-    TransferSnapshot, WaySnapshot,
+    ObserveOutbox, ObserveSession, OutboxSeen, OutboxSnapshot, RelaySnapshot, RoomSnapshot,
+    SessionSeen, Snapshot, SpoolSnapshot, StageSnapshot, Totals, WaySnapshot,
 };
 use crate::metrics::StageReport;
 use crate::node::door_counts::DoorSeen;
@@ -35,34 +35,6 @@ struct Observe {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 struct Ping;
-
-/// Tell what there is to see of a session.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "SessionSeen")]
-pub(crate) struct ObserveSession {
-    /// The most transfers that are told of.
-    pub(crate) most: usize,
-}
-
-/// Tell what there is to see of the outbox.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "OutboxSeen")]
-pub(crate) struct ObserveOutbox;
-
-/// What a session tells.
-#[derive(Debug)]
-pub(crate) struct SessionSeen {
-    pub(crate) link: LinkSnapshot,
-    /// Those that move first.
-    pub(crate) transfers: Vec<TransferSnapshot>,
-}
-
-/// What the outbox tells.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct OutboxSeen {
-    pub(crate) own: OutboxSnapshot,
-    pub(crate) relay: RelaySnapshot,
-}
 
 /// What the sessions and the outbox tell.
 #[derive(Debug, Default)]
@@ -102,30 +74,29 @@ impl Handler<Ping> for Hub {
 
 /// Puts together what there is to see; of the links, those with `wanted` in any case.
 pub(crate) async fn look(
-    shared: &Arc<NodeShared>,
+    (shared, hub): (&Arc<NodeShared>, &Addr<Hub>),
     addresses: Vec<String>,
     wanted: &[PeerId],
 ) -> Snapshot {
-    let seen = ask(shared, Observe { wanted: wanted.to_vec() }).await;
+    let seen = ask(shared, hub, Observe { wanted: wanted.to_vec() }).await;
     put_together(shared, addresses, seen)
 }
 
 /// Whether the node's thread answers in time.
-pub(crate) async fn answers(shared: &Arc<NodeShared>) -> bool {
-    ask(shared, Ping).await.is_some()
+pub(crate) async fn answers(shared: &NodeShared, hub: &Addr<Hub>) -> bool {
+    ask(shared, hub, Ping).await.is_some()
 }
 
 /// What the hub answers, if it does so in time.
-async fn ask<M>(shared: &Arc<NodeShared>, message: M) -> Option<M::Result>
+async fn ask<M>(shared: &NodeShared, hub: &Addr<Hub>, message: M) -> Option<M::Result>
 where
     M: Message<Result: Send> + Send + 'static,
     Hub: Handler<M>,
 {
     let (tell, told) = oneshot::channel();
     // The node's thread may be blocked: the door's has a clock of its own.
-    let asking = Arc::clone(shared);
+    let hub = hub.clone();
     shared.door.spawn(async move {
-        let Some(hub) = asking.hub.get() else { return };
         if let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, hub.send(message)).await {
             // Whoever asked may be gone.
             let _ = tell.send(answer);

@@ -11,7 +11,7 @@ use crate::remote::IntakeSeen;
 use crate::wire::printable;
 
 /// One for all lives of an actor.
-pub(super) struct ActorSeen {
+pub(in crate::node) struct ActorSeen {
     /// Whether it lives, and since when it does or does not.
     life: Mutex<(bool, Instant)>,
     deaths: AtomicU64,
@@ -20,20 +20,26 @@ pub(super) struct ActorSeen {
 
 impl ActorSeen {
     /// Of an actor that does not live yet.
-    pub(super) fn new(intake: impl Fn() -> IntakeSeen + Send + Sync + 'static) -> Arc<Self> {
+    pub(in crate::node) fn new(
+        intake: impl Fn() -> IntakeSeen + Send + Sync + 'static,
+    ) -> Arc<Self> {
         let life = Mutex::new((false, Instant::now()));
         Arc::new(Self { life, deaths: AtomicU64::new(0), intake: Box::new(intake) })
     }
 
-    pub(super) fn lives(&self, alive: bool) {
+    pub(in crate::node) fn lives(&self, alive: bool) {
         *self.life.lock().unwrap_or_else(PoisonError::into_inner) = (alive, Instant::now());
     }
 
-    pub(super) fn died(&self) {
+    pub(in crate::node) fn died(&self) {
         self.deaths.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn look(&self, name: &str, at: impl Fn(std::time::Instant) -> u64) -> ActorSnapshot {
+    pub(in crate::node) fn look(
+        &self,
+        name: &str,
+        at: impl Fn(std::time::Instant) -> u64,
+    ) -> ActorSnapshot {
         let (alive, since) = *self.life.lock().unwrap_or_else(PoisonError::into_inner);
         let IntakeSeen { waiting, in_hand, taken, busy_since } = (self.intake)();
         ActorSnapshot {

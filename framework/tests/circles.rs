@@ -16,8 +16,8 @@ const HELD: [(&str, &str, &[&str]); 1] = [
         "framework",
         "node",
         &[
-            "accept", "carrier", "dialling", "door", "hub", "lane", "link", "outbox", "runner",
-            "session", "shared",
+            "accept", "carrier", "dialling", "door", "hub", "lane", "link", "outbox", "session",
+            "shared",
         ],
     ),
 ];

@@ -6,18 +6,17 @@
 
 use std::sync::Arc;
 
-use actix::Addr;
+use actix::{Message, Recipient};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::blocking::blocking;
 use super::events::NodeEvent;
 use super::half_open::{Source, Standing};
-use super::hub::{Hub, LinkAccepted};
+use super::invitation::{LaneInvitation, LaneReady};
 use super::ledger::Work;
 use super::link::{NewLink, offer, protocol, receive_control, receive_handshake, send_handshake};
 use super::link_failure::LinkFailure;
-use super::session::signals::LaneReady;
-use super::shared::{LaneInvitation, NodeShared};
+use super::shared::NodeShared;
 use super::transport::{Connection, Io};
 use super::trust::TrustError;
 use crate::wire::{
@@ -30,16 +29,22 @@ use crate::wire::{
 const OWN_KEY: &str = "it has the same key as this node, and so is the same node: a key that was \
                        copied to another machine is of no use there, make a new one";
 
+/// A peer has proved who it is and may come in.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LinkAccepted(pub(crate) Box<NewLink>);
+
 /// Takes one incoming connection to where it belongs.
 pub(super) async fn serve(
     shared: Arc<NodeShared>,
-    hub: Addr<Hub>,
+    accepted: Recipient<LinkAccepted>,
     connection: Box<dyn Connection>,
     origin: (Source, Standing),
 ) {
     let remote = connection.remote();
     let timeout = shared.config.handshake_timeout;
-    let served = tokio::time::timeout(timeout, identify(&shared, &hub, connection, &origin)).await;
+    let served =
+        tokio::time::timeout(timeout, identify(&shared, &accepted, connection, &origin)).await;
     match served.unwrap_or(Err(LinkFailure::Timeout(timeout))) {
         Ok(()) => {}
         // Told with its name already.
@@ -53,7 +58,7 @@ pub(super) async fn serve(
 
 async fn identify(
     shared: &Arc<NodeShared>,
-    hub: &Addr<Hub>,
+    accepted: &Recipient<LinkAccepted>,
     connection: Box<dyn Connection>,
     origin: &(Source, Standing),
 ) -> Result<(), LinkFailure> {
@@ -86,7 +91,7 @@ async fn identify(
     let first = key.open(&prologue, &first).map_err(protocol)?;
     match invitation {
         Some(invitation) => accept_lane(shared, io, invitation, (&prologue, first), origin).await,
-        None => accept_link(shared, hub, io, (&prologue, first), origin, remote).await,
+        None => accept_link(shared, accepted, io, (&prologue, first), origin, remote).await,
     }
 }
 
@@ -130,7 +135,7 @@ async fn accept_lane(
 
 async fn accept_link(
     shared: &Arc<NodeShared>,
-    hub: &Addr<Hub>,
+    accepted: &Recipient<LinkAccepted>,
     mut io: Box<dyn Io>,
     (prologue, first): (&[u8], &[u8]),
     origin: &(Source, Standing),
@@ -179,7 +184,7 @@ async fn accept_link(
         dialed: false,
         address: remote,
     };
-    hub.do_send(LinkAccepted(Box::new(link)));
+    accepted.do_send(LinkAccepted(Box::new(link)));
     Ok(())
 }
 

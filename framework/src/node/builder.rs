@@ -9,8 +9,9 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::block_on::block_on;
 use super::clock::Clock;
 use super::config::{ConfigError, NodeConfig};
+use super::door::Listen;
 use super::handle::{Node, Parts};
-use super::hub::{Hub, Keep, Listen};
+use super::hub::{Hub, Keep};
 use super::lease::Lease;
 use super::memory::Remembered;
 use super::memos::Memos;
@@ -320,7 +321,7 @@ async fn prepare(
     let events = shared.events.subscribe();
     let hub = Hub::new(Arc::clone(&shared)).start();
     // It is set only here.
-    let _ = shared.hub.set(hub.clone());
+    let _ = shared.connect.set(hub.clone().recipient());
     let outbox = match shared.spool.clone() {
         Some(spool) => Some(start_stored(&shared, &hub, spool, dormant)?),
         None => None,
@@ -415,7 +416,7 @@ fn share(
         exchanges: DashMap::new(),
         letters: std::sync::OnceLock::new(),
         undelivered: undelivered.map_or_else(|| Arc::new(log_undelivered) as Hook, |hook| hook.0),
-        hub: std::sync::OnceLock::new(),
+        connect: std::sync::OnceLock::new(),
         arbiter: Arbiter::current(),
         door,
         turns: super::turns::Turns::default(),

@@ -10,19 +10,19 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::half_open::Source;
 use super::link::{NewLink, offer, protocol, receive_control, receive_handshake, send_handshake};
 use super::link_failure::LinkFailure;
 use super::race::{Progress, Race};
-use super::session::signals::DialFailed;
 use super::shared::NodeShared;
 use super::transport::{Connection, Io};
 use crate::wire::{
     Choice, Control, ControlOpener, ControlSealer, Established, KnockKey, LaneInitiator,
-    LinkInitiator, PeerId, Preamble, PreambleReply, Purpose, REPLY_LENGTH, SecretBytes,
-    lane_prologue, prologue,
+    LinkInitiator, PeerId, Preamble, PreambleReply, Purpose, REPLY_LENGTH, RefuseReason,
+    SecretBytes, lane_prologue, prologue,
 };
 
 pub(crate) use tried::Tried;
@@ -37,6 +37,15 @@ pub(crate) enum Hope {
     Some,
     Little,
     None,
+}
+
+/// A dial that came to nothing.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct DialFailed {
+    pub(crate) message: String,
+    pub(crate) refused: Option<RefuseReason>,
+    pub(crate) hope: Hope,
 }
 
 /// A connection whose other end has proved to be the peer. Nothing has taken effect there yet.

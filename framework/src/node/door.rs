@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture,
+    Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
+    ResponseFuture,
 };
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::accept;
+use super::accept::{self, LinkAccepted};
 use super::disk::bulk_thread;
 use super::half_open::{HalfOpen, Source, Standing};
-use super::hub::{Hub, Listen};
 use super::shared::NodeShared;
 use super::transport::{Connection, Listener};
 
@@ -26,11 +26,16 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Door {
     shared: Arc<NodeShared>,
-    hub: Addr<Hub>,
+    accepted: Recipient<LinkAccepted>,
     listening: Vec<JoinHandle<()>>,
     half_open: HalfOpen<AbortHandle>,
     shut: bool,
 }
+
+/// Begin to accept connections; answers with the address others can dial.
+#[derive(Debug, Message)]
+#[rtype(result = "io::Result<String>")]
+pub(crate) struct Listen(pub(crate) String);
 
 /// A connection has come in.
 #[derive(Debug, Message)]
@@ -81,11 +86,11 @@ where
 
 impl Door {
     /// Must be called where an actix system runs.
-    pub(crate) fn open(shared: Arc<NodeShared>, hub: Addr<Hub>) -> Addr<Self> {
+    pub(crate) fn open(shared: Arc<NodeShared>, accepted: Recipient<LinkAccepted>) -> Addr<Self> {
         let thread = shared.door.clone();
         Self::start_in_arbiter(&thread, |_| {
             let half_open = HalfOpen::new(shared.config.half_open);
-            Self { shared, hub, listening: Vec::new(), half_open, shut: false }
+            Self { shared, accepted, listening: Vec::new(), half_open, shut: false }
         })
     }
 }
@@ -156,10 +161,10 @@ impl Handler<Incoming> for Door {
         while let Some(handshake) = self.half_open.make_room(&source) {
             handshake.abort();
         }
-        let (shared, hub) = (Arc::clone(&self.shared), self.hub.clone());
+        let (shared, accepted) = (Arc::clone(&self.shared), self.accepted.clone());
         let serving = actix::spawn(accept::serve(
             shared,
-            hub,
+            accepted,
             connection,
             (source.clone(), standing.clone()),
         ));

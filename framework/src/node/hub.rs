@@ -8,13 +8,13 @@ use std::time::Duration;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler};
 use tokio::task::AbortHandle;
 
+use super::accept::LinkAccepted;
 use super::blocking::surely;
-use super::door::{Door, Shut};
-use super::link::NewLink;
+use super::door::{Door, Listen, Shut};
 use super::outbox::{Halt, Outbox, Seal, Settle};
 use super::session::Session;
 use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start, StayConnected};
-use super::shared::NodeShared;
+use super::shared::{Connect, NodeShared};
 use super::snapshot::Traffic;
 use super::trust::Trust;
 use crate::delivery::TransferId;
@@ -42,16 +42,6 @@ pub(crate) struct Hub {
     watching: Option<AbortHandle>,
     stopping: bool,
 }
-
-/// Begin to accept connections; answers with the address others can dial.
-#[derive(Debug, Message)]
-#[rtype(result = "io::Result<String>")]
-pub(crate) struct Listen(pub(crate) String);
-
-/// A peer has proved who it is and may come in.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct LinkAccepted(pub(crate) Box<NewLink>);
 
 /// A session has stopped.
 #[derive(Debug, Message)]
@@ -120,11 +110,6 @@ pub(crate) struct HeardWord {
     pub(crate) transfer: TransferId,
     pub(crate) what: WordKind,
 }
-
-/// Keep a link with this peer up.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Connect(pub(crate) PeerId);
 
 impl Handler<Connect> for Hub {
     type Result = ();
@@ -255,7 +240,7 @@ impl Actor for Hub {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.door = Some(Door::open(Arc::clone(&self.shared), ctx.address()));
+        self.door = Some(Door::open(Arc::clone(&self.shared), ctx.address().recipient()));
         self.watching = Some(actix::spawn(watch_trust(self.shared.trust.clone())).abort_handle());
         let revocations = self.shared.trust.revocations();
         ctx.add_stream(futures_util::stream::unfold(revocations, |mut revocations| async move {

@@ -16,7 +16,8 @@ mod socket;
 use self::messages::Flush;
 use self::messages::{AcknowledgeAgain, AcknowledgeCopy, Ended};
 pub(crate) use self::messages::{
-    Acknowledged, Attach, Detach, Forget, Resend, StopLane, Surrender, TakeOver, TrailerAgain,
+    Acknowledged, Attach, Detach, Forget, LaneNews, Resend, StopLane, Surrender, TakeOver,
+    TrailerAgain,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,13 +26,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient};
 use tokio::sync::mpsc;
 
 use self::chains::Chain;
 pub(crate) use self::chains::{Admit, CheckChains, SendingChain};
 use self::socket::{Outbound, ReaderSeat};
-use super::session::{Session, signals::LaneDown};
 use super::shared::NodeShared;
 use super::snapshot::Traffic;
 use crate::delivery::{Claim, RangeSet};
@@ -85,7 +85,7 @@ impl LaneHandle {
 pub(crate) struct Lane {
     index: u16,
     shared: Arc<NodeShared>,
-    session: Addr<Session>,
+    session: Recipient<LaneNews>,
     traffic: Arc<Traffic>,
     up: Arc<AtomicBool>,
     load: Arc<AtomicUsize>,
@@ -129,7 +129,7 @@ struct Attached {
 impl Lane {
     pub(crate) fn start_on(
         shared: &Arc<NodeShared>,
-        (session, traffic): (Addr<Session>, &Arc<Traffic>),
+        (session, traffic): (Recipient<LaneNews>, &Arc<Traffic>),
         index: u16,
     ) -> LaneHandle {
         let worker = &shared.workers[usize::from(index) % shared.workers.len()];
@@ -312,7 +312,7 @@ impl Handler<Attach> for Lane {
         self.up.store(true, Ordering::Relaxed);
         let keys: Vec<_> = self.retained.keys().copied().collect();
         keys.into_iter().for_each(|key| self.put_out(key));
-        self.session.do_send(super::session::signals::Stranded);
+        self.session.do_send(LaneNews::Stranded);
     }
 }
 
@@ -330,7 +330,7 @@ impl Handler<Ended> for Lane {
     fn handle(&mut self, ended: Ended, _: &mut Context<Self>) {
         if ended.serial == self.serial {
             self.detach();
-            self.session.do_send(LaneDown {
+            self.session.do_send(LaneNews::Down {
                 lane: self.index,
                 epoch: ended.epoch,
                 why: ended.why,
@@ -385,7 +385,7 @@ impl Lane {
             .insert(key, Retained { sealed, put_out: Instant::now(), asked: 0, unheard: 0 });
         self.put_out(key);
         if self.connection.is_none() {
-            self.session.do_send(super::session::signals::Stranded);
+            self.session.do_send(LaneNews::Stranded);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::Addr;
+use actix::{Message, Recipient};
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -18,8 +18,6 @@ use tokio::task::JoinHandle;
 
 use super::config::NodeConfig;
 use super::link_failure::LinkFailure;
-use super::session::Session;
-use super::session::signals::{ControlIn, LinkLost};
 use super::shared::NodeShared;
 use super::snapshot::Traffic;
 use super::transport::{Connection, Io};
@@ -193,10 +191,27 @@ pub(crate) async fn receive_control(
     opener.open_control(&body).map_err(protocol)
 }
 
+/// The link's tasks ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LinkLost {
+    pub(crate) epoch: u64,
+    pub(crate) why: String,
+}
+
+/// A control message came in by the link.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ControlIn {
+    pub(crate) epoch: u64,
+    pub(crate) control: Control,
+}
+
 /// Whose link it is.
 pub(crate) struct LinkSeat {
     pub(crate) epoch: u64,
-    pub(crate) session: Addr<Session>,
+    pub(crate) control: Recipient<ControlIn>,
+    pub(crate) lost: Recipient<LinkLost>,
     pub(crate) traffic: Arc<Traffic>,
 }
 
@@ -225,19 +240,18 @@ impl LiveLink {
     /// Brings its connection to this thread.
     pub(crate) fn start(
         new: NewLink,
-        LinkSeat { epoch, session, traffic }: LinkSeat,
+        seat: LinkSeat,
         config: &NodeConfig,
     ) -> std::io::Result<Self> {
         let NewLink { connection, sealer, opener, hash, choice, dialed, address, .. } = new;
         let (reader, writer) = tokio::io::split(connection.attach()?);
         let (queue, queued) = mpsc::channel(QUEUE);
         let link = Link::new(config.link, Instant::now());
-        let (answers, stalled_after, writer_session) =
-            (queue.clone(), config.link.dead_after(), session.clone());
+        let (answers, stalled_after) = (queue.clone(), config.link.dead_after());
+        let (epoch, lost, written) = (seat.epoch, seat.lost.clone(), Arc::clone(&seat.traffic));
         let batches = BatchInlet::default();
         let batches_in = batches.clone();
         let (hush, hushed) = oneshot::channel();
-        let (written, seat) = (Arc::clone(&traffic), LinkSeat { epoch, session, traffic });
         let reading = actix::spawn(async move {
             let mut reader = reader;
             let why = tokio::select! {
@@ -248,7 +262,7 @@ impl LiveLink {
                     return;
                 }
             };
-            seat.session.do_send(LinkLost { epoch, why });
+            seat.lost.do_send(LinkLost { epoch, why });
         });
         let (up, is_up) = oneshot::channel();
         let writing = actix::spawn(async move {
@@ -259,7 +273,7 @@ impl LiveLink {
             tokio::select! {
                 ended = write(writer, sealer, queued, (stalled_after, &written)) => {
                     if let Err(why) = ended {
-                        writer_session.do_send(LinkLost { epoch, why });
+                        lost.do_send(LinkLost { epoch, why });
                     }
                 }
                 () = overdue => {}
@@ -359,7 +373,7 @@ async fn take_control(
     control: Control,
     answers: &mpsc::Sender<Outbound>,
     asked: &mut Option<(u64, Instant)>,
-    LinkSeat { epoch, session, traffic }: &LinkSeat,
+    LinkSeat { epoch, control: session, traffic, .. }: &LinkSeat,
 ) -> Result<(), String> {
     match control {
         Control::Ping { nonce } => {

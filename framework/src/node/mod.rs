@@ -30,6 +30,7 @@ mod hosted;
 mod hosting;
 mod hub;
 mod inspect;
+mod invitation;
 mod key_error;
 mod key_file;
 mod key_place;

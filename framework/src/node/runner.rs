@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, WrapFuture,
 };
 use futures_util::FutureExt;
 use tokio::sync::watch;
@@ -16,10 +16,7 @@ use tokio::sync::watch;
 use super::disk::DiskThread;
 use super::pace::Limiter;
 use super::reading::Made;
-use super::session::{
-    Session,
-    signals::{Rewound, SourceEnded},
-};
+use crate::delivery::Content;
 use crate::metrics::StageMetrics;
 use crate::pipeline::{
     Budget, Credit, Piece, Prefix, Priority, Slot, Slots, Source, SourceError, SourceReport,
@@ -39,7 +36,7 @@ pub(crate) struct Gate {
 pub(crate) struct SourceRunner {
     source: Option<Own>,
     waiting: Option<Waiting>,
-    session: Addr<Session>,
+    owner: SourceOwner,
     _thread: Arc<DiskThread>,
 }
 
@@ -48,6 +45,28 @@ pub(crate) struct SourceRunner {
 enum Waiting {
     Run(Run),
     Rewind(Rewind),
+}
+
+/// A source was read to its end, or could not be.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct SourceEnded {
+    pub(crate) stream: u64,
+    pub(crate) outcome: Result<SourceReport, SourceError>,
+}
+
+/// A source is back at its start, and is now this; or it can't be read again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Rewound {
+    pub(crate) stream: u64,
+    pub(crate) outcome: Result<(Content, Option<[u8; 32]>), SourceError>,
+}
+
+/// Hears how it went.
+pub(crate) struct SourceOwner {
+    pub(crate) ended: Recipient<SourceEnded>,
+    pub(crate) rewound: Recipient<Rewound>,
 }
 
 /// Goes back to the start of the source, for a new attempt.
@@ -84,8 +103,8 @@ impl Run {
 }
 
 impl SourceRunner {
-    pub(crate) fn new(source: Own, session: Addr<Session>, thread: Arc<DiskThread>) -> Self {
-        Self { source: Some(source), waiting: None, session, _thread: thread }
+    pub(crate) fn new(source: Own, owner: SourceOwner, thread: Arc<DiskThread>) -> Self {
+        Self { source: Some(source), waiting: None, owner, _thread: thread }
     }
 }
 
@@ -119,7 +138,7 @@ impl Handler<Run> for SourceRunner {
         ctx.spawn(reading.into_actor(self).map(
             |(source, stream, outcome, stopped), runner, ctx| {
                 if !stopped {
-                    runner.session.do_send(SourceEnded { stream, outcome });
+                    runner.owner.ended.do_send(SourceEnded { stream, outcome });
                 }
                 runner.source = Some(source);
                 match runner.waiting.take() {
@@ -142,7 +161,7 @@ impl Handler<Rewind> for SourceRunner {
         };
         let rewound = std::panic::catch_unwind(AssertUnwindSafe(|| source.back_to_start()));
         let outcome = rewound.unwrap_or_else(|_| Err(panicked()));
-        self.session.do_send(Rewound { stream: rewind.stream, outcome });
+        self.owner.rewound.do_send(Rewound { stream: rewind.stream, outcome });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use actix::{Addr, ArbiterHandle};
+use actix::{Addr, ArbiterHandle, Message, Recipient};
 use dashmap::DashMap;
 use tokio::sync::broadcast;
 
@@ -10,6 +10,7 @@ use super::clock::Clock;
 use super::coming::Stopped;
 use super::config::NodeConfig;
 use super::events::NodeEvent;
+use super::invitation::LaneTickets;
 use super::ledger::{Bound, Ledger, Rate};
 use super::memory::Remembered;
 use super::memos::Memos;
@@ -24,20 +25,12 @@ use crate::node::{Store, Transport};
 use crate::pipeline::BufferPool;
 use crate::remote::{Directory, Exchange, Letters, MESSAGES_OF_ONE, REQUESTS_OF_ONE, Undelivered};
 use crate::supervise::NodeSupervisor;
-use crate::wire::{Identity, PeerId, SecretBytes};
+use crate::wire::{Identity, PeerId};
 
-/// Lane tickets that were given out and not yet used: the connection that names one belongs to that
-/// session.
-pub(crate) type LaneTickets = DashMap<[u8; 16], LaneInvitation>;
-
-pub(crate) struct LaneInvitation {
-    pub(crate) session: Addr<super::session::Session>,
-    pub(crate) epoch: u64,
-    pub(crate) lane: u16,
-    pub(crate) secret: SecretBytes,
-    pub(crate) link_hash: [u8; 32],
-    pub(crate) issued: std::time::Instant,
-}
+/// Keep a link with this peer up.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Connect(pub(crate) PeerId);
 
 pub(crate) struct NodeShared {
     pub(crate) name: String,
@@ -95,23 +88,14 @@ pub(crate) struct NodeShared {
     pub(crate) letters: std::sync::OnceLock<Arc<Letters>>,
     /// What hears of messages that did not reach their actor.
     pub(crate) undelivered: Arc<dyn Fn(Undelivered) + Send + Sync>,
-    /// Set once, at the start.
-    pub(crate) hub: std::sync::OnceLock<Addr<super::hub::Hub>>,
+    /// Who sees to links; set once, at the start.
+    pub(crate) connect: std::sync::OnceLock<Recipient<Connect>>,
     /// The arbiter that links, and actors that are hosted, live on.
     pub(crate) arbiter: ArbiterHandle,
     /// The arbiter that connections are on until it is known whose they are.
     pub(crate) door: ArbiterHandle,
     /// Who exchanges keys next on that thread.
     pub(crate) turns: super::turns::Turns,
-}
-
-impl LaneInvitation {
-    /// How long it is good for.
-    pub(crate) const LIFE: std::time::Duration = std::time::Duration::from_secs(10);
-
-    pub(crate) fn is_fresh(&self) -> bool {
-        self.issued.elapsed() < Self::LIFE
-    }
 }
 
 /// Links that one peer may make at once, and each second from then on.
@@ -141,10 +125,10 @@ impl NodeShared {
     pub(crate) fn exchange(&self, peer: PeerId) -> Arc<Exchange> {
         let make = || {
             let name = self.trust.peer(&peer).map_or_else(|| peer.short(), |peer| peer.name);
-            let hub = self.hub.get().cloned();
+            let hub = self.connect.get().cloned();
             let connect = move || {
                 if let Some(hub) = &hub {
-                    hub.do_send(super::hub::Connect(peer));
+                    hub.do_send(Connect(peer));
                 }
             };
             Arc::new(Exchange::new(
@@ -174,11 +158,5 @@ impl std::fmt::Debug for NodeShared {
             .field("name", &self.name)
             .field("peer", &self.peer())
             .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for LaneInvitation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LaneInvitation").field("lane", &self.lane).finish_non_exhaustive()
     }
 }

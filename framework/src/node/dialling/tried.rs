@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Hope;
+use super::{DialFailed, Hope};
 use crate::node::link_failure::LinkFailure;
 use crate::node::race::Way;
-use crate::node::session::signals::DialFailed;
 use crate::wire::{PeerId, RefuseReason};
 
 /// The ways of one dial, each with what it said. Who has waited long enough asks for it while the

@@ -4,10 +4,9 @@ use std::sync::atomic::Ordering;
 
 use actix::{AsyncContext, Context, Handler};
 
-use super::messages::{AcknowledgeAgain, AcknowledgeCopy, Acknowledged, Flush};
+use super::messages::{AcknowledgeAgain, AcknowledgeCopy, Acknowledged, Flush, LaneNews};
 use super::socket::{self, Outbound};
 use super::{CONTROLS, LOOK_AGAIN, Lane, SAY_AFTER};
-use crate::node::session::signals::AcknowledgeByLink;
 use crate::pipeline::Parcel;
 use crate::wire::Control;
 
@@ -22,7 +21,7 @@ impl Handler<Flush> for Lane {
             let acknowledged = acknowledged.flat_map(|(stream, set)| {
                 set.to_wire().into_iter().map(move |indices| (stream, indices))
             });
-            return self.session.do_send(AcknowledgeByLink(acknowledged.collect()));
+            return self.session.do_send(LaneNews::Acknowledged(acknowledged.collect()));
         };
         if connection.controls.load(Ordering::Relaxed) >= CONTROLS {
             self.unsaid = SAY_AFTER + 1;

@@ -94,6 +94,18 @@ pub(crate) struct Surrender;
 #[rtype(result = "()")]
 pub(super) struct Flush;
 
+/// News of a lane for its session.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum LaneNews {
+    /// Its connection is gone.
+    Down { lane: u16, epoch: u64, why: String, violation: bool },
+    /// It has acknowledgements, and no connection to say them on.
+    Acknowledged(Vec<(u64, Ranges)>),
+    /// It has a frame to send and no connection, or is up and could send those of others.
+    Stranded,
+}
+
 /// The session ended.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

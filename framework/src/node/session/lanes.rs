@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 
 use super::Session;
-use super::signals::{AcknowledgeByLink, LaneDown, LaneFailed, LaneReady, Stranded};
+use super::signals::LaneFailed;
 use crate::node::dialling;
 use crate::node::door::at_the_door;
-use crate::node::lane::{Attach, Detach, Surrender, TakeOver};
-use crate::node::shared::LaneInvitation;
+use crate::node::invitation::{LaneInvitation, LaneReady};
+use crate::node::lane::{Attach, Detach, LaneNews, Surrender, TakeOver};
 use crate::wire::{Control, SecretBytes};
 
 /// Tickets of one node that may be out at once.
@@ -75,7 +75,7 @@ impl Session {
         let secret = SecretBytes::new(crate::store::random32());
         let (epoch, link_hash) = (link.epoch, link.hash);
         let invitation = LaneInvitation {
-            session: ctx.address(),
+            session: ctx.address().recipient(),
             epoch,
             lane,
             secret: secret.clone(),
@@ -207,42 +207,26 @@ impl Handler<LaneFailed> for Session {
     }
 }
 
-impl Handler<LaneDown> for Session {
+impl Handler<LaneNews> for Session {
     type Result = ();
 
-    fn handle(
-        &mut self,
-        LaneDown { lane, epoch, why, violation }: LaneDown,
-        ctx: &mut Context<Self>,
-    ) {
-        if violation {
-            tracing::error!(peer = %self.name, lane, why, "closing the link");
-            self.say(Control::Goodbye { reason: why.clone() });
-            return self.link_down(&why);
+    fn handle(&mut self, news: LaneNews, ctx: &mut Context<Self>) {
+        match news {
+            LaneNews::Down { lane, why, violation: true, .. } => {
+                tracing::error!(peer = %self.name, lane, why, "closing the link");
+                self.say(Control::Goodbye { reason: why.clone() });
+                self.link_down(&why);
+            }
+            LaneNews::Down { lane, epoch, why, .. } => {
+                tracing::debug!(peer = %self.name, lane, why, "lane down");
+                self.lane_is_down(lane, epoch, ctx);
+            }
+            LaneNews::Acknowledged(acknowledged) => {
+                for (stream, indices) in acknowledged {
+                    self.say(Control::Received { stream, indices });
+                }
+            }
+            LaneNews::Stranded => self.rescue_frames(ctx),
         }
-        tracing::debug!(peer = %self.name, lane, why, "lane down");
-        self.lane_is_down(lane, epoch, ctx);
-    }
-}
-
-impl Handler<AcknowledgeByLink> for Session {
-    type Result = ();
-
-    fn handle(
-        &mut self,
-        AcknowledgeByLink(acknowledged): AcknowledgeByLink,
-        _: &mut Context<Self>,
-    ) {
-        for (stream, indices) in acknowledged {
-            self.say(Control::Received { stream, indices });
-        }
-    }
-}
-
-impl Handler<Stranded> for Session {
-    type Result = ();
-
-    fn handle(&mut self, _: Stranded, ctx: &mut Context<Self>) {
-        self.rescue_frames(ctx);
     }
 }

@@ -8,14 +8,14 @@ use tokio::sync::oneshot;
 
 use super::Session;
 use super::lanes::LanePhase;
-use super::signals::{Close, DialFailed, Drain, Know, LinkLost, LinkUp, Retire, StayConnected};
+use super::signals::{Close, Drain, Know, LinkUp, Retire, StayConnected};
 use crate::delivery::{Failure, FailureKind, receiving, sending};
-use crate::node::dialling::{self, Hope, Tried};
+use crate::node::dialling::{self, DialFailed, Hope, Tried};
 use crate::node::door::at_the_door;
 use crate::node::events::NodeEvent;
 use crate::node::hub::SessionIdle;
 use crate::node::lane::Detach;
-use crate::node::link::{LiveLink, NewLink};
+use crate::node::link::{LinkLost, LiveLink, NewLink};
 use crate::node::link_failure::refusal_kind;
 use crate::node::trust::Standing;
 use crate::remote::RemoteErrorKind;

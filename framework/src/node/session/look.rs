@@ -30,7 +30,8 @@ impl Session {
     pub(super) fn link_seat(&self) -> LinkSeat {
         LinkSeat {
             epoch: self.epoch,
-            session: self.address.clone(),
+            control: self.address.clone().recipient(),
+            lost: self.address.clone().recipient(),
             traffic: Arc::clone(&self.traffic),
         }
     }

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use actix::{Actor, Addr, AsyncContext, Context, Handler};
 use tokio::sync::mpsc;
 
-use super::signals::LinkLost;
 use super::{Session, Task};
 use crate::delivery::{Incoming, KeyScope, TransferId, TransferKey};
-use crate::node::link::{Outbound, Unseal};
+use crate::node::link::{LinkLost, Outbound, Unseal};
 use crate::node::trust::Trust;
 use crate::pipeline::Wiring;
 use crate::pipeline::{

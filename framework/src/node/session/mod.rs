@@ -36,11 +36,11 @@ use self::incoming::{IncomingTransfer, Receiving};
 use self::lanes::LanePhase;
 use self::messages::MessageRoad;
 use self::outgoing::OutgoingTransfer;
-use self::signals::{Command, ControlIn, Order};
+use self::signals::{Command, Order};
 use super::dialling::Tried;
 use super::hub::Hub;
 use super::lane::{Lane, LaneHandle};
-use super::link::LiveLink;
+use super::link::{ControlIn, LiveLink};
 use super::shared::NodeShared;
 use super::snapshot::Traffic;
 use crate::delivery::sending::{self, Sending};
@@ -277,7 +277,9 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.lanes = (0..self.shared.workers.len())
-            .map(|i| Lane::start_on(&self.shared, (ctx.address(), &self.traffic), i as u16))
+            .map(|i| {
+                Lane::start_on(&self.shared, (ctx.address().recipient(), &self.traffic), i as u16)
+            })
             .collect();
         self.lane_phases = vec![LanePhase::Down; self.lanes.len()];
         let signals = Arc::clone(&self.signals_in);

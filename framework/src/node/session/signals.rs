@@ -5,82 +5,20 @@ use std::sync::Arc;
 use actix::{Message, Recipient};
 
 use crate::delivery::{Content, Failure, Receipt, TransferId};
-use crate::node::dialling::Hope;
 use crate::node::link::NewLink;
 use crate::node::pace::Pace;
 use crate::node::reading::Seat;
 use crate::node::rooms::Room;
 use crate::node::transfer::Unsettled;
-use crate::node::transport::Connection;
 use crate::pipeline::{
-    Balanced, Chunk, Committed, Compression, Piece, Priority, Source, SourceError, SourceReport,
-    Stop, Summary, Transfer,
+    Balanced, Chunk, Committed, Compression, Piece, Priority, Source, Stop, Summary, Transfer,
 };
-use crate::wire::{
-    Control, ControlOpener, ControlSealer, PeerId, Ranges, RefuseReason, SecretBytes, Word,
-    WordKind,
-};
+use crate::wire::{PeerId, RefuseReason, SecretBytes, Word, WordKind};
 
 /// A link is up, dialled or accepted.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct LinkUp(pub(crate) Box<NewLink>);
-
-/// Dialling failed.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct DialFailed {
-    pub(crate) message: String,
-    pub(crate) refused: Option<RefuseReason>,
-    pub(crate) hope: Hope,
-}
-
-/// The link's tasks ended.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct LinkLost {
-    pub(crate) epoch: u64,
-    pub(crate) why: String,
-}
-
-/// A control message came in by the link.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct ControlIn {
-    pub(crate) epoch: u64,
-    pub(crate) control: Control,
-}
-
-/// A lane's connection is gone.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct LaneDown {
-    pub(crate) lane: u16,
-    pub(crate) epoch: u64,
-    pub(crate) why: String,
-    pub(crate) violation: bool,
-}
-
-/// A lane has acknowledgements, and no connection to say them on.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct AcknowledgeByLink(pub(crate) Vec<(u64, Ranges)>);
-
-/// A lane without a connection has a frame to send, or one that could send it is up.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Stranded;
-
-/// A lane's connection is there, its handshake done.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct LaneReady {
-    pub(crate) epoch: u64,
-    pub(crate) lane: u16,
-    pub(crate) connection: Box<dyn Connection>,
-    pub(crate) sealer: ControlSealer,
-    pub(crate) opener: ControlOpener,
-}
 
 /// A lane could not be dialled.
 #[derive(Debug, Message)]
@@ -169,22 +107,6 @@ pub(crate) struct Admitted {
 pub(crate) struct Wired {
     pub(crate) stream: u64,
     pub(crate) outcome: Result<(Balanced, Recipient<Piece>), String>,
-}
-
-/// A source was read to its end, or could not be.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct SourceEnded {
-    pub(crate) stream: u64,
-    pub(crate) outcome: Result<SourceReport, SourceError>,
-}
-
-/// A source is back at its start, and is now this; or it can't be read again.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Rewound {
-    pub(crate) stream: u64,
-    pub(crate) outcome: Result<(Content, Option<[u8; 32]>), SourceError>,
 }
 
 /// There is no room for an incoming transfer yet.

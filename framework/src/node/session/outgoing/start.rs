@@ -7,7 +7,7 @@ use actix::{Actor, Context, Handler};
 use tokio::sync::watch;
 
 use super::super::Session;
-use super::super::signals::{Admitted, Rewound, SourceEnded, Start, Wired};
+use super::super::signals::{Admitted, Start, Wired};
 use super::{OutgoingTransfer, key_of};
 use crate::delivery::sending::Event;
 use crate::delivery::{Failure, FailureKind};
@@ -16,7 +16,7 @@ use crate::node::events::TransferNews;
 use crate::node::pace::{self, Limiter};
 use crate::node::reading::Cut;
 use crate::node::rooms::window_for;
-use crate::node::runner::{Gate, Own, Run, SourceRunner, With};
+use crate::node::runner::{Gate, Own, Rewound, Run, SourceEnded, SourceOwner, SourceRunner, With};
 use crate::pipeline::{Budget, Compression, Source, SourceError};
 use crate::store::now;
 use crate::wire::{FEATURE_DESCRIPTIONS, Opening, Ranges};
@@ -247,8 +247,12 @@ impl Session {
                 let (session, guard) = (self.address.clone(), Arc::clone(thread));
                 let again = out.seat.as_ref().map(|seat| seat.reference().clone());
                 let again = again.map(|found| (shared.registry.clone(), found));
+                let owner = SourceOwner {
+                    ended: session.clone().recipient(),
+                    rewound: session.recipient(),
+                };
                 SourceRunner::start_in_arbiter(&thread.handle(), move |_| {
-                    SourceRunner::new(Own::new(source, again), session, guard)
+                    SourceRunner::new(Own::new(source, again), owner, guard)
                 })
             }
             (None, None) => return,

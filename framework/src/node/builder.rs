@@ -17,6 +17,7 @@ use super::memory::Remembered;
 use super::memos::Memos;
 use super::outbox::Outbox;
 use super::partials::Partials;
+use super::sessions::Sessions;
 use super::shared::NodeShared;
 use super::trust::{NameError, Trust, TrustError, TrustedPeer, check_name};
 use super::ways::RelayWays;
@@ -404,7 +405,6 @@ fn share(
         ledger,
         partials: Partials::default(),
         stopped: super::coming::Stopped::default(),
-        outbox: std::sync::OnceLock::new(),
         spool: spool.clone(),
         events: broadcast::channel(EVENTS).0,
         happenings: super::snapshot::Happenings::default(),
@@ -425,22 +425,21 @@ fn share(
     })
 }
 
-/// Starts what lives on the spool: letters, and the outbox.
+/// Starts what lives on the spool: the outbox, and letters.
 fn start_stored(
     shared: &Arc<NodeShared>,
     hub: &actix::Addr<Hub>,
     spool: Arc<dyn Store>,
     dormant: bool,
 ) -> Result<actix::Addr<Outbox>, StartError> {
-    let letters =
-        super::letters::load(shared, Arc::clone(&spool), dormant).map_err(StartError::Spool)?;
+    let (sessions, stored) = (Sessions::by(hub), Arc::clone(&spool));
+    let loaded = Outbox::load(Arc::clone(shared), stored, sessions, dormant);
+    let outbox = loaded.map_err(StartError::Spool)?.start();
+    // Before any session is made: each has it.
+    hub.do_send(Keep(outbox.clone()));
+    let letters = super::letters::load(shared, spool, dormant).map_err(StartError::Spool)?;
     letters.start();
     // It is set only here.
     let _ = shared.letters.set(letters);
-    let loaded = Outbox::load(Arc::clone(shared), spool, hub.clone(), dormant);
-    let outbox = loaded.map_err(StartError::Spool)?.start();
-    hub.do_send(Keep(outbox.clone()));
-    // It is set only here.
-    let _ = shared.outbox.set(outbox.clone());
     Ok(outbox)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Context, Handler, Message};
+use actix::{Addr, AsyncContext, Context, Handler, Message};
 
 use super::blocking::apart;
 use super::memory;
@@ -31,8 +31,8 @@ impl NodeShared {
     /// its packages for others that were not delivered, and its letters that no actor has.
     /// Letters to it are dead. What it delivered stays, and so does the memory of that: it guards
     /// against doubles. Returns at once; nothing is lost by doing it again.
-    pub(crate) fn forget_peer(self: &Arc<Self>, peer: PeerId) {
-        if let Some(outbox) = self.outbox.get() {
+    pub(crate) fn forget_peer(self: &Arc<Self>, peer: PeerId, outbox: Option<&Addr<Outbox>>) {
+        if let Some(outbox) = outbox {
             outbox.do_send(ForgetPeer(peer));
         }
         if let Some(letters) = self.letters.get() {
@@ -50,27 +50,27 @@ impl NodeShared {
     }
 
     /// The same for all that are trusted no more, where it is not known who was revoked.
-    pub(crate) fn forget_untrusted(self: &Arc<Self>) {
-        if let Some(outbox) = self.outbox.get() {
+    pub(crate) fn forget_untrusted(self: &Arc<Self>, outbox: Option<&Addr<Outbox>>) {
+        if let Some(outbox) = outbox {
             outbox.do_send(ForgetUntrusted);
         }
         self.stopped
             .peers()
             .into_iter()
             .filter(|peer| !self.trust.knows(peer))
-            .for_each(|peer| self.forget_peer(peer));
+            .for_each(|peer| self.forget_peer(peer, outbox));
     }
 
     /// The same for all that have become untrusted while the node runs: their letters, too. At the
     /// start a host may still be about to say whom it trusts, and letters that came are refused
     /// when it is their turn.
-    pub(crate) fn forget_revoked(self: &Arc<Self>) {
-        self.forget_untrusted();
+    pub(crate) fn forget_revoked(self: &Arc<Self>, outbox: Option<&Addr<Outbox>>) {
+        self.forget_untrusted(outbox);
         let peers = self.letters.get().map_or_else(Vec::new, |letters| letters.peers());
         peers
             .into_iter()
             .filter(|peer| !self.trust.knows(peer))
-            .for_each(|peer| self.forget_peer(peer));
+            .for_each(|peer| self.forget_peer(peer, outbox));
     }
 
     /// Removes the oldest partial deliveries of a peer, as far as they are more than it may leave.
@@ -173,10 +173,11 @@ impl Handler<ForgetPeer> for Outbox {
 impl Handler<ForgetUntrusted> for Outbox {
     type Result = ();
 
-    fn handle(&mut self, _: ForgetUntrusted, _: &mut Context<Self>) {
+    fn handle(&mut self, _: ForgetUntrusted, ctx: &mut Context<Self>) {
+        let outbox = ctx.address();
         self.relayed_for()
             .into_iter()
             .filter(|peer| !self.shared.trust.knows(peer))
-            .for_each(|peer| self.shared.forget_peer(peer));
+            .for_each(|peer| self.shared.forget_peer(peer, Some(&outbox)));
     }
 }

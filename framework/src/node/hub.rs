@@ -11,15 +11,17 @@ use tokio::task::AbortHandle;
 use super::accept::LinkAccepted;
 use super::blocking::surely;
 use super::door::{Door, Listen, Shut};
-use super::outbox::{Halt, Outbox, Seal, Settle};
+use super::outbox::{Halt, Outbox, PeerWord, Seal, Settle};
 use super::session::Session;
-use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start, StayConnected};
+use super::session::signals::{
+    Close, Drain, LinkUp, Owner, Retire, SessionEnded, SessionIdle, StayConnected,
+};
+use super::sessions::{Command, Know, SendTo, ToSession};
 use super::shared::{Connect, NodeShared};
 use super::snapshot::Traffic;
 use super::trust::Trust;
-use crate::delivery::TransferId;
 use crate::supervise::StopSupervisor;
-use crate::wire::{PeerId, RefuseReason, Word, WordKind};
+use crate::wire::{PeerId, RefuseReason};
 
 /// How soon a node notices what another process has changed in its trust.
 const LOOK_AT_TRUST: Duration = Duration::from_secs(1);
@@ -43,32 +45,6 @@ pub(crate) struct Hub {
     stopping: bool,
 }
 
-/// A session has stopped.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct SessionEnded {
-    pub(crate) peer: PeerId,
-    pub(crate) session: Addr<Session>,
-}
-
-/// A session has nothing to do and may go, unless there is something for it on the way.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct SessionIdle {
-    pub(crate) peer: PeerId,
-    pub(crate) session: Addr<Session>,
-    pub(crate) heard: u64,
-}
-
-/// Send this to that peer.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct SendTo {
-    pub(crate) peer: PeerId,
-    pub(crate) know: Know,
-    pub(crate) start: Start,
-}
-
 /// This is the outbox, to be told when the node stops.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -80,35 +56,8 @@ impl Handler<Keep> for Hub {
     fn handle(&mut self, Keep(outbox): Keep, _: &mut Context<Self>) {
         self.outbox = Some(outbox);
         // A revocation may have been cut off by the end of the process.
-        self.shared.forget_untrusted();
+        self.shared.forget_untrusted(self.outbox.as_ref());
     }
-}
-
-/// A peer says that its application is done with a delivery from here.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct ProcessedWord {
-    pub(crate) peer: PeerId,
-    pub(crate) transfer: TransferId,
-    pub(crate) mac: [u8; 32],
-}
-
-/// A relay tells what has become of a package.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct PassedWord {
-    pub(crate) peer: PeerId,
-    pub(crate) transfer: TransferId,
-    pub(crate) word: Word,
-}
-
-/// A peer has noted a word.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct HeardWord {
-    pub(crate) peer: PeerId,
-    pub(crate) transfer: TransferId,
-    pub(crate) what: WordKind,
 }
 
 impl Handler<Connect> for Hub {
@@ -126,31 +75,6 @@ impl Handler<Connect> for Hub {
     }
 }
 
-impl Handler<PassedWord> for Hub {
-    type Result = ();
-
-    fn handle(&mut self, word: PassedWord, _: &mut Context<Self>) {
-        if let Some(outbox) = &self.outbox {
-            outbox.do_send(word);
-        }
-    }
-}
-
-impl Handler<HeardWord> for Hub {
-    type Result = ();
-
-    fn handle(&mut self, word: HeardWord, _: &mut Context<Self>) {
-        if let Some(outbox) = &self.outbox {
-            outbox.do_send(word);
-        }
-    }
-}
-
-/// Give this to the session with that peer, if there is one.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct ToSession<M: Message<Result = ()> + Send>(pub(crate) PeerId, pub(crate) M);
-
 impl<M: Message<Result = ()> + Send + 'static> Handler<ToSession<M>> for Hub
 where
     Session: Handler<M>,
@@ -164,10 +88,10 @@ where
     }
 }
 
-impl Handler<ProcessedWord> for Hub {
+impl Handler<PeerWord> for Hub {
     type Result = ();
 
-    fn handle(&mut self, word: ProcessedWord, _: &mut Context<Self>) {
+    fn handle(&mut self, word: PeerWord, _: &mut Context<Self>) {
         if let Some(outbox) = &self.outbox {
             outbox.do_send(word);
         }
@@ -196,12 +120,18 @@ impl Hub {
     /// The session with this peer, for one message that must not be lost.
     fn session(&mut self, peer: PeerId, ctx: &mut Context<Self>) -> Addr<Session> {
         let (shared, hub) = (Arc::clone(&self.shared), ctx.address());
+        let owner = Owner {
+            ended: hub.clone().recipient(),
+            idle: hub.clone().recipient(),
+            words: hub.recipient(),
+            outbox: self.outbox.clone(),
+        };
         self.sessions.retain(|id, (session, ..)| *id != peer || session.connected());
         let (session, given, _) = self.sessions.entry(peer).or_insert_with(|| {
             let traffic = Traffic::of_peer(&shared.traffic);
             let counted = Arc::clone(&traffic);
             let made =
-                Session::create(|ctx| Session::new(shared, ctx.address(), hub, peer, counted));
+                Session::create(|ctx| Session::new(shared, ctx.address(), owner, peer, counted));
             (made, 0, traffic)
         });
         *given += 1;
@@ -287,8 +217,8 @@ impl StreamHandler<Revoked> for Hub {
             !hit
         });
         match peer {
-            Some(peer) => self.shared.forget_peer(peer),
-            None => self.shared.forget_revoked(),
+            Some(peer) => self.shared.forget_peer(peer, self.outbox.as_ref()),
+            None => self.shared.forget_revoked(self.outbox.as_ref()),
         }
     }
 

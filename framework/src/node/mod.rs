@@ -55,7 +55,9 @@ mod registry;
 mod registry_error;
 mod rooms;
 mod runner;
+mod send_options;
 mod session;
+mod sessions;
 mod shared;
 mod snapshot;
 mod stages;
@@ -95,7 +97,7 @@ pub use package::{
 };
 pub use registry::StageRegistry;
 pub use registry_error::RegistryError;
-pub use session::signals::SendOptions;
+pub use send_options::SendOptions;
 pub use snapshot::{
     ActorSnapshot, Amount, DoorSnapshot, Happening, HappeningKind, LettersSnapshot, LinkSnapshot,
     LinkState, NodeSnapshot, OutboxSnapshot, RelaySnapshot, RoomSnapshot, Severity, Snapshot,

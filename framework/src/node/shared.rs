@@ -68,8 +68,6 @@ pub(crate) struct NodeShared {
     pub(crate) readings: super::reading::Readings,
     /// Tells this process from earlier ones of this node.
     pub(crate) incarnation: [u8; 16],
-    /// Set once the node has one.
-    pub(crate) outbox: std::sync::OnceLock<Addr<super::outbox::Outbox>>,
     /// What must not be lost with the process.
     pub(crate) spool: Option<Arc<dyn Store>>,
     pub(crate) events: broadcast::Sender<NodeEvent>,

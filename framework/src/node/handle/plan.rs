@@ -1,7 +1,7 @@
 //! The choice how a delivery is kept until it is over. Pure.
 
 use super::error::SendError;
-use crate::node::session::signals::SendOptions;
+use crate::node::send_options::SendOptions;
 
 /// The parts of the sender's options that the choice depends on.
 #[derive(Clone, Copy, Debug)]

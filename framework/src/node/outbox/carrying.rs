@@ -13,8 +13,7 @@ use super::stored::{Action, At, Tell, Wait};
 use super::{ASK_RELAY, Outbox, OutboxEntry, TABLE, TICK, jitter, write_to};
 use crate::delivery::{Failure, FailureKind, TransferId};
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
-use crate::node::hub::ToSession;
-use crate::node::session::signals::{self, Noted, SayPassed};
+use crate::node::sessions::{Command, Noted, Order, SayPassed};
 use crate::node::transfer::TransferState;
 use crate::store::Change;
 
@@ -61,8 +60,7 @@ impl Outbox {
             Action::NotTried => self.schedule.ended(hop, true, now, 0.0),
             Action::StopTry => {
                 held.cancelled.set(true);
-                let what = signals::Order::Cancel;
-                self.hub.do_send(signals::Command { transfer: id, what });
+                self.sessions.command(Command { transfer: id, what: Order::Cancel });
             }
             Action::StopStoring => {
                 // Who is not there any more has stored it.
@@ -76,12 +74,12 @@ impl Outbox {
             Action::Hurry => self.schedule.hurry(hop, turn, id, now),
             Action::Close => held.source = None,
             Action::Noted(peer, what) => {
-                self.hub.do_send(ToSession(peer, Noted { transfer: id, what }));
+                self.sessions.noted(peer, Noted { transfer: id, what });
             }
             Action::Doubt(peer, why) => tracing::warn!(transfer = %id, %peer, "{why}"),
             Action::Pass(to, word) => {
                 let transfer = held.entry().known_as(id);
-                self.hub.do_send(ToSession(to, SayPassed { transfer, word }));
+                self.sessions.say(to, SayPassed { transfer, word });
             }
             Action::Renew => {
                 let entry = held.entry();

@@ -27,7 +27,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, AsyncContext, Context, StreamHandler};
+use actix::{Actor, AsyncContext, Context, StreamHandler};
 use tokio::sync::oneshot;
 
 pub(crate) use self::desk::{Deposit, Find, Given, Halt, List, Look, Seal, Settle};
@@ -42,9 +42,10 @@ use self::schedule::Schedule;
 pub(crate) use self::stored::OrderKind;
 use self::stored::Stored;
 use self::tries::jitter;
+pub(crate) use self::words::{PeerSaid, PeerWord};
 use super::blocking::surely;
 use super::events::NodeEvent;
-use super::hub::Hub;
+use super::sessions::Sessions;
 use super::shared::NodeShared;
 use super::snapshot::OutboxSeen;
 use super::transfer::TransferState;
@@ -64,7 +65,7 @@ const DEAD_KEPT: u64 = 30 * 24 * 3600;
 pub(crate) struct Outbox {
     pub(super) shared: Arc<NodeShared>,
     spool: Arc<dyn Store>,
-    hub: Addr<Hub>,
+    sessions: Sessions,
     entries: HashMap<TransferId, Held>,
     schedule: Schedule,
     /// Whether it will be looked what is due: not while nothing waits.
@@ -91,7 +92,7 @@ impl Outbox {
     pub(crate) fn load(
         shared: Arc<NodeShared>,
         spool: Arc<dyn Store>,
-        hub: Addr<Hub>,
+        sessions: Sessions,
         dormant: bool,
     ) -> io::Result<Self> {
         super::memory::sweep(spool.as_ref(), shared.clock.now())?;
@@ -99,7 +100,7 @@ impl Outbox {
         let mut outbox = Self {
             shared,
             spool,
-            hub,
+            sessions,
             entries,
             schedule,
             looking: false,

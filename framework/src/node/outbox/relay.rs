@@ -12,9 +12,8 @@ use actix::{Context, Handler, Message};
 use super::stored::{Action, Wait, gone};
 use super::{Outbox, OutboxEntry, OutboxState};
 use crate::delivery::TransferId;
-use crate::node::hub::{HeardWord, ToSession};
-use crate::node::session::signals::SayPassed;
-use crate::wire::PeerId;
+use crate::node::sessions::SayPassed;
+use crate::wire::{PeerId, WordKind};
 
 /// Who packed a package offers it again, and so wants to know what has become of it.
 #[derive(Debug, Message)]
@@ -115,6 +114,21 @@ impl Outbox {
         self.entries.values().filter_map(|held| held.entry().relayed_for).collect()
     }
 
+    /// Who packed something that is kept here has noted a word about it.
+    pub(super) fn heard(
+        &mut self,
+        peer: PeerId,
+        transfer: TransferId,
+        what: WordKind,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(kept) = self.kept_for(peer, transfer) else { return };
+        if let Some(held) = self.entries.get_mut(&kept) {
+            let actions = held.stored.heard(what);
+            self.carry_out(kept, actions, ctx);
+        }
+    }
+
     /// Tells a peer who has come what it has not heard yet.
     pub(super) fn pass_on_all(&mut self, sender: PeerId, ctx: &mut Context<Self>) {
         let theirs =
@@ -124,24 +138,12 @@ impl Outbox {
     }
 }
 
-impl Handler<HeardWord> for Outbox {
-    type Result = ();
-
-    fn handle(&mut self, HeardWord { peer, transfer, what }: HeardWord, ctx: &mut Context<Self>) {
-        let Some(kept) = self.kept_for(peer, transfer) else { return };
-        if let Some(held) = self.entries.get_mut(&kept) {
-            let actions = held.stored.heard(what);
-            self.carry_out(kept, actions, ctx);
-        }
-    }
-}
-
 impl Handler<AskedAgain> for Outbox {
     type Result = ();
 
     fn handle(&mut self, AskedAgain { sender, transfer }: AskedAgain, ctx: &mut Context<Self>) {
         let Some(kept) = self.kept_for(sender, transfer) else {
-            return self.hub.do_send(ToSession(sender, SayPassed { transfer, word: gone() }));
+            return self.sessions.say(sender, SayPassed { transfer, word: gone() });
         };
         if let Some(held) = self.entries.get_mut(&kept) {
             let actions = held.stored.asked_again();

@@ -11,11 +11,11 @@ use super::stored::{Ended, is_away};
 use super::{Kept, Outbox, OutboxEntry, TICK, write_to};
 use crate::delivery::{Content, Failure, FailureKind, TransferId};
 use crate::node::RegistryError;
+use crate::node::SendOptions;
 use crate::node::blocking::{Undone, apart};
 use crate::node::clock::Moment;
-use crate::node::hub::SendTo;
 use crate::node::reading::Seat;
-use crate::node::session::signals::{Know, SendOptions, Start};
+use crate::node::sessions::{Know, SendTo, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferState, Unsettled};
 use crate::pipeline::{Source, SourceError, SourceReference};
@@ -67,8 +67,8 @@ impl Outbox {
         let seat = held.seat.take().or_else(|| enter(&self.shared, held.entry()));
         let counted = counted.then(|| held.record(id));
         let (entry, cancelled) = (held.entry().clone(), Rc::clone(&held.cancelled));
-        let (shared, spool, hub, outbox) =
-            (Arc::clone(&self.shared), Arc::clone(&self.spool), self.hub.clone(), ctx.address());
+        let (shared, spool) = (Arc::clone(&self.shared), Arc::clone(&self.spool));
+        let (sessions, outbox) = (self.sessions.clone(), ctx.address());
         actix::spawn(async move {
             let ready = async {
                 if let Some(record) = counted {
@@ -99,8 +99,7 @@ impl Outbox {
                         (content, seat),
                         Unsettled(Arc::clone(&state)),
                     );
-                    // Dropped with a hub that is gone, it says that it failed.
-                    hub.do_send(send);
+                    sessions.send(send);
                     let outcome = state.outcome().await;
                     (proof, enclosed, unsure) =
                         (state.proof(), state.enclosed(), state.may_have_arrived(before));

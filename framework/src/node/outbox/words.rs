@@ -1,13 +1,32 @@
 //! Words about deliveries in this outbox: from their receivers, or from relays that pass them on.
 
-use actix::{Context, Handler};
+use actix::{Context, Handler, Message};
 
 use super::Outbox;
 use super::stored::Said;
 use crate::delivery::{Failure, TransferId};
-use crate::node::hub::{PassedWord, ProcessedWord, ToSession};
-use crate::node::session::signals::Noted;
-use crate::wire::{PeerId, Word};
+use crate::node::sessions::Noted;
+use crate::wire::{PeerId, Word, WordKind};
+
+/// A word of a peer about a delivery.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct PeerWord {
+    pub(crate) peer: PeerId,
+    pub(crate) transfer: TransferId,
+    pub(crate) said: PeerSaid,
+}
+
+/// The words of peers.
+#[derive(Debug)]
+pub(crate) enum PeerSaid {
+    /// Its application is done with a delivery from here; the MAC proves it.
+    Processed([u8; 32]),
+    /// It is a relay, and tells what has become of a package.
+    Passed(Word),
+    /// It has noted a word of this node.
+    Heard(WordKind),
+}
 
 impl Outbox {
     /// Takes a word of `peer` in.
@@ -19,7 +38,7 @@ impl Outbox {
                 self.carry_out(transfer, actions, ctx);
             }
             // What is forgotten need not be said again.
-            None => self.hub.do_send(ToSession(peer, Noted { transfer, what: said.kind() })),
+            None => self.sessions.noted(peer, Noted { transfer, what: said.kind() }),
         }
     }
 
@@ -32,23 +51,17 @@ impl Outbox {
     }
 }
 
-impl Handler<ProcessedWord> for Outbox {
+impl Handler<PeerWord> for Outbox {
     type Result = ();
 
-    fn handle(
-        &mut self,
-        ProcessedWord { peer, transfer, mac }: ProcessedWord,
-        ctx: &mut Context<Self>,
-    ) {
-        self.hear(peer, transfer, Said::Processed(mac), ctx);
-    }
-}
-
-impl Handler<PassedWord> for Outbox {
-    type Result = ();
-
-    fn handle(&mut self, PassedWord { peer, transfer, word }: PassedWord, ctx: &mut Context<Self>) {
-        let word = self.named(peer, word);
-        self.hear(peer, transfer, Said::Passed(word), ctx);
+    fn handle(&mut self, PeerWord { peer, transfer, said }: PeerWord, ctx: &mut Context<Self>) {
+        match said {
+            PeerSaid::Processed(mac) => self.hear(peer, transfer, Said::Processed(mac), ctx),
+            PeerSaid::Passed(word) => {
+                let word = self.named(peer, word);
+                self.hear(peer, transfer, Said::Passed(word), ctx);
+            }
+            PeerSaid::Heard(what) => self.heard(peer, transfer, what, ctx),
+        }
     }
 }

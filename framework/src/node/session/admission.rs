@@ -28,7 +28,7 @@ impl Session {
             self.renew_proof(opening.transfer, processed);
         }
         if inbox == RELAYED
-            && let Some(outbox) = self.shared.outbox.get()
+            && let Some(outbox) = &self.owner.outbox
         {
             outbox.do_send(AskedAgain { sender: self.peer, transfer: opening.transfer });
         }

@@ -303,6 +303,7 @@ impl Session {
         let (transfer, within) = (Arc::clone(&known.transfer), known.within.clone());
         let (shared, peer, described, session) =
             (Arc::clone(&self.shared), self.peer, offer.rest.clone(), self.address.clone());
+        let outbox = self.owner.outbox.clone();
         actix::spawn(async move {
             // What is only to end has no room that would bound it: it takes turns.
             let turns = Arc::clone(&shared.rooms.ending);
@@ -317,6 +318,7 @@ impl Session {
                 room,
                 thread: Arc::clone(&thread),
                 within,
+                outbox,
             };
             let opened = thread.run(move || open_sink(&shared, peer, &described, seat)).await;
             let panicked = || {

@@ -8,15 +8,15 @@ use tokio::sync::oneshot;
 
 use super::Session;
 use super::lanes::LanePhase;
-use super::signals::{Close, Drain, Know, LinkUp, Retire, StayConnected};
+use super::signals::{Close, Drain, LinkUp, Retire, SessionIdle, StayConnected};
 use crate::delivery::{Failure, FailureKind, receiving, sending};
 use crate::node::dialling::{self, DialFailed, Hope, Tried};
 use crate::node::door::at_the_door;
 use crate::node::events::NodeEvent;
-use crate::node::hub::SessionIdle;
 use crate::node::lane::Detach;
 use crate::node::link::{LinkLost, LiveLink, NewLink};
 use crate::node::link_failure::refusal_kind;
+use crate::node::sessions::Know;
 use crate::node::trust::Standing;
 use crate::remote::RemoteErrorKind;
 use crate::wire::{Control, RefuseReason, printable};
@@ -135,7 +135,7 @@ impl Session {
         if self.is_idle() {
             // Nothing to do and nobody there: the next send or link makes a new session.
             if self.down_since.elapsed() > self.shared.config.reconnect_for && !self.dialing {
-                self.hub.do_send(SessionIdle {
+                self.owner.idle.do_send(SessionIdle {
                     peer: self.peer,
                     session: ctx.address(),
                     heard: self.heard,

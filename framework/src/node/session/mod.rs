@@ -36,11 +36,11 @@ use self::incoming::{IncomingTransfer, Receiving};
 use self::lanes::LanePhase;
 use self::messages::MessageRoad;
 use self::outgoing::OutgoingTransfer;
-use self::signals::{Command, Order};
+use self::signals::{Owner, SessionEnded};
 use super::dialling::Tried;
-use super::hub::Hub;
 use super::lane::{Lane, LaneHandle};
 use super::link::{ControlIn, LiveLink};
+use super::sessions::{Command, Order};
 use super::shared::NodeShared;
 use super::snapshot::Traffic;
 use crate::delivery::sending::{self, Sending};
@@ -66,7 +66,7 @@ pub(crate) struct Session {
     shared: Arc<NodeShared>,
     /// Its own.
     address: Addr<Self>,
-    hub: Addr<Hub>,
+    owner: Owner,
     /// Messages of the hub that must not be lost: it compares, before it lets an idle session go.
     heard: u64,
     peer: PeerId,
@@ -137,7 +137,7 @@ impl Session {
     pub(crate) fn new(
         shared: Arc<NodeShared>,
         address: Addr<Self>,
-        hub: Addr<Hub>,
+        owner: Owner,
         peer: PeerId,
         traffic: Arc<Traffic>,
     ) -> Self {
@@ -146,7 +146,7 @@ impl Session {
         let workers = shared.workers.len();
         Self {
             address,
-            hub,
+            owner,
             heard: 0,
             peer,
             name: trusted
@@ -421,7 +421,7 @@ impl Handler<Command> for Session {
 
 impl Session {
     fn stop(&mut self, ctx: &mut Context<Self>) {
-        self.hub.do_send(super::hub::SessionEnded { peer: self.peer, session: ctx.address() });
+        self.owner.ended.do_send(SessionEnded { peer: self.peer, session: ctx.address() });
         ctx.stop();
     }
 }

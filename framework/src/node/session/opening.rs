@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use actix::Recipient;
+use actix::{Addr, Recipient};
 use tokio::sync::oneshot;
 
 use super::signals::OpenedSink;
@@ -13,6 +13,7 @@ use super::term::journal_for;
 use crate::delivery::{ContentKind, Failure, FailureKind, Incoming};
 use crate::node::carrier::{PackageSink, Within};
 use crate::node::disk::DiskThread;
+use crate::node::outbox::Outbox;
 use crate::node::rooms::{Room, window_for};
 use crate::node::shared::NodeShared;
 use crate::pipeline::{
@@ -39,7 +40,7 @@ pub(super) fn open_sink(
     let memo = shared.memos.find(peer, &described.inbox, content);
     let offer =
         Offer { peer, transfer, content: content.clone(), chunk_size, version, memo, journal };
-    let mut sink = ask_inbox(shared, described, &offer, (seat.within.clone(), is_noted))
+    let mut sink = ask_inbox(shared, described, &offer, (&seat, is_noted))
         .map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
     let resumed = match sink.resumed() {
         Resumed::Committed(summary, committed) => {
@@ -95,11 +96,11 @@ fn ask_inbox(
     shared: &Arc<NodeShared>,
     described: &Opening,
     offer: &Offer,
-    (within, is_noted): (Within, bool),
+    (seat, is_noted): (&Seat, bool),
 ) -> Result<Box<dyn Sink>, Refusal> {
     let Opening { ref inbox, remaining, .. } = *described;
     if offer.content.kind == ContentKind::Package {
-        let outbox = shared.outbox.get().cloned();
+        let (outbox, within) = (seat.outbox.clone(), seat.within.clone());
         let sink = PackageSink::open(shared, outbox, offer, (inbox, remaining), within)?;
         return Ok(Box::new(sink));
     }
@@ -120,4 +121,6 @@ pub(super) struct Seat {
     pub(super) thread: Arc<DiskThread>,
     /// Of a package.
     pub(super) within: Within,
+    /// Takes packages for others.
+    pub(super) outbox: Option<Addr<Outbox>>,
 }

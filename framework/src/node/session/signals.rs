@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use actix::{Message, Recipient};
+use actix::{Addr, Message, Recipient};
 
-use crate::delivery::{Content, Failure, Receipt, TransferId};
+use super::Session;
+use crate::delivery::{Failure, Receipt, TransferId};
 use crate::node::link::NewLink;
-use crate::node::pace::Pace;
-use crate::node::reading::Seat;
+use crate::node::outbox::{Outbox, PeerWord};
 use crate::node::rooms::Room;
-use crate::node::transfer::Unsettled;
-use crate::pipeline::{
-    Balanced, Chunk, Committed, Compression, Piece, Priority, Source, Stop, Summary, Transfer,
-};
-use crate::wire::{PeerId, RefuseReason, SecretBytes, Word, WordKind};
+use crate::pipeline::{Balanced, Chunk, Committed, Piece, Stop, Summary, Transfer};
+use crate::wire::{PeerId, RefuseReason};
 
 /// A link is up, dialled or accepted.
 #[derive(Debug, Message)]
@@ -27,70 +24,6 @@ pub(crate) struct LaneFailed {
     pub(crate) epoch: u64,
     pub(crate) lane: u16,
     pub(crate) why: String,
-}
-
-/// Where the peer can be dialled, and the token to come in with.
-#[derive(Debug, Default, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Know {
-    pub(crate) addresses: Vec<String>,
-    pub(crate) token: Option<SecretBytes>,
-}
-
-/// Send this.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Start {
-    pub(crate) source: Box<dyn Source>,
-    pub(crate) content: Content,
-    pub(crate) inbox: String,
-    pub(crate) options: SendOptions,
-    /// The number of its first attempt.
-    pub(crate) attempt: u32,
-    /// In seconds since the Unix epoch.
-    pub(crate) created: u64,
-    /// How long it is worth delivering.
-    pub(crate) life: std::time::Duration,
-    pub(crate) state: Unsettled,
-    /// Its part in a content that others may send at the same time.
-    pub(crate) seat: Option<Seat>,
-}
-
-/// The options of one transfer. An option that is `None` is as the node's configuration says.
-#[derive(Clone, Debug, Default)]
-pub struct SendOptions {
-    /// Bytes per chunk, a power of two from 1 KiB to 4 MiB.
-    pub chunk_size: Option<u32>,
-    /// The codec for chunks. A receiver that does not have it refuses the delivery.
-    pub compression: Option<Compression>,
-    /// Names of registered coders that every chunk passes, in this order. The receiver must know
-    /// them, too.
-    pub stages: Vec<String>,
-    /// A relay that keeps it until the receiver comes: a peer that is trusted here and there. It
-    /// can neither read nor change it. Needs a spool that has a folder, which keeps the
-    /// package, and so a copy of the content.
-    pub via: Option<PeerId>,
-    /// The time for which it is worth delivering, from 1 s to 30 days.
-    pub expiry: Option<std::time::Duration>,
-    /// Does not keep it in the spool, even if the node has one: it is lost with the process, and
-    /// fails when the receiver can't be reached.
-    pub transient: bool,
-    /// Keeps a copy of the content in the spool instead of a reference to where it lies, so that
-    /// it may change or go once [`Node::send`](crate::Node::send) has returned. It is sealed
-    /// for this node alone, and sent while it is made. Needs a spool that has a folder.
-    pub copy: bool,
-    /// The id of the transfer, where its sender has noted it beforehand: a program that dies while
-    /// it sends finds out later, by [`Node::outbox_entry`](crate::Node::outbox_entry), whether
-    /// it was stored. It must be [random](TransferId::random), and never that of other content:
-    /// an id that the outbox has is refused, one that it has forgotten is not, nor is that of a
-    /// delivery that is not stored. Default: a random one.
-    pub id: Option<TransferId>,
-    /// The rate that it keeps to, together with others of its group; also after a restart. Default:
-    /// as fast as it goes.
-    pub pace: Option<Pace>,
-    /// The priority: who goes first where this node's room, its tries and places among its stages
-    /// are scarce; also after a restart. Default: [`Priority::Normal`].
-    pub priority: Priority,
 }
 
 /// There is room for an outgoing transfer.
@@ -171,49 +104,36 @@ pub(crate) struct Inside {
     pub(crate) receipt: Receipt,
 }
 
-/// Tell the peer that the application is done with this delivery.
-#[derive(Clone, Copy, Debug, Message)]
+/// A session has stopped.
+#[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct SayProcessed {
-    pub(crate) transfer: TransferId,
-    pub(crate) mac: [u8; 32],
+pub(crate) struct SessionEnded {
+    pub(crate) peer: PeerId,
+    pub(crate) session: Addr<Session>,
 }
 
-/// Tell the peer what has become of its package.
-#[derive(Clone, Debug, Message)]
+/// A session has nothing to do and may go, unless there is something for it on the way.
+#[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct SayPassed {
-    pub(crate) transfer: TransferId,
-    pub(crate) word: Word,
+pub(crate) struct SessionIdle {
+    pub(crate) peer: PeerId,
+    pub(crate) session: Addr<Session>,
+    pub(crate) heard: u64,
+}
+
+/// Hears what a session tells, and what its peer says about deliveries in the outbox.
+pub(crate) struct Owner {
+    pub(crate) ended: Recipient<SessionEnded>,
+    pub(crate) idle: Recipient<SessionIdle>,
+    pub(crate) words: Recipient<PeerWord>,
+    /// Where there is a spool.
+    pub(crate) outbox: Option<Addr<Outbox>>,
 }
 
 /// Keep a link with the peer up, whether or not there is something to do.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct StayConnected;
-
-/// A word of the peer is durable here.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Noted {
-    pub(crate) transfer: TransferId,
-    pub(crate) what: WordKind,
-}
-
-/// Do this with a transfer, if it is this session's.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Command {
-    pub(crate) transfer: TransferId,
-    pub(crate) what: Order,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    Cancel,
-    Pause,
-    Resume,
-}
 
 /// No new transfers; answered when none is left.
 #[derive(Debug, Message)]

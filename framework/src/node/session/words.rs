@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use actix::{Context, Handler};
 
 use super::Session;
-use super::signals::{Noted, SayPassed, SayProcessed};
 use crate::delivery::TransferId;
 use crate::node::blocking::surely;
-use crate::node::hub::{HeardWord, PassedWord, ProcessedWord};
 use crate::node::memory::{Arrival, Processed};
+use crate::node::outbox::{PeerSaid, PeerWord};
+use crate::node::sessions::{Noted, SayPassed, SayProcessed};
 use crate::wire::{Control, PeerId, Word, WordKind};
 
 /// How often it is warned of what one peer is refused.
@@ -52,20 +52,25 @@ impl Session {
         }
     }
 
+    /// Gives the outbox a word of the peer.
+    fn pass_on(&self, transfer: TransferId, said: PeerSaid) {
+        self.owner.words.do_send(PeerWord { peer: self.peer, transfer, said });
+    }
+
     /// The application at the peer is done with something that was sent from here: the outbox knows
     /// what.
     pub(super) fn on_processed(&mut self, transfer: TransferId, mac: [u8; 32]) {
-        self.hub.do_send(ProcessedWord { peer: self.peer, transfer, mac });
+        self.pass_on(transfer, PeerSaid::Processed(mac));
     }
 
     /// A relay tells what has become of a package.
     pub(super) fn on_passed(&mut self, transfer: TransferId, word: Word) {
-        self.hub.do_send(PassedWord { peer: self.peer, transfer, word });
+        self.pass_on(transfer, PeerSaid::Passed(word));
     }
 
     /// The peer has noted the word.
     pub(super) fn on_heard(&mut self, transfer: TransferId, what: WordKind) {
-        self.hub.do_send(HeardWord { peer: self.peer, transfer, what });
+        self.pass_on(transfer, PeerSaid::Heard(what));
         match what {
             WordKind::Delivered => return,
             WordKind::Failed => return self.forget_relayed(transfer),

@@ -7,7 +7,7 @@ use actix::{Actor, Context, Handler};
 use tokio::sync::watch;
 
 use super::super::Session;
-use super::super::signals::{Admitted, Start, Wired};
+use super::super::signals::{Admitted, Wired};
 use super::{OutgoingTransfer, key_of};
 use crate::delivery::sending::Event;
 use crate::delivery::{Failure, FailureKind};
@@ -17,6 +17,7 @@ use crate::node::pace::{self, Limiter};
 use crate::node::reading::Cut;
 use crate::node::rooms::window_for;
 use crate::node::runner::{Gate, Own, Rewound, Run, SourceEnded, SourceOwner, SourceRunner, With};
+use crate::node::sessions::Start;
 use crate::pipeline::{Budget, Compression, Source, SourceError};
 use crate::store::now;
 use crate::wire::{FEATURE_DESCRIPTIONS, Opening, Ranges};

@@ -24,7 +24,7 @@ fn no_modules_use_one_another_in_a_circle() {
 fn circles_are_found_however_they_are_written() {
     let house = House::of(&[
         ("", "mod a;\nmod b;\nmod c;\nmod d;\npub use self::b::Bee;"),
-        ("a", "use super::{Bee, c::{self, See as Sea}};"),
+        ("a", "#[cfg(test)]\nmod tests;\n\nuse super::{Bee, c::{self, See as Sea}};"),
         ("b", "mod inner;\nfn f() { crate::a::go(); } // crate::d"),
         ("b/inner", "use super::super::d::Dee;\nuse super::f;"),
         ("c", "use super::d;"),

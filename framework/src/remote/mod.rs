@@ -44,7 +44,7 @@ pub use describe::{Describe, Described, Description, NODE, Taken};
 pub use directory::{Directory, DirectoryError};
 pub use error::{Handled, RemoteError, RemoteErrorKind};
 pub use estafette_derive::RemoteMessage;
-pub use exchange::Undelivered;
+pub use exchange::{Undelivered, Watch};
 pub use handle::{ANSWER_WITHIN, Remote};
 #[cfg(feature = "json")]
 pub use json_remote::{JsonDownload, JsonRemote, JsonUpload};
@@ -53,7 +53,7 @@ pub use letters::{
     Delivery, LETTER_LIMIT, LetterId, LetterIdError, LetterInfo, LetterKey, LetterState,
 };
 pub use message::{RemoteMessage, RemoteResult, Schemas};
-pub use presence::{Presence, Watch};
+pub use presence::Presence;
 pub use raw::{Raw, RawReply};
 pub use serving::{Asked, Called, Replies, Reply, Requests};
 

@@ -1,14 +1,12 @@
 //! The presence of an actor or a node, watched from another node.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
 
 use super::error::RemoteErrorKind;
-use super::exchange::Exchange;
 
 /// How often it is looked whether what is watched lives.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
@@ -30,65 +28,6 @@ pub enum Presence {
         /// [`NoSuchName`](RemoteErrorKind::NoSuchName), [`Forbidden`](RemoteErrorKind::Forbidden).
         kind: RemoteErrorKind,
     },
-}
-
-/// Tells how something on another node, or that node, comes and goes. Dropping it ends the watch.
-pub struct Watch {
-    pub(super) exchange: Arc<Exchange>,
-    pub(super) id: u64,
-    pub(super) now: Presence,
-    pub(super) changes: broadcast::Receiver<Presence>,
-}
-
-impl Watch {
-    /// Returns the latest presence that is known.
-    pub fn now(&self) -> &Presence {
-        &self.now
-    }
-
-    /// Waits for the next change. A watcher that is slow misses old changes, never the last.
-    pub async fn changed(&mut self) -> Presence {
-        loop {
-            match self.changes.recv().await {
-                Ok(presence) => {
-                    self.now = presence.clone();
-                    return presence;
-                }
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                // The exchange lives as long as this watch, and the sender with it.
-                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-            }
-        }
-    }
-
-    /// Waits until it is up.
-    pub async fn up(&mut self) {
-        while self.now != Presence::Up {
-            self.changed().await;
-        }
-    }
-
-    /// Waits until it is down, and says why it is.
-    pub async fn down(&mut self) -> RemoteErrorKind {
-        loop {
-            if let Presence::Down { kind } = self.now {
-                return kind;
-            }
-            self.changed().await;
-        }
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.exchange.unwatch(self.id);
-    }
-}
-
-impl fmt::Debug for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("now", &self.now).finish_non_exhaustive()
-    }
 }
 
 /// A watch, as the exchange keeps it over links.

@@ -27,12 +27,9 @@ pub(crate) fn read(file: &Path) -> String {
     fs::read_to_string(file).expect("a source file is readable")
 }
 
-/// The lines of `text` up to its tests, without comments.
+/// The lines of `text` up to its tests, without comments, and without what is there for tests only.
 pub(crate) fn code_of(text: &str) -> Vec<&str> {
     let lines: Vec<&str> = text.lines().collect();
-    let tests = lines.windows(2).position(|pair| {
-        pair[0] == "#[cfg(test)]" && (pair[1].starts_with("mod ") || pair[1].starts_with("#[path"))
-    });
     let code = |line: &&str| -> usize {
         let line = line.trim_start();
         // A link is no comment.
@@ -40,8 +37,25 @@ pub(crate) fn code_of(text: &str) -> Vec<&str> {
             .find(|&(at, _)| !line[..at].ends_with(':'))
             .map_or(line.len(), |(at, _)| at)
     };
-    lines[..tests.unwrap_or(lines.len())]
-        .iter()
-        .map(|line| &line.trim_start()[..code(line)])
-        .collect()
+    let (mut found, mut rest) = (Vec::new(), lines.into_iter());
+    while let Some(line) = rest.next() {
+        found.push(line);
+        if line != "#[cfg(test)]" {
+            continue;
+        }
+        // A module in a file of its own is only declared, and the code goes on behind that. Lines
+        // keep their numbers.
+        let item = loop {
+            match rest.next() {
+                Some(attribute) if attribute.starts_with("#[") => found.push(attribute),
+                item => break item.unwrap_or_default(),
+            }
+        };
+        match item {
+            declared if declared.ends_with(';') => found.push(""),
+            module if module.contains("mod ") => break,
+            other => found.push(other),
+        }
+    }
+    found.iter().map(|line| &line.trim_start()[..code(line)]).collect()
 }

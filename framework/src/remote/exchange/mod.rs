@@ -32,8 +32,9 @@ use foldhash::fast::RandomState;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use self::outbound::Outbound;
+pub use self::watching::Watch;
 use super::error::{RemoteError, RemoteErrorKind};
-use super::presence::{Presence, Watch, Watching};
+use super::presence::{Presence, Watching};
 use super::queue::Key;
 use crate::store::ledger::{Account, Charge, Full};
 use crate::wire::message::{BATCH_LIMIT, ITEM_LIMIT, Item, NAME_LIMIT, Shape};

@@ -1,5 +1,7 @@
 //! Watches, which outlive links.
 
+use tokio::sync::broadcast;
+
 use super::super::queue::Queue;
 use super::*;
 
@@ -36,7 +38,7 @@ impl Exchange {
         }
     }
 
-    pub(in crate::remote) fn unwatch(&self, id: u64) {
+    fn unwatch(&self, id: u64) {
         let mut state = self.state();
         if state.watches.remove(&id).is_some_and(|watching| watching.name.is_some())
             && state.epoch.is_some()
@@ -56,5 +58,64 @@ impl Exchange {
         if let Some(watching) = self.state().watches.get_mut(&watch) {
             watching.tell(presence);
         }
+    }
+}
+
+/// Tells how something on another node, or that node, comes and goes. Dropping it ends the watch.
+pub struct Watch {
+    exchange: Arc<Exchange>,
+    id: u64,
+    now: Presence,
+    changes: broadcast::Receiver<Presence>,
+}
+
+impl Watch {
+    /// Returns the latest presence that is known.
+    pub fn now(&self) -> &Presence {
+        &self.now
+    }
+
+    /// Waits for the next change. A watcher that is slow misses old changes, never the last.
+    pub async fn changed(&mut self) -> Presence {
+        loop {
+            match self.changes.recv().await {
+                Ok(presence) => {
+                    self.now = presence.clone();
+                    return presence;
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                // The exchange lives as long as this watch, and the sender with it.
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Waits until it is up.
+    pub async fn up(&mut self) {
+        while self.now != Presence::Up {
+            self.changed().await;
+        }
+    }
+
+    /// Waits until it is down, and says why it is.
+    pub async fn down(&mut self) -> RemoteErrorKind {
+        loop {
+            if let Presence::Down { kind } = self.now {
+                return kind;
+            }
+            self.changed().await;
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.exchange.unwatch(self.id);
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("now", &self.now).finish_non_exhaustive()
     }
 }

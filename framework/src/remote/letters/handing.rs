@@ -78,7 +78,7 @@ impl Letters {
         });
     }
 
-    fn next(&self, peer: PeerId) -> Option<(super::record::LogId, u64, Arc<Letter>)> {
+    fn next(&self, peer: PeerId) -> Option<(super::id::LogId, u64, Arc<Letter>)> {
         let mut state = self.state();
         let stopping = state.stopping;
         state.incoming.get_mut(&peer)?.logs.turn(stopping)

@@ -19,6 +19,7 @@
 
 mod delivery;
 mod handing;
+mod id;
 mod keyed;
 #[cfg(test)]
 mod model_tests;
@@ -41,7 +42,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 pub(super) use self::delivery::stopped;
-pub use self::delivery::{Delivery, LetterId, LetterIdError, LetterInfo, LetterState};
+pub use self::delivery::{Delivery, LetterInfo, LetterState};
+pub use self::id::{LetterId, LetterIdError};
 use self::keyed::Keys;
 pub use self::keyed::LetterKey;
 pub(crate) use self::receiving::Coming;

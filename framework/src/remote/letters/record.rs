@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::RemoteError;
-use super::LetterId;
+use super::id::{LetterId, LogId};
 use crate::store::Change;
 use crate::wire::codec::{decode_message, encode_message};
 use crate::wire::{PeerId, TraceContext};
@@ -26,9 +26,6 @@ pub(super) const MAIL: &str = "mail";
 pub(super) const MAIL_LOGS: &str = "maillogs";
 pub(super) const REFUSED: &str = "mailrefused";
 pub(super) const TRIED: &str = "mailtried";
-
-/// What letters from one node to another are numbered in.
-pub(crate) type LogId = [u8; 16];
 
 /// One letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

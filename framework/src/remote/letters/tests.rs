@@ -6,8 +6,9 @@ mod world;
 use self::world::World;
 
 use super::super::error::RemoteErrorKind;
+use super::id::LogId;
 use super::receiving::{HELD, LOGS as LOGS_MOST};
-use super::record::{LogId, MAIL, MAIL_LOGS, REFUSED};
+use super::record::{MAIL, MAIL_LOGS, REFUSED};
 use super::sending::LEFT_OUT;
 use super::*;
 use crate::store::{Change, MemoryStore};

@@ -17,7 +17,8 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, oneshot};
 
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::Letters;
-use super::record::{self, Letter, LogId, TRIED, Tried};
+use super::id::LogId;
+use super::record::{self, Letter, TRIED, Tried};
 use crate::wire::PeerId;
 
 /// Lives that may end with a letter that is alone with its actor, besides the first one, which does

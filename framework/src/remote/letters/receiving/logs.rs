@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::super::error::RemoteError;
-use super::super::record::{LogId, Taken};
+use super::super::id::LogId;
+use super::super::record::Taken;
 use super::super::trying::Suspects;
 use super::super::{WINDOW, WINDOW_BYTES};
 

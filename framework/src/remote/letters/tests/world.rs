@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
+use super::super::id::LogId;
 use super::super::keyed::Posted;
-use super::super::record::LogId;
 use super::super::sending::Posting;
 use super::super::*;
 use super::PEER;

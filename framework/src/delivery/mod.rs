@@ -17,7 +17,7 @@ pub use crate::wire::{
 };
 pub use digest::{DigestFold, Subtree};
 pub use incoming::{Claim, Incoming, Repair};
-pub use ranges::RangeSet;
+pub(crate) use ranges::RangeSet;
 pub use trailer::{Trailer, TrailerError};
 
 /// The longest that anything is worth delivering.

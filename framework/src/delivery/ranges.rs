@@ -10,7 +10,7 @@ use crate::wire::{RANGES_LIMIT, Ranges};
 
 /// A set of indices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RangeSet {
+pub(crate) struct RangeSet {
     /// start → end, half-open.
     ranges: BTreeMap<u64, u64>,
     count: u64,
@@ -19,10 +19,10 @@ pub struct RangeSet {
 impl RangeSet {
     /// The most ranges a set may fall into. Windows are far smaller, so only a hostile peer reaches
     /// it.
-    pub const LIMIT: usize = 65_536;
+    pub(crate) const LIMIT: usize = 65_536;
 
     /// Adds an index; `false` if it was there, or if the set is as scattered as it may be.
-    pub fn insert(&mut self, index: u64) -> bool {
+    pub(crate) fn insert(&mut self, index: u64) -> bool {
         let before = self.ranges.range(..=index).next_back().map(|(&start, &end)| (start, end));
         if before.is_some_and(|(_, end)| index < end) || index == u64::MAX {
             return false;
@@ -42,12 +42,12 @@ impl RangeSet {
     }
 
     /// The indices below `end`.
-    pub fn up_to(end: u64) -> Self {
+    pub(crate) fn up_to(end: u64) -> Self {
         Self { ranges: (end > 0).then_some((0, end)).into_iter().collect(), count: end }
     }
 
     /// Takes an index out; `false` if it was not there.
-    pub fn remove(&mut self, index: u64) -> bool {
+    pub(crate) fn remove(&mut self, index: u64) -> bool {
         let Some((start, end)) =
             self.ranges.range(..=index).next_back().map(|(&start, &end)| (start, end))
         else {
@@ -68,22 +68,22 @@ impl RangeSet {
     }
 
     /// Returns whether the index is in the set.
-    pub fn contains(&self, index: u64) -> bool {
+    pub(crate) fn contains(&self, index: u64) -> bool {
         self.ranges.range(..=index).next_back().is_some_and(|(_, &end)| index < end)
     }
 
     /// Returns the number of indices from 0 on without a gap.
-    pub fn prefix(&self) -> u64 {
+    pub(crate) fn prefix(&self) -> u64 {
         self.ranges.get(&0).copied().unwrap_or(0)
     }
 
     /// Returns the number of indices in the set.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// The set as messages can carry it: each with as many ranges as one may have.
-    pub fn to_wire(&self) -> Vec<Ranges> {
+    pub(crate) fn to_wire(&self) -> Vec<Ranges> {
         let ranges: Vec<_> = self.iter().collect();
         let parts = ranges.chunks(RANGES_LIMIT);
         parts
@@ -94,7 +94,7 @@ impl RangeSet {
     }
 
     /// The ranges, half-open, in order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
         self.ranges.iter().map(|(&start, &end)| (start, end))
     }
 }

@@ -52,7 +52,8 @@ pub use codec::{CODEC_NAME_LIMIT, ChunkCodec, CodecFault, Compression, SharedCod
 pub use journal::Journal;
 pub use outlet::Outlet;
 pub use parcel::{Chunk, Compressed, Parcel, Sealed};
-pub use passing::{io_passes, passes};
+pub(crate) use passing::io_passes;
+pub use passing::passes;
 pub use prefix::{Codec, Prefix, PrefixError};
 pub use queue::Priority;
 pub(crate) use queue::{Fair, Queue};

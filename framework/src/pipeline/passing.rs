@@ -39,7 +39,7 @@ pub const fn passes(kind: FailureKind) -> bool {
 /// Returns whether an error of the operating system depends on this machine and this moment: a full
 /// disk, no descriptors, a folder that can't be written or does not exist yet. Other errors come
 /// from the content that was to be written, which stays as it is.
-pub fn io_passes(error: &io::Error) -> bool {
+pub(crate) fn io_passes(error: &io::Error) -> bool {
     if error.raw_os_error().is_some_and(|code| FOR_GOOD.contains(&code)) {
         return false;
     }

@@ -5,6 +5,6 @@ mod policy;
 mod supervisor;
 
 pub(crate) use policy::Lives;
-pub use policy::{Decision, RestartHistory, RestartPolicy, Strategy};
+pub use policy::{Decision, RestartPolicy, Strategy};
 pub(crate) use supervisor::StopSupervisor;
 pub use supervisor::{Adopt, Check, Checked, NodeSupervisor, Retire, RouteId};

@@ -40,11 +40,11 @@ pub enum Decision {
 
 /// The restarts of one route: at most `intensity + 1` are remembered.
 #[derive(Debug, Default)]
-pub struct RestartHistory(VecDeque<Instant>);
+pub(crate) struct RestartHistory(VecDeque<Instant>);
 
 impl RestartHistory {
     /// An actor of the route has died.
-    pub fn died(&mut self, policy: &RestartPolicy, now: Instant) -> Decision {
+    pub(crate) fn died(&mut self, policy: &RestartPolicy, now: Instant) -> Decision {
         while self
             .0
             .front()

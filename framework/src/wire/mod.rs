@@ -69,14 +69,16 @@ pub use lane::{
 };
 pub use link::{Link, LinkAction, LinkConfig, LinkConfigError};
 pub use offer::{Choice, FEATURE_DESCRIPTIONS, FEATURE_MESSAGES, LEAST_MAX_FRAME, Offer, choose};
-pub use opening::{Opening, STAGES_LIMIT, join_codec, split_codec};
+pub(crate) use opening::STAGES_LIMIT;
+pub use opening::{Opening, join_codec, split_codec};
 pub use peer_id::{PeerId, PeerIdError};
 pub use preamble::{
     Answer, PREAMBLE_LENGTH, Preamble, PreambleError, PreambleReply, Purpose, REPLY_LENGTH,
-    VERSION_MAX, VERSION_MIN, VersionRange, negotiate, prologue,
+    VersionRange, negotiate, prologue,
 };
 pub use printable::{SHOWN_LIMIT, is_visible, printable};
-pub use ranges::{RANGES_LIMIT, Ranges, RangesError};
+pub(crate) use ranges::RANGES_LIMIT;
+pub use ranges::{Ranges, RangesError};
 pub use secret::SecretBytes;
 pub use speak::SpeakError;
 pub use suite::Suite;

@@ -10,7 +10,7 @@ use super::{SecretBytes, Suite};
 use crate::wire::{Content, TransferId};
 
 /// The most stages an opening names.
-pub const STAGES_LIMIT: usize = 8;
+pub(crate) const STAGES_LIMIT: usize = 8;
 /// The most bytes of a stage's name.
 pub(super) const STAGE_NAME_LIMIT: usize = 64;
 /// The most bytes of an inbox's name.

@@ -17,9 +17,9 @@ use super::KnockKey;
 use super::knock::{KNOCK_LENGTH, nonce};
 
 /// The lowest version of the wire this build speaks.
-pub const VERSION_MIN: u16 = 1;
+pub(crate) const VERSION_MIN: u16 = 1;
 /// The highest version of the wire this build speaks.
-pub const VERSION_MAX: u16 = 1;
+pub(crate) const VERSION_MAX: u16 = 1;
 /// Bytes of the initiator's preamble.
 pub const PREAMBLE_LENGTH: usize = CONTENT_LENGTH + KNOCK_LENGTH;
 /// Bytes of the responder's reply.

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The most ranges one message carries; what is left over goes into the next message.
-pub const RANGES_LIMIT: usize = 1024;
+pub(crate) const RANGES_LIMIT: usize = 1024;
 
 /// Ranges `start..end` of indices, in the form of the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -309,7 +309,7 @@ impl Handler<LinkUp> for Session {
             }
         };
         self.attempts = 0;
-        self.hopeless = 0;
+        self.unanswered_dials = 0;
         self.unreached = None;
         self.ever_up = true;
         // What an unknown node calls itself is no name here.
@@ -343,12 +343,12 @@ impl Handler<DialFailed> for Session {
         if self.link.is_some() {
             return;
         }
-        self.hopeless = match hope {
+        self.unanswered_dials = match hope {
             Hope::Some => 0,
             // Where it has been before, it is expected back: what forwards a port takes a
             // connection, and ends it, while nobody is behind it.
             Hope::Little if self.ever_up => 0,
-            Hope::Little => self.hopeless + 1,
+            Hope::Little => self.unanswered_dials + 1,
             Hope::None => HOPELESS,
         };
         tracing::debug!(peer = %self.name, message, "dialling failed");
@@ -357,7 +357,7 @@ impl Handler<DialFailed> for Session {
                 RemoteErrorKind::Unreachable,
                 &format!("{} refused the link: {reason}", self.name),
             );
-        } else if self.hopeless >= HOPELESS
+        } else if self.unanswered_dials >= HOPELESS
             || !self.ever_up && self.down_since.elapsed() > self.shared.config.dial_for
         {
             self.messages_given_up(RemoteErrorKind::Unreachable, &message);
@@ -368,8 +368,8 @@ impl Handler<DialFailed> for Session {
                 refusal_kind(&reason),
                 format!("{} refused the link: {reason}", self.name),
             )),
-            None if self.hopeless >= HOPELESS => {
-                self.hopeless = 0;
+            None if self.unanswered_dials >= HOPELESS => {
+                self.unanswered_dials = 0;
                 self.fail_all(&Failure::new(FailureKind::Unreachable, message));
             }
             None if !self.ever_up && self.down_since.elapsed() > self.shared.config.dial_for => {

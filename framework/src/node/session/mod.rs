@@ -86,7 +86,7 @@ pub(crate) struct Session {
     /// Links in a row that a newer one took the place of soon after they were made.
     displaced: u32,
     /// Dials in a row that ended in a broken handshake.
-    hopeless: u32,
+    unanswered_dials: u32,
     refusals: words::Refusals,
     /// What came of the last dial that failed, since the link was up.
     unreached: Option<String>,
@@ -163,7 +163,7 @@ impl Session {
             dialing: false,
             attempts: 0,
             displaced: 0,
-            hopeless: 0,
+            unanswered_dials: 0,
             refusals: words::Refusals::default(),
             unreached: None,
             tried: Tried::default(),

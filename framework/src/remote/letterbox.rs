@@ -6,7 +6,7 @@ use super::error::{RemoteError, RemoteErrorKind};
 use super::form::Native;
 #[cfg(feature = "json")]
 use super::json::{Json, SUFFIX};
-use super::letters::LetterId;
+use super::letter_id::LetterId;
 use super::mailbox::read;
 use super::message::RemoteMessage;
 use crate::wire::{PeerId, TraceContext};

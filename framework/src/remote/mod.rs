@@ -27,6 +27,7 @@ mod intake;
 mod json;
 #[cfg(feature = "json")]
 mod json_remote;
+mod letter_id;
 mod letterbox;
 mod letters;
 mod mailbox;
@@ -48,10 +49,9 @@ pub use exchange::{Undelivered, Watch};
 pub use handle::{ANSWER_WITHIN, Remote};
 #[cfg(feature = "json")]
 pub use json_remote::{JsonDownload, JsonRemote, JsonUpload};
+pub use letter_id::{LetterId, LetterIdError};
 pub use letterbox::{ArrivedLetter, Letterbox};
-pub use letters::{
-    Delivery, LETTER_LIMIT, LetterId, LetterIdError, LetterInfo, LetterKey, LetterState,
-};
+pub use letters::{Delivery, LETTER_LIMIT, LetterInfo, LetterKey, LetterState};
 pub use message::{RemoteMessage, RemoteResult, Schemas};
 pub use presence::Presence;
 pub use raw::{Raw, RawReply};

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::super::error::{RemoteError, RemoteErrorKind};
-use super::id::LetterId;
+use super::super::letter_id::LetterId;
 use crate::wire::PeerId;
 
 /// The state of a letter.

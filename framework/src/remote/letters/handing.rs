@@ -78,7 +78,7 @@ impl Letters {
         });
     }
 
-    fn next(&self, peer: PeerId) -> Option<(super::id::LogId, u64, Arc<Letter>)> {
+    fn next(&self, peer: PeerId) -> Option<(super::super::letter_id::LogId, u64, Arc<Letter>)> {
         let mut state = self.state();
         let stopping = state.stopping;
         state.incoming.get_mut(&peer)?.logs.turn(stopping)

@@ -19,7 +19,6 @@
 
 mod delivery;
 mod handing;
-mod id;
 mod keyed;
 #[cfg(test)]
 mod model_tests;
@@ -43,7 +42,6 @@ use tokio::sync::Notify;
 
 pub(super) use self::delivery::stopped;
 pub use self::delivery::{Delivery, LetterInfo, LetterState};
-pub use self::id::{LetterId, LetterIdError};
 use self::keyed::Keys;
 pub use self::keyed::LetterKey;
 pub(crate) use self::receiving::Coming;
@@ -57,6 +55,7 @@ use self::writer::Waiting;
 use super::directory::Directory;
 use super::error::RemoteError;
 use super::exchange::Exchange;
+use super::letter_id::LetterId;
 use crate::store::Store;
 use crate::wire::PeerId;
 

@@ -16,7 +16,7 @@ pub(super) use self::logs::LOGS;
 use self::logs::{Arrival, InLog, Logs, Note, Word, out_of_turn};
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::super::exchange::{Exchange, cost};
-use super::id::LogId;
+use super::super::letter_id::LogId;
 use super::record::{self, Letter, MAIL, MAIL_LOGS, REFUSED, TRIED, Tried};
 use super::trying::Place;
 use super::{LETTER_LIMIT, LetterId, Letters};

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::RemoteError;
-use super::id::{LetterId, LogId};
+use super::super::letter_id::{LetterId, LogId};
 use crate::store::Change;
 use crate::wire::codec::{decode_message, encode_message};
 use crate::wire::{PeerId, TraceContext};

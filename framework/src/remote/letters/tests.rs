@@ -6,7 +6,7 @@ mod world;
 use self::world::World;
 
 use super::super::error::RemoteErrorKind;
-use super::id::LogId;
+use super::super::letter_id::LogId;
 use super::receiving::{HELD, LOGS as LOGS_MOST};
 use super::record::{MAIL, MAIL_LOGS, REFUSED};
 use super::sending::LEFT_OUT;

@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, oneshot};
 
 use super::super::error::{RemoteError, RemoteErrorKind};
+use super::super::letter_id::LogId;
 use super::Letters;
-use super::id::LogId;
 use super::record::{self, Letter, TRIED, Tried};
 use crate::wire::PeerId;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::Break;
 use crate::remote::error::{RemoteError, RemoteErrorKind};
-use crate::remote::letters::id::LogId;
+use crate::remote::letter_id::LogId;
 use crate::remote::letters::receiving::logs::{Arrival, Logs, Note, Word};
 use crate::remote::letters::record::Taken;
 use crate::remote::letters::sending::LEFT_OUT;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::super::error::RemoteError;
-use super::super::id::LogId;
+use super::super::super::letter_id::LogId;
 use super::super::record::Taken;
 use super::super::trying::Suspects;
 use super::super::{WINDOW, WINDOW_BYTES};

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::super::id::LogId;
+use super::super::super::letter_id::LogId;
 use super::super::keyed::Posted;
 use super::super::sending::Posting;
 use super::super::*;

@@ -1,7 +1,8 @@
 //! Names that a shell completes: of peers and what they take, and of what a topology has.
 //!
 //! Invariant: who presses Tab makes and changes nothing, and waits for another node for
-//! [`PATIENCE`] at most.
+//! [`PATIENCE`] at most. Shells put what they are given into the line as it is, and peers choose
+//! their own names: nothing is offered that a shell would read as more than a word.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
@@ -112,7 +113,12 @@ impl Line {
     }
 
     fn candidates(&self, kind: Kind, begun: &OsStr) -> Vec<CompletionCandidate> {
-        let paths = |completer: PathCompleter| completer.complete(begun);
+        // Where one of them has to be quoted, the shell, which can, is left to complete them itself.
+        let paths = |completer: PathCompleter| {
+            let found = completer.complete(begun);
+            let all = found.iter().all(|path| path.get_value().to_str().is_some_and(is_plain));
+            if all { found } else { Vec::new() }
+        };
         match kind {
             Kind::TopologyFile => {
                 let is_topology = |path: &Path| {
@@ -258,5 +264,32 @@ fn candidates(names: Vec<String>, begun: &OsStr) -> Vec<CompletionCandidate> {
     let fits = |name: &String| {
         OsString::from(name).as_encoded_bytes().starts_with(begun.as_encoded_bytes())
     };
-    names.into_iter().filter(fits).map(CompletionCandidate::new).collect()
+    let plain = names.into_iter().filter(|name| is_plain(name));
+    plain.filter(fits).map(CompletionCandidate::new).collect()
+}
+
+/// Whether a text is the same word in every shell, without quotes.
+fn is_plain(text: &str) -> bool {
+    text.chars().all(|it| it.is_alphanumeric() || "/_.@:+=,-".contains(it))
+        && text.starts_with(|first: char| first.is_alphanumeric() || "/_.".contains(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_words_are_offered() {
+        let offered = |name: &str| !candidates(vec![name.to_owned()], OsStr::new("")).is_empty();
+        for name in ["paris/shop", "shop.Order@2", "büro/im-2.stock", "../files/a_b", "東京"] {
+            assert!(offered(name), "{name}");
+        }
+        let hostile =
+            "$(id) `id` a;b a&b a|b a>b a<b a* a? [a] {a,b} !a ~ ~a #a -x =a a'b a\"b a\\b %a ^a";
+        let more =
+            ["", "paris/x y", "a\nb", "a\tb", "a\u{b}b", "a\u{1b}[1m", "a\u{a0}b", "a\u{202e}b"];
+        for name in hostile.split(' ').chain(more) {
+            assert!(!offered(name) && !offered(&format!("paris/{name}$")), "{name:?}");
+        }
+    }
 }

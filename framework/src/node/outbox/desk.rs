@@ -25,6 +25,7 @@ use crate::node::shared::NodeShared;
 use crate::node::transfer::TransferState;
 use crate::node::{Copied, CopyOrder, Copying, CopyingError, PackError, PackOrder, Packed};
 use crate::pipeline::Source;
+use crate::store::Store;
 
 /// Store this delivery; answered when it is durable.
 #[derive(Message)]
@@ -95,6 +96,44 @@ pub(crate) struct Seal;
 #[rtype(result = "()")]
 pub(crate) struct Settle;
 
+/// Keeps the content of a delivery that is to be stored.
+struct Keeper {
+    spool: Arc<dyn Store>,
+    shared: Arc<NodeShared>,
+    /// What others keep, in bytes.
+    used: u64,
+}
+
+impl Keeper {
+    /// Keeps it, and writes the record of its delivery, unless that is withdrawn before.
+    async fn keep(
+        self,
+        id: TransferId,
+        mut entry: OutboxEntry,
+        keeping: Keeping,
+        stopped: oneshot::Receiver<()>,
+    ) -> Result<OutboxEntry, OutboxError> {
+        let Self { spool, shared, used } = self;
+        let limit = shared.config.outbox_bytes;
+        let kept = async {
+            match keeping {
+                Keeping::Nothing => Ok(()),
+                Keeping::Packing(order) => packed(&shared, *order, &mut entry, used, limit).await,
+                Keeping::Copying(file, done) => copied(done.await?, &file, &mut entry, used, limit),
+                Keeping::Moving(from) => Ok(move_to(&spool, from, entry.file()).await?),
+            }
+        };
+        tokio::select! {
+            biased;
+            kept = kept => kept?,
+            // Content that never ends would be waited for, for ever.
+            Ok(()) = stopped => return Err(OutboxError::Withdrawn),
+        }
+        write_to(spool, vec![record(id, &entry)?]).await?;
+        Ok(entry)
+    }
+}
+
 impl Handler<Deposit> for Outbox {
     type Result = ResponseActFuture<Self, Result<(), OutboxError>>;
 
@@ -114,12 +153,11 @@ impl Handler<Deposit> for Outbox {
             // Another process makes the first try.
             (entry.tries, source) = (0, None);
         }
-        let (spool, shared, used, limit) = (
-            Arc::clone(&self.spool),
-            Arc::clone(&self.shared),
-            self.used(),
-            self.shared.config.outbox_bytes,
-        );
+        let keeper = Keeper {
+            spool: Arc::clone(&self.spool),
+            shared: Arc::clone(&self.shared),
+            used: self.used(),
+        };
         let goes_at_once = source.is_some() && matches!(keeping, Keeping::Copying(..));
         let (hop, turn) = (entry.next_hop(), entry.turn());
         let (stop, stopped) = oneshot::channel();
@@ -139,28 +177,7 @@ impl Handler<Deposit> for Outbox {
             self.schedule.wait(hop, turn, id, Instant::now());
             self.try_what_is_due(ctx);
         }
-        let stored = async move {
-            let kept = async {
-                match keeping {
-                    Keeping::Nothing => Ok(()),
-                    Keeping::Packing(order) => {
-                        packed(&shared, *order, &mut entry, used, limit).await
-                    }
-                    Keeping::Copying(file, done) => {
-                        copied(done.await?, &file, &mut entry, used, limit)
-                    }
-                    Keeping::Moving(from) => Ok(move_to(&spool, from, entry.file()).await?),
-                }
-            };
-            tokio::select! {
-                biased;
-                kept = kept => kept?,
-                // Content that never ends would be waited for, for ever.
-                Ok(()) = stopped => return Err(OutboxError::Withdrawn),
-            }
-            write_to(spool, vec![record(id, &entry)?]).await?;
-            Ok::<_, OutboxError>(entry)
-        };
+        let stored = keeper.keep(id, entry, keeping, stopped);
         Box::pin(stored.into_actor(self).then(move |stored, outbox, ctx| {
             outbox.is_stored(id, stored, ctx);
             outbox.try_what_is_due(ctx);

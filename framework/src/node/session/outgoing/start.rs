@@ -53,8 +53,7 @@ impl Handler<Start> for Session {
             expires: now().saturating_add(life.as_secs()),
             remaining: life.as_secs(),
         };
-        let window = self.shared.config.window.max(2 * chunk_size as usize);
-        let window = window_for(window, chunk_size, content.length);
+        let window = self.window_of(chunk_size, content.length);
         let resumable = opening.version.is_some();
         let out = OutgoingTransfer {
             transfer,
@@ -83,15 +82,23 @@ impl Handler<Start> for Session {
             moved: (0, Instant::now()),
             began: Instant::now(),
         };
-        // What was given a second has it to the end.
-        let deadline = Instant::now() + life + Duration::from_secs(1);
+        let deadline = end_of(life);
         let transfer = out.state.id;
         self.begin(out, Event::Start { stream, transfer, attempt, deadline, resumable });
         self.ensure_link(ctx);
     }
 }
 
+/// What was given a second has it to the end.
+fn end_of(life: Duration) -> Instant {
+    Instant::now() + life + Duration::from_secs(1)
+}
+
 impl Session {
+    fn window_of(&self, chunk_size: u32, length: Option<u64>) -> usize {
+        window_for(self.shared.config.window.max(2 * chunk_size as usize), chunk_size, length)
+    }
+
     fn begin(&mut self, out: OutgoingTransfer, start: Event) {
         if self.is_idle() && self.link.is_none() {
             self.down_since = Instant::now();

@@ -62,6 +62,7 @@ pub fn standard() -> StageRegistry {
     }
     let registry = StageRegistry::new()
         .chunker(|seat| Chunker::new(seat).start().recipient())
+        .ready_pieces()
         .assembler(|seat| Assembler::new(seat).start().recipient())
         .digest(Pipeline::new().then("digest", Digest::default))
         .compressor(

@@ -1,18 +1,20 @@
 //! One content for several receivers: read and compressed once, and sealed for each of them.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use actix::{Actor, Context, Handler, Recipient};
 use bytes::Bytes;
 use estafette::delivery::{Content, ContentKind, ContentName};
 use estafette::node::{StageRegistry, Store};
 use estafette::pipeline::{
-    ChunkCodec, Codec, CodecFault, Committed, Inbox, Journal, Offer, Placement, Progress, Refusal,
-    Resumed, Sink, SinkError, Source, SourceError, SourceReference, SourceReport, Summary,
+    ChunkCodec, Codec, CodecFault, Committed, Inbox, Journal, Offer, Piece, Placement, Progress,
+    Refusal, Resumed, Sink, SinkError, Source, SourceError, SourceReference, SourceReport, Summary,
 };
 use estafette::testing::Network;
 use estafette::{Identity, Node, SendOptions, TransferHandle};
+use estafette_actors::chunk::Chunker;
 use estafette_actors::compress::Snappy;
 use estafette_actors::sink::{FileSink, Folder};
 use estafette_actors::spool::Spool;
@@ -210,8 +212,34 @@ struct Receiver {
     takes: watch::Sender<u64>,
 }
 
+/// A program's own chunker, which knows of pieces what is in their buffers.
+struct Own {
+    chunker: Recipient<Piece>,
+    all_were_whole: Arc<AtomicBool>,
+}
+
+impl Actor for Own {
+    type Context = Context<Self>;
+}
+
+impl Handler<Piece> for Own {
+    type Result = ();
+
+    fn handle(&mut self, piece: Piece, _: &mut Context<Self>) {
+        if piece.bytes().len() != piece.length {
+            self.all_were_whole.store(false, Ordering::Relaxed);
+        }
+        self.chunker.do_send(piece);
+    }
+}
+
 impl World {
     async fn new() -> Self {
+        Self::of(|stages| stages).await
+    }
+
+    /// Where lyon has stages of its own.
+    async fn of(own: impl FnOnce(StageRegistry) -> StageRegistry) -> Self {
         let (folder, network, work) =
             (tempfile::tempdir().unwrap(), Network::seeded(1), Work::default());
         let open_spool = |name: &str| Arc::new(Spool::open(folder.path().join(name)).unwrap());
@@ -226,7 +254,7 @@ impl World {
             let length = std::str::from_utf8(length).unwrap().parse().unwrap();
             Ok(Box::new(Text::new(length, &counted)) as Box<dyn Source>)
         };
-        let stages = stages(&network, "lyon", &work).reopener("text", reopen);
+        let stages = own(stages(&network, "lyon", &work).reopener("text", reopen));
         let mut lyon =
             Node::builder().name("lyon").stages(stages).config(config()).spool(open_spool("lyon"));
         for Receiver { name, identity, .. } in &receivers {
@@ -338,6 +366,30 @@ async fn what_ends_with_a_chunk_goes_to_three_as_well() {
             assert_eq!(world.read(), length as u64);
             world.end(nodes).await;
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_chunker_that_does_not_say_that_it_takes_ready_pieces_is_given_none() {
+    within(async {
+        let all_were_whole = Arc::new(AtomicBool::new(true));
+        let were_whole = Arc::clone(&all_were_whole);
+        let world = World::of(|stages| {
+            stages.chunker(move |seat| {
+                let chunker = Chunker::new(seat).start().recipient();
+                Own { chunker, all_were_whole: Arc::clone(&were_whole) }.start().recipient()
+            })
+        })
+        .await;
+        let nodes = world.start_all().await;
+        let sent = world.send(SHORT).await;
+        open(&world.says_yes);
+        world.let_take(&[0, 1, 2]);
+        delivered(&sent).await;
+        assert!(RECEIVERS.iter().all(|name| world.has_arrived(name, SHORT)));
+        assert!(all_were_whole.load(Ordering::Relaxed));
+        world.end(nodes).await;
     })
     .await;
 }

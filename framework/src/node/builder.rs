@@ -395,7 +395,7 @@ fn share(
         given_up: Mutex::default(),
         paces: super::pace::Paces::default(),
         taps: crate::pipeline::Taps::default(),
-        readings: super::reading::Readings::default(),
+        readings: super::reading::Readings::new(config.window),
         ways: super::ways::Ways::new(ways),
         doors: super::door_counts::Doors::default(),
         incarnation: incarnation(),

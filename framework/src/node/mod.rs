@@ -21,6 +21,7 @@ mod door_counts;
 mod doors;
 mod events;
 mod forget;
+mod gate;
 mod gather;
 mod half_open;
 mod handle;

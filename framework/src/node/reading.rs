@@ -3,32 +3,34 @@
 //!
 //! Invariant: nobody waits for long for a receiver. What has been made is kept for those who come
 //! after, up to a window of bytes; whoever falls behind that reads for itself from there on, and the
-//! others have waited for it for [`PATIENCE`] and a [`SHARE`] of their time at most, in all.
+//! others have waited for it for a second at one time, and in all for a second and an eighth of the
+//! time in which chunks moved, at most.
 //!
 //! Whichever delivery wants the next chunk first reads it and makes it ready; the others take it
 //! from here. Each keeps its own key, credit, acknowledgements and record.
 
+mod kept;
 mod making;
+mod state;
 
+use self::kept::Kept;
 pub(crate) use self::making::Maker;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use self::state::{Look, State};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use super::gate::Gate;
 use crate::pipeline::{Codec, Ready, Source, SourceReference, SourceReport, Transfer};
 
-/// The time that the readers of one content wait for each of those behind them, in all.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// What is added to that: one in so many parts of the time since the first chunk was asked for, so
-/// that those who are about equally fast stay together however long the content is.
-const SHARE: u32 = 8;
-
 /// Contents that are being sent, or are about to be.
-#[derive(Debug, Default)]
-pub(crate) struct Readings(Mutex<HashMap<Key, Weak<Reading>>>);
+#[derive(Debug)]
+pub(crate) struct Readings {
+    all: Mutex<HashMap<Key, Weak<Reading>>>,
+    kept: Arc<Kept>,
+}
 
 /// A reference, as the key of a table.
 type Key = (String, Vec<u8>);
@@ -39,45 +41,14 @@ pub(crate) struct Seat {
     reference: SourceReference,
     reading: Arc<Reading>,
     number: u64,
+    kept: Arc<Kept>,
 }
 
-/// One content, as long as somebody sends it.
+/// One content, as long as somebody sends it or is about to.
 #[derive(Debug, Default)]
 struct Reading {
     state: Mutex<State>,
     changed: Notify,
-}
-
-/// Where a delivery is.
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    /// The chunk that it is about to send; none before it has begun.
-    next: Option<u64>,
-    /// How long others have waited for it.
-    waited: Duration,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    seats: BTreeMap<u64, Place>,
-    last_number: u64,
-    /// What its chunks are of: those who want other ones read for themselves.
-    cut: Option<Cut>,
-    /// Lent by whoever read first; not here while somebody reads.
-    source: Option<Box<dyn Source>>,
-    being_read: bool,
-    /// The chunk that is read next.
-    next: u64,
-    /// Chunks that were read, and are being made ready.
-    making: BTreeSet<u64>,
-    made: BTreeMap<u64, Made>,
-    bytes: usize,
-    /// When the first chunk was asked for.
-    began: Option<Instant>,
-    /// Up to when waiting was counted, where somebody waits for those behind.
-    waiting: Option<Instant>,
-    /// Something failed: everybody reads for itself, and finds out what.
-    over: bool,
 }
 
 /// Which chunks a delivery is made of.
@@ -110,40 +81,39 @@ pub(crate) enum Next {
     Alone(Option<Box<dyn Source>>),
 }
 
-enum Look {
-    Found(Next),
-    Wait,
-    /// For whoever is behind.
-    WaitFor(Duration),
-}
-
 /// The turn of a delivery to read a chunk. Dropped before that is read, it is another one's turn;
 /// dropped before it is made, it is the end of reading together.
 #[derive(Debug)]
 pub(crate) struct Turn {
     reading: Arc<Reading>,
     index: u64,
+    /// What was begun anew meanwhile is none of its.
+    round: u64,
     done: bool,
 }
 
 impl Readings {
+    /// No content yet. Of those that nobody reads at the moment, `window` bytes are kept in all.
+    pub(crate) fn new(window: usize) -> Self {
+        Self { all: Mutex::default(), kept: Arc::new(Kept::new(window)) }
+    }
+
     /// A delivery of this content is about to begin.
     pub(crate) fn enter(&self, reference: &SourceReference) -> Seat {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, reading| reading.strong_count() > 0);
         let key = (reference.kind.clone(), reference.data.clone());
-        let known = all.get(&key).and_then(Weak::upgrade).filter(|reading| !reading.lock().over);
-        let reading = known.unwrap_or_else(|| {
-            let reading = Arc::<Reading>::default();
+        let known = all.get(&key).and_then(Weak::upgrade);
+        let is_over = known.as_ref().is_some_and(|known| known.lock().is_over());
+        let reading = known.clone().filter(|_| !is_over).unwrap_or_default();
+        if known.is_none() || is_over {
             all.insert(key, Arc::downgrade(&reading));
-            reading
-        });
-        let mut state = reading.lock();
-        state.last_number += 1;
-        let number = state.last_number;
-        state.seats.insert(number, Place::default());
-        drop(state);
-        Seat { reference: reference.clone(), reading, number }
+        }
+        let number = reading.lock().enter();
+        // One that is over may end here, and with it a source: for that nobody waits.
+        drop(all);
+        drop(known);
+        Seat { reference: reference.clone(), reading, number, kept: Arc::clone(&self.kept) }
     }
 }
 
@@ -154,15 +124,9 @@ impl Seat {
     }
 
     /// Begins to read, with the others; false where there are none, or they read other chunks.
-    pub(crate) fn begin(&self, cut: Cut) -> bool {
-        let mut state = self.reading.lock();
-        // What those have made who are gone is there still.
-        let is_alone = state.seats.len() < 2 && state.cut.is_none();
-        if state.over || is_alone || *state.cut.get_or_insert(cut) != cut {
-            return false;
-        }
-        state.stand(self.number, 0);
-        true
+    /// While the gate says that it is paused, nobody waits for it.
+    pub(crate) fn begin(&self, cut: Cut, gate: watch::Receiver<Gate>) -> bool {
+        self.reading.lock().begin(self.number, cut, gate)
     }
 
     /// The chunk `index`, or what is to be done about it. At most `window` bytes are kept.
@@ -171,25 +135,39 @@ impl Seat {
             let changed = self.reading.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let look = self.reading.lock().look(&self.reading, self.number, index, window);
-            match look {
-                Look::Found(next) => {
-                    // Whoever waits for those behind may go on.
-                    self.reading.changed.notify_waiters();
-                    return next;
+            let look = self.reading.lock().look(self.number, index, window, Instant::now());
+            let next = match look {
+                Look::Made(made) => Next::Made(made),
+                Look::Read { source, round } => {
+                    let reading = Arc::clone(&self.reading);
+                    Next::Read(Turn { reading, index, round, done: false }, source)
                 }
-                Look::Wait => changed.await,
-                // In time or not, it is looked at again.
-                Look::WaitFor(most) => drop(tokio::time::timeout(most, changed).await),
-            }
+                Look::Alone(source) => Next::Alone(source),
+                Look::Wait => {
+                    changed.await;
+                    continue;
+                }
+                Look::WaitFor(most) => {
+                    // In time or not, it is looked at again.
+                    drop(tokio::time::timeout(most, changed).await);
+                    continue;
+                }
+            };
+            // Whoever waits for those behind may go on.
+            self.reading.changed.notify_waiters();
+            return next;
         }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.reading.lock().seats.remove(&self.number);
+        let (source, keeps) = self.reading.lock().leave(self.number);
         self.reading.changed.notify_waiters();
+        if keeps {
+            self.kept.keep(&self.reading);
+        }
+        drop(source);
     }
 }
 
@@ -199,101 +177,34 @@ impl Reading {
     }
 }
 
-impl State {
-    fn look(&mut self, reading: &Arc<Reading>, number: u64, index: u64, window: usize) -> Look {
-        self.stand(number, index);
-        self.began.get_or_insert_with(Instant::now);
-        if let Some(made) = self.made.get(&index) {
-            return Look::Found(Next::Made(made.clone()));
-        }
-        if self.over {
-            return Look::Found(Next::Alone(None));
-        }
-        if self.making.contains(&index) || (index == self.next && self.being_read) {
-            return Look::Wait;
-        }
-        if index != self.next {
-            return Look::Found(Next::Alone(None));
-        }
-        if self.seats.len() == 1 {
-            // Who comes later finds a new one.
-            self.over = true;
-            return Look::Found(Next::Alone(self.source.take()));
-        }
-        while self.bytes >= window
-            && let Some((&oldest, _)) = self.made.first_key_value()
-        {
-            if let Some(left) = self.patience_with(oldest) {
-                return Look::WaitFor(left);
-            }
-            let made = self.made.remove(&oldest);
-            self.bytes -= made.map_or(0, |made| made.bytes());
-        }
-        self.waiting = None;
-        self.being_read = true;
-        let turn = Turn { reading: Arc::clone(reading), index, done: false };
-        Look::Found(Next::Read(turn, self.source.take()))
-    }
-}
-
-impl State {
-    fn stand(&mut self, number: u64, index: u64) {
-        self.seats.entry(number).or_default().next = Some(index);
-    }
-
-    /// How long those are waited for who still want this chunk; none if nobody is.
-    fn patience_with(&mut self, oldest: u64) -> Option<Duration> {
-        let now = Instant::now();
-        let most = PATIENCE + self.began.map_or(Duration::ZERO, |began| now - began) / SHARE;
-        let waited = self.waiting.replace(now).map_or(Duration::ZERO, |since| now - since);
-        // What those want who are further behind is gone already.
-        let behind = self.seats.values_mut().filter(|at| at.next == Some(oldest));
-        let left = behind.map(|at| {
-            at.waited += waited;
-            most.saturating_sub(at.waited)
-        });
-        left.filter(|left| !left.is_zero()).min()
-    }
-}
-
 impl Turn {
+    /// It takes longer than a chunk does: the others don't wait for that.
+    pub(crate) fn takes_long(&self) {
+        self.reading.lock().takes_long(self.round, Instant::now());
+        self.reading.changed.notify_waiters();
+    }
+
     /// The chunk was read, from this source: others may read the next one while it is made ready.
     pub(crate) fn was_read(&self, source: Box<dyn Source>) {
-        let mut state = self.reading.lock();
-        (state.source, state.being_read) = (Some(source), false);
-        state.next += 1;
-        state.making.insert(self.index);
-        drop(state);
+        let unwanted = self.reading.lock().was_read(self.round, self.index, source);
         self.reading.changed.notify_waiters();
+        drop(unwanted);
     }
 
     /// The chunk is ready.
     pub(crate) fn was_made(mut self, made: Made) {
         self.done = true;
-        let mut state = self.reading.lock();
-        state.making.remove(&self.index);
-        state.bytes += made.bytes();
-        state.made.insert(self.index, made);
-        drop(state);
+        self.reading.lock().was_made(self.round, self.index, made);
         self.reading.changed.notify_waiters();
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if self.done {
-            return;
+        if !self.done {
+            self.reading.lock().was_left(self.round, self.index);
+            self.reading.changed.notify_waiters();
         }
-        let mut state = self.reading.lock();
-        if state.making.remove(&self.index) {
-            // A stage failed: each finds out for itself.
-            state.over = true;
-        } else {
-            // Whoever is next reads it of its own source.
-            state.being_read = false;
-        }
-        drop(state);
-        self.reading.changed.notify_waiters();
     }
 }
 

@@ -46,13 +46,23 @@ impl StageRegistry {
         Self::default()
     }
 
-    /// Sets the chunker, which cuts content into chunks.
+    /// Sets the chunker, which cuts content into chunks. It is given no pieces that are
+    /// [ready](Piece::ready), unless [it takes them](Self::ready_pieces).
     #[must_use]
     pub fn chunker(
         mut self,
         start: impl Fn(ChunkerSeat) -> Recipient<Piece> + Send + Sync + 'static,
     ) -> Self {
         self.stages.chunker = Some(Arc::new(start));
+        self.stages.ready_pieces = false;
+        self
+    }
+
+    /// Says that the chunker takes pieces that are [ready](Piece::ready), too: then what several
+    /// receivers are sent at one time is read, cut and compressed once.
+    #[must_use]
+    pub fn ready_pieces(mut self) -> Self {
+        self.stages.ready_pieces = true;
         self
     }
 

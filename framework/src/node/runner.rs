@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 
 use super::disk::DiskThread;
+pub(crate) use super::gate::Gate;
 use super::pace::Limiter;
 use super::reading::Made;
 use crate::delivery::Content;
@@ -22,16 +23,6 @@ use crate::pipeline::{
     Budget, Credit, Piece, Prefix, Priority, Slot, Slots, Source, SourceError, SourceReport,
     Transfer,
 };
-
-/// What the receiver and the user allow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Gate {
-    /// Chunks below this index may be sent.
-    pub(crate) limit: u64,
-    pub(crate) paused: bool,
-    /// The attempt is over.
-    pub(crate) stopped: bool,
-}
 
 pub(crate) struct SourceRunner {
     source: Option<Own>,
@@ -43,7 +34,7 @@ pub(crate) struct SourceRunner {
 /// What came while an earlier attempt was still being read. The newest counts: older attempts are
 /// over.
 enum Waiting {
-    Run(Run),
+    Run(Box<Run>),
     Rewind(Rewind),
 }
 
@@ -118,7 +109,7 @@ impl Handler<Run> for SourceRunner {
     fn handle(&mut self, run: Run, ctx: &mut Context<Self>) {
         // An earlier attempt may still be noticing that it is over.
         let Some(mut source) = self.source.take() else {
-            self.waiting = Some(Waiting::Run(run));
+            self.waiting = Some(Waiting::Run(Box::new(run)));
             return;
         };
         let reading = async move {
@@ -142,7 +133,7 @@ impl Handler<Run> for SourceRunner {
                 }
                 runner.source = Some(source);
                 match runner.waiting.take() {
-                    Some(Waiting::Run(run)) => ctx.notify(run),
+                    Some(Waiting::Run(run)) => ctx.notify(*run),
                     Some(Waiting::Rewind(rewind)) => ctx.notify(rewind),
                     None => {}
                 }
@@ -190,9 +181,10 @@ async fn read(own: &mut Own, mut run: Run) -> Result<SourceReport, SourceError> 
             None => None,
         };
         if made.is_none()
-            && let Some(together) = with.take()
+            // It gives up its seat first: the others go on without it.
+            && let Some(version) = with.take().map(|together| together.with.version)
         {
-            own.stand_at(index, &run, together.with.version).await?;
+            own.stand_at(index, &run, version).await?;
         }
         let mut place = Some(run.place().await);
         let (buffer, Made { ready, length, report }) = match made {

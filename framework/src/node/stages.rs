@@ -20,6 +20,8 @@ use crate::wire::{Suite, growth_limit};
 #[derive(Clone, Default)]
 pub struct Stages {
     pub(super) chunker: Option<Arc<dyn Fn(ChunkerSeat) -> Recipient<Piece> + Send + Sync>>,
+    /// Whether that takes pieces that are ready.
+    pub(super) ready_pieces: bool,
     pub(super) assembler: Option<Arc<dyn Fn(AssemblerSeat) -> Recipient<Chunk> + Send + Sync>>,
     pub(super) digest: Option<Pipeline<Chunk, Chunk>>,
     pub(super) coders: BTreeMap<String, Coder>,
@@ -62,8 +64,11 @@ impl Stages {
     }
 
     /// What a chunk passes before it is sealed, in one call, where no coder is asked for; none where
-    /// one of these stages is an actor of its own.
+    /// one of these stages is an actor of its own, or the chunker takes no ready pieces.
     pub(crate) fn before_the_seal(&self, metrics: &Metrics) -> Option<Through<Chunk, Compressed>> {
+        if !self.ready_pieces {
+            return None;
+        }
         let (digest, compressor) = (self.digest.clone()?, self.compressor.as_ref()?);
         digest.join(&compressor.0).through(metrics)
     }

@@ -32,7 +32,8 @@ pub struct Piece {
     /// Its chunk's place among the stages.
     pub slot: Option<Slot>,
     /// The chunk that it is, where another delivery of the same content has made it: then it is
-    /// one whole chunk, and the buffer has no content.
+    /// one whole chunk, and the buffer has no content. None comes to a chunker that does not
+    /// [take them](crate::node::StageRegistry::ready_pieces).
     pub ready: Option<Ready>,
 }
 
@@ -46,9 +47,10 @@ pub struct Ready {
 }
 
 impl Piece {
-    /// The content; to be asked for only where it is not [ready](Self::ready).
+    /// The content; nothing where it is [ready](Self::ready), or the buffer has less than
+    /// [`length`](Self::length).
     pub fn bytes(&self) -> &[u8] {
-        &self.buffer[Prefix::LENGTH..Prefix::LENGTH + self.length]
+        self.buffer.get(Prefix::LENGTH..Prefix::LENGTH + self.length).unwrap_or_default()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Run, fill, look_again};
 use crate::delivery::Content;
-use crate::node::reading::{Made, Maker, Next, Seat};
+use crate::node::reading::{Made, Maker, Next, Seat, Turn};
 use crate::node::registry::StageRegistry;
 use crate::node::shared::NodeShared;
 use crate::pipeline::{
@@ -113,7 +113,7 @@ impl Own {
         run: &Run,
         place: &mut Option<(Credit, Slot)>,
     ) -> Result<(Buffer, Made), SourceError> {
-        let (buffer, length, report) = cut(self.source()?, index, run, place).await?;
+        let (buffer, length, report) = cut(self.source()?, index, run, place, None).await?;
         self.at += 1;
         let bytes = &buffer[Prefix::LENGTH..Prefix::LENGTH + length];
         run.transfer.pass_at_source(index, bytes, report.is_some());
@@ -153,6 +153,9 @@ impl Together {
             Some(source) => source,
             // Nobody has read yet, or who did is gone with it.
             None => {
+                if own.source.is_none() || own.at < index {
+                    turn.takes_long();
+                }
                 own.stand_at(index, run, self.with.version).await?;
                 match own.source.take() {
                     Some(source) => source,
@@ -160,7 +163,8 @@ impl Together {
                 }
             }
         };
-        let (buffer, length, report) = cut(source.as_mut(), index, run, &mut None).await?;
+        let (buffer, length, report) =
+            cut(source.as_mut(), index, run, &mut None, Some(&turn)).await?;
         turn.was_read(source);
         let ready = match length {
             0 => None,
@@ -183,6 +187,7 @@ async fn cut(
     index: u64,
     run: &Run,
     place: &mut Option<(Credit, Slot)>,
+    turn: Option<&Turn>,
 ) -> Result<(Buffer, usize, Option<SourceReport>), SourceError> {
     let (start, size) = (Instant::now(), run.transfer.scope.chunk_size as usize);
     let mut buffer = run.transfer.buffers.take(Prefix::LENGTH + size);
@@ -190,6 +195,9 @@ async fn cut(
     let mut ended = (length < size).then(|| source.finish());
     if let Some(Err(SourceError::Doubtful { what, how })) = ended {
         // Nobody waits for what this has, while much is read.
+        if let Some(turn) = turn {
+            turn.takes_long();
+        }
         let had_one = place.take().is_some();
         let tail = &buffer[Prefix::LENGTH..][..length];
         ended = Some(look_again(source, &run.transfer, index, tail, (what, how)).await);

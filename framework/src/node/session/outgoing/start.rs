@@ -249,6 +249,8 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
         let (Some(thread), Some(chunker)) = (&out.thread, out.chunker.clone()) else { return };
+        // Of the source: what the offer says may be the digest of all that is in it.
+        let version = out.source.as_ref().and_then(|source| source.version());
         let runner = match (out.runner.clone(), out.source.take()) {
             (Some(runner), _) => runner,
             (None, Some(source)) => {
@@ -267,8 +269,8 @@ impl Session {
         };
         // A coder may look at whose chunk it has: what it makes of one is for that receiver alone.
         let seat = out.seat.take().filter(|_| out.asked.0.is_empty());
-        let with = seat.zip(out.opening.version).and_then(|(seat, version)| {
-            let begun = seat.begin(Cut::of(&out.transfer, version));
+        let with = seat.zip(version).and_then(|(seat, version)| {
+            let begun = seat.begin(Cut::of(&out.transfer, version), out.gate.subscribe());
             begun.then(|| With { seat, version, shared: Arc::clone(&shared) })
         });
         out.transfer.show_to(shared.taps.on(&out.content));

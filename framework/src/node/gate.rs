@@ -1,0 +1,11 @@
+//! Leave for a delivery to go on.
+
+/// What the receiver and the user allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gate {
+    /// Chunks below this index may be sent.
+    pub(crate) limit: u64,
+    pub(crate) paused: bool,
+    /// The attempt is over.
+    pub(crate) stopped: bool,
+}

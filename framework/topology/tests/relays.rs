@@ -243,10 +243,12 @@ async fn what_a_relay_keeps_goes_another_way_when_the_file_says_so() {
     }
 }
 
-/// Waits until a relay has nothing to deliver any more.
+/// Waits until a relay has nothing to deliver any more, and all who gave it something know.
 async fn runs_empty(node: &RunningNode) {
     let empty = async {
-        let is_kept = |entry: &OutboxEntry| entry.relayed_for.is_some() && entry.is_open();
+        let is_kept = |entry: &OutboxEntry| {
+            entry.relayed_for.is_some() && (entry.is_open() || entry.is_unheard())
+        };
         while node.node().outbox().await.unwrap().iter().any(|(_, entry)| is_kept(entry)) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -284,6 +286,28 @@ async fn a_neighbour_that_a_file_drops_stays_while_a_relay_keeps_something_of_it
     let names = || dijon.node().trust().list().into_iter().map(|(_, peer)| peer.name);
     assert_eq!(names().collect::<Vec<_>>(), ["nice"]);
     for node in [lyon, dijon, paris] {
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn the_former_key_of_a_neighbour_is_out_at_once_whatever_it_left() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::write(folder.join("letter"), "Dear Paris").unwrap();
+    let old = by_dijon(folder);
+    let topology = write(folder, &old);
+    let (mut dijon, lyon) = (start(&topology, "dijon").await, start(&topology, "lyon").await);
+    is_relayed(&dijon).await;
+    let former = lyon.node().peer();
+    lyon.shutdown().await;
+    let new = write(folder, &old.replace("[node.lyon]", "[node.lyon]\n key = \"new.key\""));
+    let lyon = start(&new, "lyon").await;
+    assert_ne!(lyon.node().peer(), former);
+    dijon.reload(&new).await.unwrap();
+    let trusts = |id| dijon.node().trust().peer(&id).is_some();
+    assert!(!trusts(former) && trusts(lyon.node().peer()));
+    for node in [lyon, dijon] {
         node.shutdown().await;
     }
 }

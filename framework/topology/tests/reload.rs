@@ -220,8 +220,11 @@ async fn a_peer_with_another_key_is_sent_to_by_its_new_id_and_its_old_one_is_let
         source = { each = "extra" }
         to = "paris/archive"
     "#;
-    // Another file, and another key in the same file.
-    for (before, text, replace) in [(&*queue, with_key, false), (NODES, with_more, true)] {
+    // Another file, and another key in the same file, of which nothing else is new at last.
+    let same = NODES.to_owned();
+    for (before, text, replace) in
+        [(&*queue, with_key, false), (NODES, with_more, true), (NODES, same, true)]
+    {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path();
         fs::create_dir(folder.join("out")).unwrap();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use estafette::PeerId;
-use estafette::node::{OutboxEntry, RelayWays, TrustError, TrustedPeer};
+use estafette::node::{OutboxEntry, OutboxError, RelayWays, TrustError, TrustedPeer};
 use estafette::pipeline::Inbox;
 use estafette::remote::DirectoryError;
 
@@ -35,10 +35,10 @@ pub enum ReloadError {
     Make(#[from] RunError),
     /// The node keeps what a neighbour that is left out gave it for others, or what is for it.
     #[error(
-        "{count} {} that the node keeps as a relay would be lost with `{neighbour}`, which the \
-         file names no more: let it run empty first, with `{neighbour}` in the file and no route \
-         by this node, or cancel them in the outbox; or start the node again, which lets go of \
-         them; nothing is changed",
+        "{count} {} that the node keeps as a relay would be lost with `{neighbour}`, or it would \
+         not hear how they ended, as the file names it no more: let it run empty first, with \
+         `{neighbour}` in the file and no route by this node, or cancel them in the outbox; or \
+         start the node again, which lets go of them; nothing is changed",
         if *count == 1 { "delivery" } else { "deliveries" }
     )]
     Keeps {
@@ -46,6 +46,19 @@ pub enum ReloadError {
         neighbour: String,
         /// The deliveries.
         count: usize,
+    },
+    /// What the node keeps for others can't be told, so nobody can be left out.
+    #[error("what the node keeps as a relay can't be told: {0}; nothing is changed")]
+    Outbox(OutboxError),
+    /// Something of a neighbour that is left out, or for it, came while all else was changed: it is
+    /// trusted until a reload that finds nothing more of it.
+    #[error(
+        "the node has just taken something of `{neighbour}`, or for it, which the file names no \
+         more: it is still trusted; load the file again later; all else is changed"
+    )]
+    Stays {
+        /// The neighbour.
+        neighbour: String,
     },
     /// A door can't be opened: all else is changed, and it is tried again at the next reload.
     #[error("{0}; all else is changed")]
@@ -67,18 +80,22 @@ impl RunningNode {
         let (Some(old), Some(view)) = (old, new.view(&name)) else {
             return Err(ReloadError::Gone(name));
         };
-        let Some(change) = old.change(&view) else {
-            self.topology = new.clone();
-            self.taps.looks.set(new, &name);
-            return Ok(Reload::default());
-        };
+        let change = old.change(&view);
         let mut changes = match change {
-            NodeChange::Reloads(reload) => reload,
-            NodeChange::Restarts { keys } => return Err(ReloadError::Restart { name, keys }),
-            NodeChange::Starts | NodeChange::Ends => return Err(ReloadError::Gone(name)),
+            Some(NodeChange::Reloads(reload)) => reload,
+            Some(NodeChange::Restarts { keys }) => return Err(ReloadError::Restart { name, keys }),
+            Some(NodeChange::Starts | NodeChange::Ends) => return Err(ReloadError::Gone(name)),
+            None => Reload::default(),
         };
         let (topology, own) = (new.clone(), name.clone());
         let (_, ids) = on_a_thread(move || topology.identities(&own)).await??;
+        let peers = new.peers_of(&name, &ids);
+        // Who stayed at an earlier reload, or has another key in the same file, is no change of it.
+        if changes.is_empty() && self.outdated(&peers).is_empty() {
+            self.topology = new.clone();
+            self.taps.looks.set(new, &name);
+            return Ok(changes);
+        }
         let mut made = Vec::new();
         for (inbox, change) in &changes.inboxes {
             if *change != Change::Removed {
@@ -88,9 +105,18 @@ impl RunningNode {
         let routes =
             new.routes_from(&name, &ids, &self.node, &self.registry, &self.memory, &self.events);
         let doors = self.doors.made(new, &name, &changes.doors, &self.registry).await?;
-        let (peers, ways) = (new.peers_of(&name, &ids), new.relay_ways(&name, &ids));
-        if let Some(lost) = self.lost_with(&self.outdated(&peers), &ways).await {
-            return Err(lost);
+        let ways = new.relay_ways(&name, &ids);
+        let named: BTreeSet<_> = peers.iter().map(|(_, peer)| peer.name.clone()).collect();
+        for id in self.outdated(&peers) {
+            let neighbour = self.trusted_as(id);
+            match self.lost_with(id, &ways).await.map_err(ReloadError::Outbox)? {
+                0 => {}
+                // Whoever has the former key is let in no longer, whatever is lost.
+                count if named.contains(&neighbour) => {
+                    tracing::warn!(neighbour, count, "deliveries are lost with a replaced key");
+                }
+                count => return Err(ReloadError::Keeps { neighbour, count }),
+            }
         }
         // From here on nothing but trust can fail.
         let directory = self.node.directory();
@@ -119,10 +145,13 @@ impl RunningNode {
             self.node.directory().unregister(inbox);
         }
         // Those who are out, and the former ids of those who have others now.
+        let mut stays = None;
         for id in outdated {
-            if let Some(came) = self.lost_with(&[id], &ways).await {
-                // It came meanwhile. The next reload finds it here still.
-                tracing::warn!(%came, "a neighbour stays until the next reload");
+            let neighbour = self.trusted_as(id);
+            // What came meanwhile. The next reload finds it here still.
+            if !named.contains(&neighbour) && !matches!(self.lost_with(id, &ways).await, Ok(0)) {
+                tracing::warn!(neighbour, "a neighbour stays until the next reload");
+                stays.get_or_insert(ReloadError::Stays { neighbour });
                 continue;
             }
             self.node.trust().revoke(id)?;
@@ -132,7 +161,8 @@ impl RunningNode {
         let opened = self.note(new, failed);
         self.taps.looks.set(new, &name);
         self.taps.answer().await.map_err(RunError::from)?;
-        opened.map(|()| changes)
+        opened?;
+        stays.map_or(Ok(changes), Err)
     }
 
     /// Notes what it is now: a door that could not be opened is new at the next reload.
@@ -152,23 +182,28 @@ impl RunningNode {
         all.filter(|id| self.peers.contains(id) && !kept.contains(id)).collect()
     }
 
-    /// What the node keeps for others, and would not deliver without one of these.
-    async fn lost_with(&self, outdated: &[PeerId], ways: &RelayWays) -> Option<ReloadError> {
-        if outdated.is_empty() {
-            return None;
-        }
-        // A node without an outbox keeps nothing.
-        let kept = self.node.outbox().await.unwrap_or_default();
-        let kept = kept.iter().filter_map(|(_, entry)| Some((entry.relayed_for?, entry)));
-        let open: Vec<_> = kept.filter(|(_, entry)| entry.is_open()).collect();
-        outdated.iter().find_map(|id| {
-            let is_lost = |(from, entry): &&(PeerId, &OutboxEntry)| {
-                from == id || (entry.peer == *id && !ways.next.contains_key(id))
-            };
-            let count = open.iter().filter(is_lost).count();
-            let neighbour = self.node.trust().peer(id)?.name;
-            (count > 0).then_some(ReloadError::Keeps { neighbour, count })
-        })
+    /// The name that it is trusted by.
+    fn trusted_as(&self, id: PeerId) -> String {
+        self.node.trust().peer(&id).map_or_else(|| id.to_string(), |peer| peer.name)
+    }
+
+    /// How many deliveries the node keeps for others, and would not deliver without this one, or
+    /// could not tell it how they ended.
+    async fn lost_with(&self, id: PeerId, ways: &RelayWays) -> Result<usize, OutboxError> {
+        let kept = match self.node.outbox().await {
+            // A node without an outbox keeps nothing.
+            Err(OutboxError::None) => return Ok(0),
+            kept => kept?,
+        };
+        let is_lost = |entry: &OutboxEntry| {
+            let is_for_it = entry.peer == id && !ways.next.contains_key(&id);
+            match entry.relayed_for {
+                Some(from) if from == id => entry.is_open() || entry.is_unheard(),
+                Some(_) => is_for_it && entry.is_open(),
+                None => false,
+            }
+        };
+        Ok(kept.iter().filter(|(_, entry)| is_lost(entry)).count())
     }
 
     /// Trusts these peers, as far as they are new or have changed.

@@ -240,8 +240,8 @@ impl OutboxEntry {
         }
     }
 
-    /// Whether it is kept for somebody who has not heard yet how it ended.
-    pub(in super::super) fn is_unheard(&self) -> bool {
+    /// Returns whether it is kept for somebody who has not heard yet how it ended.
+    pub fn is_unheard(&self) -> bool {
         self.relayed_for.is_some()
             && self.word().is_some_and(|word| self.heard != Some(word.kind()))
     }

@@ -131,16 +131,13 @@ pub(crate) async fn run(
     let mut builder = settings::node_with(global, config(global, service)?)?
         .name(&name)
         .spool(take_spool(global).await?);
-    for listen in &service.listen {
-        builder = builder.listen(listen);
-    }
-    if let Some(per_peer) = per_peer.clone() {
-        builder = builder.receive(INBOX, per_peer);
-    } else if let Some(folder) = folder {
-        builder = builder.receive(INBOX, folder);
-    } else if service.to_stdout {
-        builder = builder.receive(INBOX, to_stdout::inbox());
-    }
+    builder = service.listen.iter().fold(builder, |builder, listen| builder.listen(listen));
+    builder = match (per_peer.clone(), folder) {
+        (Some(per_peer), _) => builder.receive(INBOX, per_peer),
+        (None, Some(folder)) => builder.receive(INBOX, folder),
+        (None, None) if service.to_stdout => builder.receive(INBOX, to_stdout::inbox()),
+        (None, None) => builder,
+    };
     for inbox in service.inboxes {
         builder = builder.receive(&inbox.name, inbox.make(&global.program.registry)?);
     }

@@ -71,22 +71,15 @@ pub enum ReloadError {
     Directory(#[from] DirectoryError),
 }
 
+/// An inbox that is new, or another one than before.
+type Made<'a> = (&'a String, Change, Box<dyn Inbox>);
+
 impl RunningNode {
     /// Makes the node what another topology says of it, and returns what was changed: what did not
     /// change is not touched, and deliveries under way go on. Everything new is made first; where
     /// that fails, nothing is changed.
     pub async fn reload(&mut self, new: &Topology) -> Result<Reload, ReloadError> {
-        let (name, old) = (self.name.clone(), self.topology.view(&self.name));
-        let (Some(old), Some(view)) = (old, new.view(&name)) else {
-            return Err(ReloadError::Gone(name));
-        };
-        let change = old.change(&view);
-        let mut changes = match change {
-            Some(NodeChange::Reloads(reload)) => reload,
-            Some(NodeChange::Restarts { keys }) => return Err(ReloadError::Restart { name, keys }),
-            Some(NodeChange::Starts | NodeChange::Ends) => return Err(ReloadError::Gone(name)),
-            None => Reload::default(),
-        };
+        let (name, mut changes) = (self.name.clone(), self.changes_to(new)?);
         let (topology, own) = (new.clone(), name.clone());
         let (_, ids) = on_a_thread(move || topology.identities(&own)).await??;
         let peers = new.peers_of(&name, &ids);
@@ -106,26 +99,10 @@ impl RunningNode {
             new.routes_from(&name, &ids, &self.node, &self.registry, &self.memory, &self.events);
         let doors = self.doors.made(new, &name, &changes.doors, &self.registry).await?;
         let ways = new.relay_ways(&name, &ids);
-        let named: BTreeSet<_> = peers.iter().map(|(_, peer)| peer.name.clone()).collect();
-        for id in self.outdated(&peers) {
-            let neighbour = self.trusted_as(id);
-            match self.lost_with(id, &ways).await.map_err(ReloadError::Outbox)? {
-                0 => {}
-                // Whoever has the former key is let in no longer, whatever is lost.
-                count if named.contains(&neighbour) => {
-                    tracing::warn!(neighbour, count, "deliveries are lost with a replaced key");
-                }
-                count => return Err(ReloadError::Keeps { neighbour, count }),
-            }
-        }
+        let named = peers.iter().map(|(_, peer)| peer.name.clone()).collect();
+        self.keep_nothing_of(&self.outdated(&peers), &named, &ways).await?;
         // From here on nothing but trust can fail.
-        let directory = self.node.directory();
-        for (inbox, change, made) in made {
-            let made = Arc::<dyn Inbox>::from(made);
-            if change == Change::Added || !directory.replace(inbox, Arc::clone(&made)) {
-                directory.receive(inbox, made)?;
-            }
-        }
+        self.receive_into(made)?;
         // Nobody sees more than either topology lets be seen while both are at work.
         self.taps.narrow(&routes);
         // Who is let in finds what it is let in for.
@@ -145,11 +122,74 @@ impl RunningNode {
             self.node.directory().unregister(inbox);
         }
         // Those who are out, and the former ids of those who have others now.
+        let stays = self.let_out(outdated, &named, &ways).await?;
+        let failed = self.doors.switch(new, &name, &self.node, doors, &changes.doors).await;
+        let opened = self.note(new, failed);
+        self.taps.looks.set(new, &name);
+        self.taps.answer().await.map_err(RunError::from)?;
+        opened?;
+        stays.map_or(Ok(changes), Err)
+    }
+
+    /// What changes of this node; nothing, if it is the same.
+    fn changes_to(&self, new: &Topology) -> Result<Reload, ReloadError> {
+        let name = self.name.clone();
+        let (Some(old), Some(view)) = (self.topology.view(&name), new.view(&name)) else {
+            return Err(ReloadError::Gone(name));
+        };
+        match old.change(&view) {
+            Some(NodeChange::Reloads(reload)) => Ok(reload),
+            Some(NodeChange::Restarts { keys }) => Err(ReloadError::Restart { name, keys }),
+            Some(NodeChange::Starts | NodeChange::Ends) => Err(ReloadError::Gone(name)),
+            None => Ok(Reload::default()),
+        }
+    }
+
+    /// Refuses to let those out of whom, or for whom, something is kept.
+    async fn keep_nothing_of(
+        &self,
+        outdated: &[PeerId],
+        named: &BTreeSet<String>,
+        ways: &RelayWays,
+    ) -> Result<(), ReloadError> {
+        for &id in outdated {
+            let neighbour = self.trusted_as(id);
+            match self.lost_with(id, ways).await.map_err(ReloadError::Outbox)? {
+                0 => {}
+                // Whoever has the former key is let in no longer, whatever is lost.
+                count if named.contains(&neighbour) => {
+                    tracing::warn!(neighbour, count, "deliveries are lost with a replaced key");
+                }
+                count => return Err(ReloadError::Keeps { neighbour, count }),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_into(&self, made: Vec<Made<'_>>) -> Result<(), ReloadError> {
+        let directory = self.node.directory();
+        for (inbox, change, made) in made {
+            let made = Arc::<dyn Inbox>::from(made);
+            if change == Change::Added || !directory.replace(inbox, Arc::clone(&made)) {
+                directory.receive(inbox, made)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Trusts these no longer. Returns who stays all the same, since something has come of or for
+    /// it meanwhile.
+    async fn let_out(
+        &mut self,
+        outdated: Vec<PeerId>,
+        named: &BTreeSet<String>,
+        ways: &RelayWays,
+    ) -> Result<Option<ReloadError>, ReloadError> {
         let mut stays = None;
         for id in outdated {
             let neighbour = self.trusted_as(id);
-            // What came meanwhile. The next reload finds it here still.
-            if !named.contains(&neighbour) && !matches!(self.lost_with(id, &ways).await, Ok(0)) {
+            // The next reload finds it here still.
+            if !named.contains(&neighbour) && !matches!(self.lost_with(id, ways).await, Ok(0)) {
                 tracing::warn!(neighbour, "a neighbour stays until the next reload");
                 stays.get_or_insert(ReloadError::Stays { neighbour });
                 continue;
@@ -157,12 +197,7 @@ impl RunningNode {
             self.node.trust().revoke(id)?;
             self.peers.remove(&id);
         }
-        let failed = self.doors.switch(new, &name, &self.node, doors, &changes.doors).await;
-        let opened = self.note(new, failed);
-        self.taps.looks.set(new, &name);
-        self.taps.answer().await.map_err(RunError::from)?;
-        opened?;
-        stays.map_or(Ok(changes), Err)
+        Ok(stays)
     }
 
     /// Notes what it is now: a door that could not be opened is new at the next reload.

@@ -91,7 +91,8 @@ struct Security {
 
 /// The names of a client, of which there are none without TLS.
 #[cfg(not(feature = "tls"))]
-type ClientNames = std::convert::Infallible;
+#[derive(Clone, Debug)]
+enum ClientNames {}
 #[cfg(feature = "tls")]
 use crate::tls::ClientNames;
 

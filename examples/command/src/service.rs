@@ -166,9 +166,7 @@ pub(crate) async fn run(
             .await;
     drop(doors);
     #[cfg(feature = "webhooks")]
-    for webhook in webhooks {
-        webhook.close().await;
-    }
+    futures_util::future::join_all(webhooks.into_iter().map(|webhook| webhook.close())).await;
     // While this holds the spool no other node runs it for the same delivery.
     if let Some(exec) = exec {
         exec.finish(global.drain, &mut signals).await;

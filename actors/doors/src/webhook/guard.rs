@@ -71,36 +71,37 @@ impl Network {
 
 /// What is not the public internet: the special addresses of IANA's registries, and what carries
 /// addresses of version 4 within, by which each of them could be reached.
-const SPECIAL: [Network; 29] = [
-    Network::v4(0, 0, 0, 8),        // this network
-    Network::v4(10, 0, 0, 8),       // private
-    Network::v4(100, 64, 0, 10),    // shared by customers of a provider
-    Network::v4(127, 0, 0, 8),      // loopback
-    Network::v4(169, 254, 0, 16),   // link-local, with the metadata of clouds
-    Network::v4(172, 16, 0, 12),    // private
-    Network::v4(192, 0, 0, 24),     // protocols
-    Network::v4(192, 0, 2, 24),     // documents
-    Network::v4(192, 31, 196, 24),  // AS112
-    Network::v4(192, 52, 193, 24),  // multicast through tunnels
-    Network::v4(192, 88, 99, 24),   // 6to4 relays
-    Network::v4(192, 168, 0, 16),   // private
-    Network::v4(192, 175, 48, 24),  // AS112
-    Network::v4(198, 18, 0, 15),    // benchmarks
-    Network::v4(198, 51, 100, 24),  // documents
-    Network::v4(203, 0, 113, 24),   // documents
-    Network::v4(224, 0, 0, 3),      // multicast, what is reserved, broadcast
-    Network::v6(0, 0, 8),           // unspecified, loopback, IPv4 within
-    Network::v6(0x64, 0xff9b, 32),  // NAT64
-    Network::v6(0x100, 0, 64),      // thrown away
-    Network::v6(0x2001, 0, 23),     // protocols, Teredo
+const SPECIAL: [Network; 30] = [
+    Network::v4(0, 0, 0, 8),     // this network
+    Network::v4(10, 0, 0, 8),    // private
+    Network::v4(100, 64, 0, 10), // shared by customers of a provider
+    Network::v4(127, 0, 0, 8),   // loopback
+    Network { address: IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)), bits: 32 }, // Azure's own
+    Network::v4(169, 254, 0, 16), // link-local, with the metadata of clouds
+    Network::v4(172, 16, 0, 12), // private
+    Network::v4(192, 0, 0, 24),  // protocols
+    Network::v4(192, 0, 2, 24),  // documents
+    Network::v4(192, 31, 196, 24), // AS112
+    Network::v4(192, 52, 193, 24), // multicast through tunnels
+    Network::v4(192, 88, 99, 24), // 6to4 relays
+    Network::v4(192, 168, 0, 16), // private
+    Network::v4(192, 175, 48, 24), // AS112
+    Network::v4(198, 18, 0, 15), // benchmarks
+    Network::v4(198, 51, 100, 24), // documents
+    Network::v4(203, 0, 113, 24), // documents
+    Network::v4(224, 0, 0, 3),   // multicast, what is reserved, broadcast
+    Network::v6(0, 0, 8),        // unspecified, loopback, IPv4 within
+    Network::v6(0x64, 0xff9b, 32), // NAT64
+    Network::v6(0x100, 0, 64),   // thrown away
+    Network::v6(0x2001, 0, 23),  // protocols, Teredo
     Network::v6(0x2001, 0xdb8, 32), // documents
-    Network::v6(0x2002, 0, 16),     // 6to4
-    Network::v6(0x3fff, 0, 20),     // documents
-    Network::v6(0x5f00, 0, 16),     // segments
-    Network::v6(0xfc00, 0, 7),      // unique local
-    Network::v6(0xfe80, 0, 10),     // link-local
-    Network::v6(0xfec0, 0, 10),     // site-local
-    Network::v6(0xff00, 0, 8),      // multicast
+    Network::v6(0x2002, 0, 16),  // 6to4
+    Network::v6(0x3fff, 0, 20),  // documents
+    Network::v6(0x5f00, 0, 16),  // segments
+    Network::v6(0xfc00, 0, 7),   // unique local
+    Network::v6(0xfe80, 0, 10),  // link-local
+    Network::v6(0xfec0, 0, 10),  // site-local
+    Network::v6(0xff00, 0, 8),   // multicast
 ];
 
 /// Returns true if a webhook may go there.
@@ -164,6 +165,7 @@ mod tests {
             "100.127.255.255",
             "127.0.0.1",
             "127.255.0.1",
+            "168.63.129.16",
             "169.254.169.254",
             "172.16.0.1",
             "172.31.255.255",
@@ -208,6 +210,8 @@ mod tests {
             "100.128.0.1",
             "126.0.0.1",
             "128.0.0.1",
+            "168.63.129.15",
+            "168.63.129.17",
             "169.253.0.1",
             "172.15.0.1",
             "172.32.0.1",

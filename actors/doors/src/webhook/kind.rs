@@ -10,6 +10,7 @@ use estafette::node::{Door, DoorPlace, OpenDoor, StageRegistry};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Deserializer};
 
+use super::target::Url;
 use super::{AT_ONCE, Format, OpenWebhook, Webhook};
 use super::{BYTES, CONNECT_WITHIN, MESSAGES, WITHIN};
 
@@ -29,7 +30,8 @@ pub(crate) fn with_kind(registry: StageRegistry) -> StageRegistry {
 #[serde(deny_unknown_fields)]
 struct WebhookTable {
     /// The URL that is posted to: https://HOST/PATH
-    url: String,
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    url: Url,
     /// The file of the secret that signs, or, while it is changed, the new one and the one before
     #[serde(deserialize_with = "one_or_more")]
     #[cfg_attr(feature = "schema", schemars(with = "OneOrMore"))]
@@ -114,7 +116,7 @@ fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf
 
 impl WebhookTable {
     fn webhook(self) -> Result<Webhook, String> {
-        let mut webhook = Webhook::to(self.url, self.secret_file)
+        let mut webhook = Webhook::to(self.url.0, self.secret_file)
             .types(self.types)
             .format(self.format)
             .at_once(self.at_once)
@@ -136,13 +138,13 @@ impl WebhookTable {
 
 #[derive(Clone, Debug)]
 struct Settings {
-    url: String,
+    url: Url,
     webhook: Webhook,
 }
 
 impl Door for Settings {
     fn address(&self) -> &str {
-        &self.url
+        &self.url.0
     }
 
     fn leads_out(&self) -> bool {

@@ -25,10 +25,12 @@ mod secret;
 mod target;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use estafette::remote::DirectoryError;
 use estafette::{Node, RemoteMessage};
+use tokio::sync::Semaphore;
 
 pub use self::guard::{Network, NetworkError};
 pub use self::kept::{Kept, KeptError, KeptMessage, KeptState};
@@ -36,13 +38,13 @@ pub(crate) use self::kind::with_kind;
 use self::letters::Readers;
 pub use self::open::OpenWebhook;
 pub use self::payload::Format;
-use self::post::{Poster, trust};
+use self::post::{LOOKUPS, Poster, trust};
 use self::queue::Limits;
 pub use self::record::Disabled;
 use self::schedule::Schedule;
 pub use self::secret::SecretError;
 use self::secret::{SECRETS_MOST, Secrets};
-use self::target::Target;
+use self::target::{Target, Url};
 
 /// The most messages, and bytes of them, that wait, unless it is said otherwise.
 const MESSAGES: usize = 1000;
@@ -79,7 +81,7 @@ const NAMES_MOST: usize = 64;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    url: String,
+    url: Url,
     secrets: Vec<PathBuf>,
     names: Vec<String>,
     types: Vec<String>,
@@ -188,7 +190,7 @@ impl Webhook {
         secrets: impl IntoIterator<Item = P>,
     ) -> Self {
         Self {
-            url: url.into(),
+            url: Url(url.into()),
             secrets: secrets.into_iter().map(Into::into).collect(),
             names: Vec::new(),
             types: Vec::new(),
@@ -326,7 +328,7 @@ impl Webhook {
 
     /// What its settings say, as far as no file is needed for that.
     fn parts(&self) -> Result<(Target, Schedule), String> {
-        let target = Target::parse(&self.url, self.allow_http)?;
+        let target = Target::parse(&self.url.0, self.allow_http)?;
         let schedule =
             self.retries.clone().map_or_else(|| Ok(Schedule::default()), Schedule::new)?;
         let (Limits { messages, bytes, .. }, secrets) = (self.limits, self.secrets.len());
@@ -368,6 +370,7 @@ impl Webhook {
         let poster = Poster {
             target,
             allow: self.allow.clone(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
             connect_within: self.connect_within,
             within: self.within,
             tls,

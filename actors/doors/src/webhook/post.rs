@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, HOST, LOCATION, RETRY_AFTER, USER_AGENT};
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
@@ -19,12 +20,16 @@ use hyper_util::rt::TokioIo;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::guard::{Network, resolve};
+use super::record::harmless;
 use super::schedule::asked as asked_for;
 use super::target::Target;
 
@@ -33,6 +38,13 @@ const ANSWER_MOST: usize = 1024;
 /// The most bytes, and headers, of the head of an answer.
 const HEAD_MOST: usize = 32 << 10;
 const HEADERS_MOST: usize = 64;
+/// How long an address is ahead of the next one of its name (RFC 8305, section 5).
+const AHEAD: Duration = Duration::from_millis(250);
+/// How long a connection may take to end once there is an answer.
+const ENDING: Duration = Duration::from_secs(1);
+/// The most names that a webhook looks up at once: threads are shared by all of the process, and a
+/// resolver that hangs keeps them.
+pub(super) const LOOKUPS: usize = 2;
 /// The most certificates of a file.
 const CERTIFICATES_MOST: usize = 256;
 
@@ -41,6 +53,8 @@ const CERTIFICATES_MOST: usize = 256;
 pub(super) struct Poster {
     pub(super) target: Target,
     pub(super) allow: Vec<Network>,
+    /// A place for each name that is looked up.
+    pub(super) lookups: Arc<Semaphore>,
     /// Until there is a connection, secured if it is to be.
     pub(super) connect_within: Duration,
     /// Until there is an answer.
@@ -67,11 +81,15 @@ pub(super) enum Outcome {
 impl Poster {
     /// Posts it once.
     pub(super) async fn post(&self, head: axum::http::HeaderMap, body: Bytes) -> Outcome {
-        let answer = async {
-            let mut answer = self.exchange(head, body).await?;
-            Ok(judge(&mut answer).await)
+        let outcome = async {
+            let connected = timeout(self.connect_within, self.connect()).await;
+            let stream = connected.map_err(|_| {
+                let (target, within) = (&self.target, self.connect_within);
+                format!("there is no connection to {target} within {within:?}")
+            })??;
+            self.exchange(stream, head, body).await
         };
-        match tokio::time::timeout(self.within, answer).await {
+        match timeout(self.within, outcome).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(why)) => failed(None, why),
             Err(_) => {
@@ -80,25 +98,28 @@ impl Poster {
         }
     }
 
+    /// Posts it by that connection, which ends with this future if it has no answer by then.
     async fn exchange(
         &self,
+        stream: impl Stream + 'static,
         head: axum::http::HeaderMap,
         body: Bytes,
-    ) -> Result<Response<Incoming>, String> {
-        let connected = tokio::time::timeout(self.connect_within, self.connect());
-        let stream = connected.await.map_err(|_| {
-            format!("there is no connection to {} within {:?}", self.target, self.connect_within)
-        })??;
+    ) -> Result<Outcome, String> {
         let broken = |error: hyper::Error| format!("{} broke off: {}", self.target, causes(&error));
         let connection = http1::Builder::new()
             .max_buf_size(HEAD_MOST)
             .max_headers(HEADERS_MOST)
             .handshake::<_, Body>(TokioIo::new(stream));
         let (mut sender, connection) = connection.await.map_err(broken)?;
-        // It ends with the sender, or when the answer is dropped.
-        tokio::spawn(connection);
         let request = self.request(head, body)?;
-        sender.send_request(request).await.map_err(broken)
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        let mut answer = sender.send_request(request).await.map_err(broken)?;
+        let outcome = judge(&mut answer).await;
+        drop((sender, answer));
+        // It says that it ends, to who still listens.
+        tokio::spawn(async move { drop(timeout(ENDING, driver.join_next()).await) });
+        Ok(outcome)
     }
 
     fn request(&self, head: axum::http::HeaderMap, body: Bytes) -> Result<Request<Body>, String> {
@@ -118,41 +139,80 @@ impl Poster {
 
     async fn connect(&self) -> Result<Box<dyn Stream>, String> {
         let (host, port, allow) = (self.target.host.clone(), self.target.port, self.allow.clone());
-        let addresses = estafette::node::blocking(move || resolve(&host, port, &allow)).await;
-        let addresses = addresses.map_err(|error| error.to_string())??;
-        let stream = reach(&addresses).await.map_err(|(address, error)| {
+        let addresses = with_place(&self.lookups, move || resolve(&host, port, &allow)).await??;
+        let stream = reach(&addresses, TcpStream::connect).await.map_err(|(address, error)| {
             format!("{} can't be reached at {address}: {error}", self.target)
         })?;
+        // Small requests must not wait; without it they are as right.
+        let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
         let host = self.target.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host)
             .map_err(|error| format!("{} has no name for TLS: {error}", self.target))?;
         let secured = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
-        let secured =
-            secured.map_err(|error| format!("{} can't be secured by TLS: {error}", self.target))?;
+        let secured = secured.map_err(|error| {
+            let hint = if is_of_nobody(&error) {
+                "; nobody whom this webhook trusts vouches for its certificate: name the file of \
+                 its authority (ca = \"ca.pem\")"
+            } else {
+                ""
+            };
+            format!("{} can't be secured by TLS: {error}{hint}", self.target)
+        })?;
         Ok(Box::new(secured))
     }
+}
+
+/// Returns true if nobody who is trusted vouches for a certificate.
+fn is_of_nobody(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }
 
 /// A connection, secured or not.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A connection to the first of these that takes one.
-async fn reach(addresses: &[SocketAddr]) -> Result<TcpStream, (SocketAddr, io::Error)> {
-    let mut failure = None;
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Small requests must not wait; without it they are as right.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Err(error) => failure = Some((*address, error)),
+/// Does what blocks, once there is a place for it. The work itself keeps the place: who waits for
+/// it may have gone.
+async fn with_place<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(|error| error.to_string())?;
+    let work = move || {
+        let _place = place;
+        work()
+    };
+    estafette::node::blocking(work).await.map_err(|error| error.to_string())
+}
+
+/// A connection to one of these, in their order: each is a little ahead of the next one, so that
+/// none that says nothing hides the others.
+async fn reach<T, C: Future<Output = io::Result<T>>>(
+    addresses: &[SocketAddr],
+    connect: impl Fn(SocketAddr) -> C,
+) -> Result<T, (SocketAddr, io::Error)> {
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let mut failure = (nowhere, io::ErrorKind::AddrNotAvailable.into());
+    let (mut rest, mut under_way) = (addresses.iter().copied(), FuturesUnordered::new());
+    loop {
+        if let Some(address) = rest.next() {
+            let connecting = connect(address);
+            under_way.push(async move { (address, connecting.await) });
+        }
+        let ended = match rest.len() {
+            0 => under_way.next().await,
+            // One that fails makes way at once.
+            _ => timeout(AHEAD, under_way.next()).await.unwrap_or_default(),
+        };
+        match ended {
+            Some((_, Ok(connected))) => return Ok(connected),
+            Some((address, Err(error))) => failure = (address, error),
+            None if under_way.is_empty() && rest.len() == 0 => return Err(failure),
+            None => {}
         }
     }
-    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-    Err(failure.unwrap_or_else(|| (nowhere, io::ErrorKind::AddrNotAvailable.into())))
 }
 
 async fn judge(answer: &mut Response<Incoming>) -> Outcome {
@@ -174,6 +234,7 @@ async fn judge(answer: &mut Response<Incoming>) -> Outcome {
     if !said.is_empty() {
         why = format!("{why}: {said}");
     }
+    let why = harmless(&why);
     match status {
         StatusCode::GONE => Outcome::Gone(why),
         _ => Outcome::Failed { status: Some(status.as_u16()), why, asked },
@@ -195,7 +256,7 @@ async fn beginning(body: &mut Incoming) -> String {
 }
 
 fn failed(status: Option<u16>, why: String) -> Outcome {
-    Outcome::Failed { status, why, asked: None }
+    Outcome::Failed { status, why: harmless(&why), asked: None }
 }
 
 /// An error with what it comes from.
@@ -246,4 +307,78 @@ pub(super) fn trust(file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use std::future::{pending, ready};
+    use std::sync::mpsc;
+
+    use axum::http::HeaderMap;
+    use futures_util::FutureExt;
+    use futures_util::future::Either;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn poster() -> Poster {
+        Poster {
+            target: Target::parse("http://example.org/hook", true).unwrap(),
+            allow: Vec::new(),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            connect_within: Duration::from_secs(1),
+            within: Duration::from_secs(1),
+            tls: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_to_who_reads_nothing_ends_with_its_try() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let (poster, body) = (poster(), Bytes::from(vec![b'1'; 1 << 20]));
+        let posted = poster.exchange(ours, HeaderMap::new(), body);
+        assert!(timeout(poster.within, posted).await.is_err(), "nobody has answered");
+        let mut read = Vec::new();
+        theirs.read_to_end(&mut read).await.unwrap();
+        assert!(read.len() <= 64, "{} bytes were sent after its end", read.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_says_nothing_hides_no_other_one() {
+        let addresses: Vec<SocketAddr> =
+            (1..=4).map(|n| SocketAddr::from(([127, 0, 0, n], 80))).collect();
+        let (silent, closed, open) = (addresses[0], addresses[1], addresses[2]);
+        let connect = |address: SocketAddr| {
+            let refused = || Err(io::ErrorKind::ConnectionRefused.into());
+            match address {
+                _ if address == silent => Either::Left(pending()),
+                _ if address == open => Either::Right(ready(Ok(address))),
+                _ => Either::Right(ready(refused())),
+            }
+        };
+        assert_eq!(reach(&addresses, connect).await.unwrap(), open);
+        let (told, why) = reach(&[closed], connect).await.unwrap_err();
+        assert_eq!((told, why.kind()), (closed, io::ErrorKind::ConnectionRefused));
+        assert!(reach(&[], connect).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_resolver_that_hangs_takes_two_threads_and_no_more() {
+        let places = poster().lookups;
+        let mut hanging = Vec::new();
+        for _ in 0..LOOKUPS {
+            let (end, ended) = mpsc::channel::<()>();
+            let mut work = Box::pin(with_place(&places, move || ended.recv().is_err()));
+            assert!(work.as_mut().now_or_never().is_none());
+            // Who waited for it has gone.
+            drop(work);
+            hanging.push(end);
+        }
+        let mut next = Box::pin(with_place(&places, || true));
+        assert!(next.as_mut().now_or_never().is_none() && places.available_permits() == 0);
+        drop(hanging);
+        assert!(next.await.unwrap());
+    }
 }

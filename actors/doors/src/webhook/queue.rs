@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use estafette::node::{FileStore, Hold, Store};
 use tokio::sync::Notify;
@@ -18,7 +18,6 @@ use tokio::sync::Notify;
 use super::record::{
     DISABLED, Disabled, MESSAGES, Message, STATE, TRIES, Tries, from_json, key, number, to_json,
 };
-use super::schedule::WAIT_MOST;
 
 /// The limits of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +44,8 @@ pub(super) struct Queue {
 struct State {
     messages: BTreeMap<u64, Held>,
     disabled: Option<Disabled>,
-    /// The receiver has asked for a rest until then, in milliseconds since the Unix epoch.
-    rests: u64,
+    /// The receiver has asked for a rest until then.
+    rests: Option<Instant>,
     /// Of the store, when it was looked at.
     version: Option<u128>,
     /// The number of the next message.
@@ -113,8 +112,11 @@ impl Queue {
         let (mut messages, mut seen) = (BTreeMap::new(), BTreeMap::new());
         let mut records = self.store.load(MESSAGES)?;
         records.sort_unstable();
+        let mut last = 0;
         for (place, bytes) in records {
             let Some(number) = number(&place) else { continue };
+            // Those that can't be read have their places, too.
+            last = number;
             let Message { head, body } = match Message::from_bytes(bytes) {
                 Ok(message) => message,
                 Err(error) => {
@@ -130,14 +132,9 @@ impl Queue {
             let (bytes, tries) = (body.len() as u64, Tries::default());
             messages.insert(number, Held { id: head.id, bytes, tries, posting: false });
         }
-        let latest = now_ms().saturating_add(WAIT_MOST.as_millis() as u64 * 2);
         for (place, bytes) in self.store.load(TRIES)? {
             match number(&place).and_then(|number| messages.get_mut(&number)) {
-                Some(held) => {
-                    held.tries = from_json(&bytes)?;
-                    // A clock that was wrong keeps nothing for ever.
-                    held.tries.next = held.tries.next.min(latest);
-                }
+                Some(held) => held.tries = from_json(&bytes)?,
                 // Its message was removed before.
                 None => self.store.remove(TRIES, &place)?,
             }
@@ -149,7 +146,6 @@ impl Queue {
         for (number, held) in &mut messages {
             held.posting = state.messages.get(number).is_some_and(|known| known.posting);
         }
-        let last = messages.keys().next_back().copied().unwrap_or_default();
         (state.messages, state.disabled, state.version) = (messages, disabled, version);
         state.next = state.next.max(last.saturating_add(1));
         Ok(())
@@ -204,10 +200,10 @@ impl Queue {
     /// order, that is the first one, when it is due.
     pub(super) fn claim(&self, in_order: bool) -> Option<u64> {
         let (now, mut state) = (now_ms(), self.state());
-        if state.disabled.is_some() || state.rests > now {
+        if state.disabled.is_some() || !state.rest().is_zero() {
             return None;
         }
-        let is_due = |held: &Held| !held.posting && held.tries.next <= now;
+        let is_due = |held: &Held| !held.posting && held.tries.next_at(now) <= now;
         let mut alive = state.messages.iter_mut().filter(|(_, held)| !held.tries.dead);
         let found = if in_order {
             alive.next().filter(|(_, held)| is_due(held))
@@ -227,12 +223,12 @@ impl Queue {
         }
         let mut alive = state.messages.values().filter(|held| !held.tries.dead);
         let first = if in_order {
-            alive.next().filter(|held| !held.posting).map(|held| held.tries.next)
+            alive.next().filter(|held| !held.posting).map(|held| held.tries.next_at(now))
         } else {
-            alive.filter(|held| !held.posting).map(|held| held.tries.next).min()
+            alive.filter(|held| !held.posting).map(|held| held.tries.next_at(now)).min()
         };
         let first = first.unwrap_or(u64::MAX);
-        Duration::from_millis(first.max(state.rests).saturating_sub(now))
+        Duration::from_millis(first.saturating_sub(now)).max(state.rest())
     }
 
     /// A message that was claimed; `None` if it is not there any more. It blocks.
@@ -273,7 +269,11 @@ impl Queue {
                 (held.tries, held.posting) = (tries, false);
             }
         })?;
-        if is_dead { self.bury() } else { Ok(()) }
+        // The try is noted: what can't be forgotten now goes with the next one that dies.
+        if is_dead && let Err(error) = self.bury() {
+            tracing::error!(%error, "a dead message of a webhook can't be forgotten");
+        }
+        Ok(())
     }
 
     /// Forgets the oldest dead messages of more than are kept.
@@ -297,9 +297,8 @@ impl Queue {
 
     /// The receiver has asked for a rest.
     pub(super) fn rest(&self, rest: Duration) {
-        let rest = rest.as_millis().try_into().unwrap_or(u64::MAX);
         let mut state = self.state();
-        state.rests = state.rests.max(now_ms().saturating_add(rest));
+        state.rests = state.rests.max(Instant::now().checked_add(rest));
     }
 
     /// Tries of a message so far, as memory has them.
@@ -367,6 +366,11 @@ impl Queue {
 }
 
 impl State {
+    /// The rest that is left.
+    fn rest(&self) -> Duration {
+        self.rests.map_or(Duration::ZERO, |end| end.saturating_duration_since(Instant::now()))
+    }
+
     fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for held in self.messages.values() {
@@ -389,89 +393,4 @@ pub(super) fn now_ms() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
-
-    use bytes::Bytes;
-
-    use super::super::record::Head;
-    use super::*;
-
-    const HOUR: Duration = Duration::from_secs(3600);
-    const LIMITS: Limits = Limits { messages: 3, bytes: 100, dead: 1 };
-
-    fn message(id: &str, length: usize) -> Message {
-        let head = Head {
-            id: id.into(),
-            from: "node".into(),
-            name: "orders".into(),
-            message: "shop.Order".into(),
-            version: 1,
-            created: 1,
-            trace: None,
-        };
-        Message { head, body: Bytes::from(vec![b'1'; length]) }
-    }
-
-    fn queue() -> (tempfile::TempDir, Queue) {
-        let folder = tempfile::tempdir().unwrap();
-        let queue = Queue::open(folder.path(), LIMITS).unwrap();
-        (folder, queue)
-    }
-
-    #[test]
-    fn a_message_is_taken_once_within_the_limits_and_found_by_the_next_life() {
-        let (folder, queue) = queue();
-        assert_eq!(queue.put(&message("a", 200)).unwrap(), Put::Stored, "alone it may be longer");
-        assert_eq!(queue.put(&message("a", 200)).unwrap(), Put::Known);
-        assert_eq!(queue.put(&message("b", 1)).unwrap(), Put::Full, "the bytes");
-        queue.remove(queue.find("a").unwrap()).unwrap();
-        for id in ["b", "c", "d"] {
-            assert_eq!(queue.put(&message(id, 1)).unwrap(), Put::Stored);
-        }
-        assert_eq!(queue.put(&message("e", 1)).unwrap(), Put::Full, "the number");
-        queue.failed(queue.find("c").unwrap(), (Some(500), "a\nb"), Some(HOUR)).unwrap();
-        drop(queue);
-        let queue = Queue::open(folder.path(), LIMITS).unwrap();
-        let tries = queue.tries(queue.find("c").unwrap()).unwrap();
-        assert_eq!((tries.tries, tries.status, &*tries.why), (1, Some(500), "a b"));
-        let long = message("f", FileStore::VALUE_LIMIT);
-        for id in ["b", "c", "d"] {
-            queue.remove(queue.find(id).unwrap()).unwrap();
-        }
-        assert_eq!(queue.put(&long).unwrap(), Put::TooLong);
-        assert_eq!(queue.counts(), Counts::default());
-    }
-
-    #[test]
-    fn what_is_not_to_be_posted_is_not_due_either() {
-        let (_folder, queue) = queue();
-        assert!(queue.due_in(true) > HOUR && queue.due_in(false) > HOUR);
-        for id in ["a", "b"] {
-            queue.put(&message(id, 1)).unwrap();
-        }
-        let first = queue.claim(true).unwrap();
-        assert!(queue.due_in(true) > HOUR, "the others wait for the first");
-        assert_eq!(queue.due_in(false), Duration::ZERO);
-        queue.failed(first, (None, "no"), Some(2 * HOUR)).unwrap();
-        assert!(queue.due_in(true) > HOUR && queue.claim(true).is_none());
-        queue.rest(2 * HOUR);
-        assert!(queue.due_in(false) > HOUR && queue.claim(false).is_none());
-        let disabled = Disabled { at: 1, id: "a".into(), why: "gone".into() };
-        queue.disable(&disabled).unwrap();
-        assert_eq!((queue.due_in(true), queue.due_in(false)), (Duration::MAX, Duration::MAX));
-    }
-
-    #[test]
-    fn the_oldest_dead_one_goes_when_there_are_more_than_are_kept() {
-        let (_folder, queue) = queue();
-        for id in ["a", "b", "c"] {
-            queue.put(&message(id, 1)).unwrap();
-        }
-        for id in ["b", "a"] {
-            queue.failed(queue.find(id).unwrap(), (None, "no"), None).unwrap();
-        }
-        assert_eq!((queue.find("a"), queue.counts().dead), (None, 1));
-        assert!(queue.find("b").is_some() && queue.find("c").is_some());
-    }
-}
+mod tests;

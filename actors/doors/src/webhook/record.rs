@@ -91,13 +91,22 @@ impl Message {
 }
 
 impl Tries {
+    /// When it is tried again: at once, where the clock has gone back since the last try.
+    pub(super) const fn next_at(&self, now: u64) -> u64 {
+        if self.at.saturating_mul(1000) > now { now } else { self.next }
+    }
+
     /// One more try that failed.
     pub(super) fn failed(&mut self, at: u64, status: Option<u16>, why: &str) {
-        let printable = why.chars().map(|c| if c.is_control() { ' ' } else { c });
-        self.why = printable.take(WHY_MOST).collect();
+        self.why = harmless(why);
         self.tries = self.tries.saturating_add(1);
         (self.at, self.status) = (at, status);
     }
+}
+
+/// The beginning of what others may have said, which changes no terminal and begins no line.
+pub(super) fn harmless(why: &str) -> String {
+    why.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WHY_MOST).collect()
 }
 
 pub(super) fn to_json(value: &impl Serialize) -> io::Result<Vec<u8>> {

@@ -3,9 +3,23 @@
 use std::fmt;
 
 use hyper::Uri;
+use serde::Deserialize;
+
+/// A URL as it was given. It may have a secret, and shows no more of itself than where it leads.
+#[derive(Clone, Deserialize)]
+pub(super) struct Url(pub(super) String);
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
+        let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        write!(f, "{scheme}://{host}/…")
+    }
+}
 
 /// A URL, in the parts that a request needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) is_https: bool,
     /// As it is written: a name, or an address, one of version 6 in brackets.
@@ -57,6 +71,12 @@ impl Target {
     }
 }
 
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// Without its path, which may have a secret.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,6 +90,23 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
     use super::*;
+
+    #[test]
+    fn what_may_be_secret_of_a_url_is_not_shown() {
+        for (url, shown) in [
+            ("https://example.org/secret?secret", "https://example.org/…"),
+            ("https://example.org:1?secret", "https://example.org:1/…"),
+            ("https://me:secret@example.org#secret", "https://example.org/…"),
+            ("/secret", ":///…"),
+        ] {
+            assert_eq!(format!("{:?}", Url(url.into())), shown);
+        }
+        let target = Target::parse("https://example.org/secret?secret", false).unwrap();
+        assert_eq!(format!("{target:?}"), "https://example.org");
+        let webhook = crate::Webhook::to("https://example.org/hidden?hidden", ["file"]);
+        let shown = format!("{webhook:?}");
+        assert!(shown.contains("example.org") && !shown.contains("hidden"), "{shown}");
+    }
 
     #[test]
     fn a_url_is_read_and_what_is_none_is_told() {

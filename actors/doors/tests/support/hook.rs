@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 /// What it does with a request.
@@ -47,7 +47,7 @@ impl Posted {
     }
 
     /// Reads one; `None` at the end of the connection.
-    async fn read(stream: &mut TcpStream) -> Option<Self> {
+    async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Self> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.ok()?);
@@ -74,6 +74,29 @@ impl Receiver {
         Self { address, script, came }
     }
 
+    /// One that is reached by TLS alone.
+    #[cfg(feature = "webhooks")]
+    pub(crate) async fn secured(tls: tokio_rustls::TlsAcceptor) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let script = Arc::<Mutex<VecDeque<_>>>::default();
+        let (sender, came) = mpsc::unbounded_channel();
+        let told = Arc::clone(&script);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (accepting, told, came) = (tls.accept(stream), told.clone(), sender.clone());
+                tokio::spawn(async move {
+                    // Some do not like its certificate.
+                    if let Ok(mut stream) = accepting.await {
+                        serve(&mut stream, told, came).await;
+                        stream.shutdown().await.ok();
+                    }
+                });
+            }
+        });
+        Self { address, script, came }
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}/hook?key=1", self.address)
     }
@@ -95,7 +118,7 @@ impl Receiver {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     script: Arc<Mutex<VecDeque<Answers>>>,
     came: mpsc::UnboundedSender<Posted>,
 ) {

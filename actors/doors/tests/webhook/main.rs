@@ -8,6 +8,7 @@ mod order;
 mod python;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod tries;
 
 use std::os::unix::fs::PermissionsExt;

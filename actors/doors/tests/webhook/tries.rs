@@ -138,7 +138,9 @@ async fn a_rest_that_is_asked_for_is_given_by_all_of_the_webhook() {
 
 #[tokio::test]
 async fn gone_disables_it_durably_and_nothing_is_lost() {
-    let gone = Answers::Raw(b"HTTP/1.1 410 Gone\r\ncontent-length: 5\r\n\r\nmoved".to_vec());
+    let long = format!("moved\n\u{1b}[2J{}", "x".repeat(990));
+    let gone = format!("HTTP/1.1 410 Gone\r\ncontent-length: {}\r\n\r\n{long}", long.len());
+    let gone = Answers::Raw(gone.into_bytes());
     let (hooked, mut receiver) = (Hooked::new().await, Receiver::new([gone]).await);
     let webhook = || hooked.to(&receiver.url()).ordered();
     let open = hooked.open(webhook()).await;
@@ -148,6 +150,7 @@ async fn gone_disables_it_durably_and_nothing_is_lost() {
     let disabled = hooked.kept().disabled().unwrap().unwrap();
     assert_eq!(disabled.id, ids[0]);
     assert!(disabled.why.contains("410") && disabled.why.contains("moved"), "{disabled:?}");
+    assert!(disabled.why.chars().count() <= 300 && !disabled.why.contains(char::is_control));
     assert!(disabled.at + 3600 > now);
     open.close().await;
     let open = hooked.open(webhook()).await;

@@ -296,12 +296,14 @@ fn sink_words(kind: &Kind, node: &str) -> String {
 }
 
 /// A kind of door, and where it listens or leads out to, if it is a standard one. The path of a URL
-/// may be a secret.
+/// may be a secret, and so may what is after `?` or before `@`.
 fn door_words(kind: &Kind) -> String {
     if kind.name == "webhook" {
         let url = path(&kind.settings, "url").unwrap_or_default();
-        let parts: Vec<_> = url.splitn(4, '/').take(3).collect();
-        return format!("webhook {}", parts.join("/"));
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", &url));
+        let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        return format!("webhook {scheme}://{host}");
     }
     let listen = matches!(kind.name.as_str(), "http" | "grpc");
     let listen = listen.then(|| path(&kind.settings, "listen")).flatten();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use estafette::Node;
 use estafette::node::{Door, DoorPlace, OpenDoor, StageRegistry};
+use futures_util::future::join_all;
 
 use super::{RunError, on_a_thread};
 use crate::change::Change;
@@ -58,12 +59,9 @@ impl Doors {
         made: BTreeMap<String, Box<dyn Door>>,
         changes: &BTreeMap<String, Change>,
     ) -> Vec<(String, RunError)> {
-        for name in changes.keys() {
-            // Its address may be that of another one from now on.
-            if let Some(open) = self.0.remove(name) {
-                open.close().await;
-            }
-        }
+        // Their addresses may be those of others from now on.
+        join_all(changes.keys().filter_map(|name| self.0.remove(name)).map(|open| open.close()))
+            .await;
         let mut failed = Vec::new();
         for (name, door) in made {
             match new.open_door(&name, node, running, &*door).await {
@@ -75,9 +73,7 @@ impl Doors {
     }
 
     pub(super) async fn close(self) {
-        for open in self.0.into_values() {
-            open.close().await;
-        }
+        join_all(self.0.into_values().map(|open| open.close())).await;
     }
 
     pub(super) fn addresses(&self) -> Vec<(String, String)> {

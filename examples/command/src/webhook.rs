@@ -45,10 +45,8 @@ pub(crate) fn run(
             }
             if let Some(name) = dead {
                 let kept = named(&key, name)?;
-                let all = kept.messages().map_err(unread)?;
-                for message in all.iter().filter(|message| message.state == KeptState::Dead) {
-                    kept.retry(&message.id)?;
-                    retried(name, &message.id);
+                for id in kept.retry_dead().map_err(unread)? {
+                    retried(name, &id);
                 }
             }
         }
@@ -140,7 +138,8 @@ fn tell(name: &str, message: &KeptMessage, output: &Output) {
         last: message.last,
         status: message.status,
         why: message.why.as_deref(),
-        body: &message.body,
+        bytes: message.bytes,
+        body: message.body.as_deref(),
     }));
 }
 
@@ -160,7 +159,7 @@ fn details(name: &str, message: &KeptMessage) -> String {
         lines.push(format!("next      {}", at(message.next.max(now()))));
     }
     lines.extend(message.why.as_ref().map(|why| format!("because   {}", printable(why))));
-    lines.push(format!("message   {}", printable(&message.body)));
+    lines.extend(message.body.as_ref().map(|body| format!("message   {}", printable(body))));
     lines.join("\n")
 }
 

@@ -79,6 +79,49 @@ impl FileStore {
         &self.folder
     }
 
+    /// Returns the bytes that this process may still take of the disk that the store is on.
+    pub fn free(&self) -> io::Result<u64> {
+        let figures = rustix::fs::statvfs(&self.folder)?;
+        Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+    }
+
+    /// Returns the keys of a table, in their order, and reads no value. Those of damaged records
+    /// are among them.
+    pub fn keys(&self, table: &str) -> io::Result<Vec<Vec<u8>>> {
+        let pending = self.pending()?;
+        let records = self.places(table)?.into_iter().map(|(key, _)| (key, Vec::new()));
+        let known = journal::overlaid(records.collect(), pending, table);
+        let mut keys: Vec<_> = known.into_iter().map(|(key, _)| key).collect();
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    /// The keys of a table, and the files of their records.
+    fn places(&self, table: &str) -> io::Result<Vec<(Vec<u8>, PathBuf)>> {
+        let folder = self.folder.join(table);
+        let entries = match fs::read_dir(&folder) {
+            Err(error)
+                if error.kind() == ErrorKind::NotFound
+                    && !self.has_been(table)
+                    && self.folder.is_dir() =>
+            {
+                return Ok(Vec::new());
+            }
+            entries => entries.map_err(|error| named(&folder, &error))?,
+        };
+        self.saw(table);
+        let mut places = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            // What is no record has another kind of name.
+            let name = path.file_name().map(std::ffi::OsStr::as_encoded_bytes);
+            if let Some(key) = name.and_then(|name| HEX.decode(name).ok()) {
+                places.push((key, path));
+            }
+        }
+        Ok(places)
+    }
+
     fn place(&self, table: &str, key: &[u8]) -> io::Result<PathBuf> {
         if table.is_empty() || !table.bytes().all(|byte| byte.is_ascii_lowercase()) {
             return Err(io::Error::new(
@@ -100,8 +143,16 @@ impl FileStore {
         let mut version = [0; 16];
         self.step()?;
         getrandom::fill(&mut version).map_err(io::Error::other)?;
-        private(&new)?.write_all(&version)?;
-        fs::rename(new, place)
+        match private(&new).and_then(|mut file| file.write_all(&version)) {
+            // What is removed makes room: the bytes that are there are written over, and whoever
+            // reads one half of each reads another version all the same.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                OpenOptions::new().write(true).open(place)?.write_all(&version)
+            }
+            written => written.and_then(|()| fs::rename(new, place)),
+        }
     }
 
     fn write_record(&self, place: &Path, table: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
@@ -150,27 +201,8 @@ impl FileStore {
 impl Store for FileStore {
     fn load(&self, table: &str) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let pending = self.pending()?;
-        let folder = self.folder.join(table);
         let mut records = Vec::new();
-        let entries = match fs::read_dir(&folder) {
-            Err(error)
-                if error.kind() == ErrorKind::NotFound
-                    && !self.has_been(table)
-                    && self.folder.is_dir() =>
-            {
-                return Ok(journal::overlaid(records, pending, table));
-            }
-            entries => entries.map_err(|error| named(&folder, &error))?,
-        };
-        self.saw(table);
-        for entry in entries {
-            let path = entry?.path();
-            // What is no record has another kind of name.
-            let Some(key) =
-                path.file_name().and_then(|name| HEX.decode(name.as_encoded_bytes()).ok())
-            else {
-                continue;
-            };
+        for (key, path) in self.places(table)? {
             match read_record(&path, table, &key) {
                 Ok(value) => records.push((key, value)),
                 // Removed since the folder was listed.
@@ -290,12 +322,23 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
+/// Makes a folder, and those above it, durably.
 fn make_private(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let new: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|error| named(folder, &error))
+    builder.create(folder).map_err(|error| named(folder, &error))?;
+    for made in new {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty());
+        let above = above.unwrap_or(Path::new("."));
+        sync_folder(above).map_err(|error| named(above, &error))?;
+    }
+    Ok(())
 }
 
 fn private(path: &Path) -> io::Result<File> {
@@ -316,124 +359,4 @@ const RECORD_LIMIT: u64 = (MAGIC.len() + FileStore::VALUE_LIMIT + 32) as u64;
 const HELD_MOST: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn store() -> (tempfile::TempDir, FileStore) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FileStore::open(folder.path().join("deep/store")).unwrap();
-        (folder, store)
-    }
-
-    #[test]
-    fn records_outlive_the_store() {
-        let (_folder, store) = store();
-        store.put("peers", b"a", b"1").unwrap();
-        store.put("peers", b"a", b"2").unwrap();
-        store.put("peers", b"b", b"").unwrap();
-        store.put("tickets", b"a", b"3").unwrap();
-        store.remove("peers", b"b").unwrap();
-        store.remove("peers", b"never there").unwrap();
-        let again = FileStore::open(store.folder()).unwrap();
-        assert_eq!(again.load("peers").unwrap(), [(b"a".to_vec(), b"2".to_vec())]);
-        assert_eq!(again.load("tickets").unwrap(), [(b"a".to_vec(), b"3".to_vec())]);
-        assert_eq!(again.load("empty").unwrap(), []);
-        assert_eq!(again.find("peers", b"a").unwrap(), Some(b"2".to_vec()));
-        assert_eq!(again.find("peers", b"b").unwrap(), None);
-        fs::write(again.folder().join("tickets").join(HEX.encode(b"a")), "garbage").unwrap();
-        assert_eq!(again.find("tickets", b"a").unwrap(), None, "it is set aside");
-    }
-
-    #[test]
-    fn a_change_is_noticed_by_another_process() {
-        let (_folder, store) = store();
-        let other = FileStore::open(store.folder()).unwrap();
-        let mut seen = vec![other.version().unwrap()];
-        store.put("peers", b"a", b"1").unwrap();
-        seen.push(other.version().unwrap());
-        store.remove("peers", b"a").unwrap();
-        seen.push(other.version().unwrap());
-        seen.sort();
-        seen.dedup();
-        assert_eq!(seen.len(), 3);
-    }
-
-    #[test]
-    fn a_damaged_record_is_set_aside_and_the_others_stay() {
-        let (_folder, store) = store();
-        for key in [b"a", b"b", b"c"] {
-            store.put("peers", key, key).unwrap();
-        }
-        let place = |key: &[u8]| store.folder().join("peers").join(HEX.encode(key));
-        fs::write(place(b"a"), "garbage").unwrap();
-        // A record in the place of another one is no record.
-        fs::copy(place(b"c"), place(b"b")).unwrap();
-        assert_eq!(store.load("peers").unwrap(), [(b"c".to_vec(), b"c".to_vec())]);
-        assert!(
-            place(b"a").with_extension("damaged").exists()
-                && place(b"b").with_extension("damaged").exists()
-        );
-        assert_eq!(store.load("peers").unwrap().len(), 1);
-    }
-
-    #[test]
-    fn a_table_that_vanished_is_not_empty() {
-        let (_folder, store) = store();
-        assert_eq!(store.load("peers").unwrap(), []);
-        store.put("peers", b"a", b"1").unwrap();
-        fs::rename(store.folder().join("peers"), store.folder().join("aside")).unwrap();
-        assert!(store.load("peers").is_err());
-        fs::remove_dir_all(store.folder()).unwrap();
-        assert!(store.load("never").is_err(), "nor is a store");
-    }
-
-    #[test]
-    fn what_is_damaged_again_is_set_aside_beside_the_first() {
-        let (_folder, store) = store();
-        for content in ["one", "two"] {
-            store.put("peers", b"a", b"1").unwrap();
-            fs::write(store.folder().join("peers").join(HEX.encode(b"a")), content).unwrap();
-            assert_eq!(store.load("peers").unwrap(), []);
-        }
-        let place = store.folder().join("peers").join(HEX.encode(b"a"));
-        assert_eq!(fs::read(place.with_extension("damaged")).unwrap(), b"one");
-        assert_eq!(fs::read(place.with_extension("2.damaged")).unwrap(), b"two");
-    }
-
-    #[test]
-    fn the_lock_is_free_again_when_it_is_dropped() {
-        let (_folder, store) = store();
-        let held = store.hold().unwrap();
-        assert!(matches!(
-            File::open(store.folder().join("lock")).unwrap().try_lock(),
-            Err(TryLockError::WouldBlock)
-        ));
-        drop(held);
-        drop(store.hold().unwrap());
-    }
-
-    #[test]
-    fn strange_tables_and_keys_are_refused() {
-        let (_folder, store) = store();
-        for (table, key) in
-            [("../peers", &b"a"[..]), ("", b"a"), ("peers", b""), ("peers", &[0; 65])]
-        {
-            assert_eq!(store.put(table, key, b"").unwrap_err().kind(), ErrorKind::InvalidInput);
-        }
-        assert_eq!(
-            store.put("peers", b"a", &vec![0; FileStore::VALUE_LIMIT + 1]).unwrap_err().kind(),
-            ErrorKind::InvalidInput
-        );
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_the_owner_may_read_it() {
-        use std::os::unix::fs::PermissionsExt;
-        let (_folder, store) = store();
-        store.put("peers", b"a", b"1").unwrap();
-        let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(store.folder().to_path_buf()), 0o700);
-        assert_eq!(mode(store.folder().join("peers").join(HEX.encode(b"a"))), 0o600);
-    }
-}
+mod tests;

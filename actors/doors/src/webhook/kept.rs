@@ -40,8 +40,10 @@ pub struct KeptMessage {
     pub status: Option<u16>,
     /// The reason why it failed, for a person.
     pub why: Option<String>,
-    /// The JSON of the message.
-    pub body: String,
+    /// The length of its JSON, in bytes.
+    pub bytes: u64,
+    /// The JSON of the message, where it is asked for alone.
+    pub body: Option<String>,
 }
 
 /// The state of a message that a webhook keeps.
@@ -77,17 +79,17 @@ impl Kept {
             let text = format!("there is no webhook in {}", folder.display());
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
-        let limits = Limits { messages: MESSAGES_MOST, bytes: BYTES_MOST, dead: DEAD };
+        let limits = Limits { messages: MESSAGES_MOST, bytes: BYTES_MOST, dead: DEAD, free: 0 };
         Queue::open(folder, limits).map(Self)
     }
 
-    /// Returns the messages in the order in which they came.
+    /// Returns the messages in the order in which they came, without their JSON.
     pub fn messages(&self) -> io::Result<Vec<KeptMessage>> {
         self.0.look()?;
         let mut messages = Vec::new();
         for (number, tries) in self.0.all() {
             if let Some(message) = self.0.message(number)? {
-                messages.push(kept(message, tries));
+                messages.push(KeptMessage { body: None, ..kept(message, tries) });
             }
         }
         Ok(messages)
@@ -110,6 +112,11 @@ impl Kept {
     /// Has the message posted now, and all its tries before it; a dead one, too.
     pub fn retry(&self, id: &str) -> Result<(), KeptError> {
         Ok(self.0.renew(self.number(id)?)?)
+    }
+
+    /// Has all dead messages posted now, and all their tries before them; returns their ids.
+    pub fn retry_dead(&self) -> io::Result<Vec<String>> {
+        self.0.renew_dead()
     }
 
     /// Forgets the message. One that is being posted goes its way.
@@ -147,6 +154,7 @@ fn kept(Message { head, body }: Message, tries: Tries) -> KeptMessage {
         last: was_tried.then_some(tries.at),
         status: tries.status,
         why: was_tried.then_some(tries.why),
-        body: String::from_utf8_lossy(&body).into_owned(),
+        bytes: body.len() as u64,
+        body: Some(String::from_utf8_lossy(&body).into_owned()),
     }
 }

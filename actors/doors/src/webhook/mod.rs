@@ -54,6 +54,8 @@ const MESSAGES_MOST: usize = 10_000;
 const BYTES_MOST: u64 = 1 << 30;
 /// The dead messages that are kept.
 const DEAD: usize = 1000;
+/// The bytes that are left free on the disk of the queue, as spools do unless it is said otherwise.
+const FREE: u64 = 64 << 20;
 /// The most POSTs at once, unless it is said otherwise, and at all.
 const AT_ONCE: usize = 8;
 const AT_ONCE_MOST: usize = 64;
@@ -204,7 +206,7 @@ impl Webhook {
             retries: None,
             connect_within: CONNECT_WITHIN,
             within: WITHIN,
-            limits: Limits { messages: MESSAGES, bytes: BYTES, dead: DEAD },
+            limits: Limits { messages: MESSAGES, bytes: BYTES, dead: DEAD, free: FREE },
         }
     }
 

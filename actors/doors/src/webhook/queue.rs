@@ -6,13 +6,13 @@
 //! another process has changed it; what is in memory follows under the same hold. The lock of the
 //! memory is held for moments, never while anything is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use estafette::node::{FileStore, Hold, Store};
+use estafette::node::{Change, FileStore, Hold, Store};
 use tokio::sync::Notify;
 
 use super::record::{
@@ -26,8 +26,10 @@ pub(super) struct Limits {
     pub(super) messages: usize,
     /// Their bytes.
     pub(super) bytes: u64,
-    /// Dead ones that are kept.
+    /// Dead ones that are kept, which have so many bytes at most, too.
     pub(super) dead: usize,
+    /// Bytes of the disk that are left to others.
+    pub(super) free: u64,
 }
 
 /// Messages that wait, and dead ones.
@@ -40,6 +42,7 @@ pub(super) struct Queue {
     pub(super) changed: Notify,
 }
 
+/// What is in memory of the queue: of a message, no more than its id and length.
 #[derive(Debug, Default)]
 struct State {
     messages: BTreeMap<u64, Held>,
@@ -79,6 +82,7 @@ pub(super) struct Counts {
     pub(super) waiting: usize,
     pub(super) bytes: u64,
     pub(super) dead: usize,
+    pub(super) dead_bytes: u64,
 }
 
 impl Queue {
@@ -109,28 +113,18 @@ impl Queue {
     }
 
     fn load(&self) -> io::Result<()> {
-        let (mut messages, mut seen) = (BTreeMap::new(), BTreeMap::new());
-        let mut records = self.store.load(MESSAGES)?;
-        records.sort_unstable();
-        let mut last = 0;
-        for (place, bytes) in records {
+        let (mut messages, mut seen, mut last) = (BTreeMap::new(), BTreeSet::new(), 0);
+        for place in self.store.keys(MESSAGES)? {
             let Some(number) = number(&place) else { continue };
             // Those that can't be read have their places, too.
             last = number;
-            let Message { head, body } = match Message::from_bytes(bytes) {
-                Ok(message) => message,
-                Err(error) => {
-                    tracing::error!(number, %error, "a message of a webhook can't be read");
-                    continue;
-                }
-            };
+            let Some((id, bytes)) = self.known(number)? else { continue };
             // Its letter was given twice, as the first time could not be answered.
-            if seen.insert(head.id.clone(), number).is_some() {
+            if !seen.insert(id.clone()) {
                 self.store.remove(MESSAGES, &place)?;
                 continue;
             }
-            let (bytes, tries) = (body.len() as u64, Tries::default());
-            messages.insert(number, Held { id: head.id, bytes, tries, posting: false });
+            messages.insert(number, Held { id, bytes, tries: Tries::default(), posting: false });
         }
         for (place, bytes) in self.store.load(TRIES)? {
             match number(&place).and_then(|number| messages.get_mut(&number)) {
@@ -151,6 +145,23 @@ impl Queue {
         Ok(())
     }
 
+    /// The id and the length of a message that is there, which never change; `None` if it can't be
+    /// read.
+    fn known(&self, number: u64) -> io::Result<Option<(String, u64)>> {
+        let known = self.state().messages.get(&number).map(|held| (held.id.clone(), held.bytes));
+        if known.is_some() {
+            return Ok(known);
+        }
+        let found = self.store.find(MESSAGES, &key(number))?.map(Message::from_bytes);
+        match found.transpose() {
+            Ok(found) => Ok(found.map(|Message { head, body }| (head.id, body.len() as u64))),
+            Err(error) => {
+                tracing::error!(number, %error, "a message of a webhook can't be read");
+                Ok(None)
+            }
+        }
+    }
+
     /// Puts a message in, durably. It blocks.
     pub(super) fn put(&self, message: &Message) -> io::Result<Put> {
         let (hold, length) = (self.held()?, message.body.len() as u64);
@@ -165,8 +176,18 @@ impl Queue {
             if is_full {
                 return Ok(Put::Full);
             }
-            state.next
+            // Another life does not give a number anew, whose message others may still know.
+            state.next.max(now_ms())
         };
+        let free = self.store.free()?;
+        if free < self.limits.free.saturating_add(length) {
+            tracing::warn!(
+                free,
+                kept = self.limits.free,
+                "the disk has no room for messages of a webhook"
+            );
+            return Ok(Put::Full);
+        }
         let bytes = message.to_bytes()?;
         if bytes.len() > FileStore::VALUE_LIMIT {
             return Ok(Put::TooLong);
@@ -283,7 +304,10 @@ impl Queue {
                 let state = self.state();
                 let mut dead = state.messages.iter().filter(|(_, held)| held.tries.dead);
                 let oldest = dead.next().map(|(number, held)| (*number, held.id.clone()));
-                oldest.filter(|_| dead.count() + 1 > self.limits.dead)
+                let (counts, limits) = (state.counts(), self.limits);
+                let is_full = counts.dead > limits.dead
+                    || (counts.dead > 1 && counts.dead_bytes > limits.bytes);
+                oldest.filter(|_| is_full)
             };
             let Some((number, id)) = oldest else { return Ok(()) };
             tracing::error!(
@@ -340,6 +364,28 @@ impl Queue {
         })
     }
 
+    /// Makes all dead messages as new; returns their ids. It blocks.
+    pub(super) fn renew_dead(&self) -> io::Result<Vec<String>> {
+        let hold = self.held()?;
+        let dead: Vec<_> = {
+            let state = self.state();
+            let dead = state.messages.iter().filter(|(_, held)| held.tries.dead);
+            dead.map(|(number, held)| (*number, held.id.clone())).collect()
+        };
+        let changes = dead
+            .iter()
+            .map(|(number, _)| Change::Remove { table: TRIES, key: key(*number).to_vec() });
+        self.store.write(changes.collect())?;
+        self.change(hold, |state| {
+            for (number, _) in &dead {
+                if let Some(held) = state.messages.get_mut(number) {
+                    held.tries = Tries::default();
+                }
+            }
+        })?;
+        Ok(dead.into_iter().map(|(_, id)| id).collect())
+    }
+
     /// The message of that id.
     pub(super) fn find(&self, id: &str) -> Option<u64> {
         let state = self.state();
@@ -375,7 +421,10 @@ impl State {
         let mut counts = Counts::default();
         for held in self.messages.values() {
             match held.tries.dead {
-                true => counts.dead += 1,
+                true => {
+                    counts.dead += 1;
+                    counts.dead_bytes += held.bytes;
+                }
                 false => {
                     counts.waiting += 1;
                     counts.bytes += held.bytes;

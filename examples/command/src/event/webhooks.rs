@@ -35,7 +35,8 @@ pub(crate) struct WebhookMessage<'a> {
     pub(crate) last: Option<u64>,
     pub(crate) status: Option<u16>,
     pub(crate) why: Option<&'a str>,
-    pub(crate) body: &'a str,
+    pub(crate) bytes: u64,
+    pub(crate) body: Option<&'a str>,
 }
 
 /// A message of a webhook that something was done with.

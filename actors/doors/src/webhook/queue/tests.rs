@@ -8,7 +8,7 @@ use super::super::record::Head;
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
-const LIMITS: Limits = Limits { messages: 3, bytes: 100, dead: 1 };
+const LIMITS: Limits = Limits { messages: 3, bytes: 100, dead: 1, free: 0 };
 
 fn message(id: &str, length: usize) -> Message {
     let head = Head {
@@ -86,6 +86,51 @@ fn a_clock_that_was_ahead_halts_nothing_once_it_is_right() {
     queue.look().unwrap();
     assert_eq!(queue.due_in(true), Duration::ZERO);
     assert_eq!(queue.claim(true), Some(number));
+}
+
+#[test]
+fn where_the_disk_has_no_room_it_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { free: u64::MAX, ..LIMITS };
+    let queue = Queue::open(folder.path(), limits).unwrap();
+    assert_eq!(queue.put(&message("a", 1)).unwrap(), Put::Full);
+    assert_eq!(queue.counts(), Counts::default());
+}
+
+#[test]
+fn a_message_that_is_known_is_not_read_again_and_dead_ones_are_replayed_in_one_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { dead: 3, ..LIMITS };
+    let queue = Queue::open(folder.path(), limits).unwrap();
+    for id in ["a", "b", "c"] {
+        queue.put(&message(id, 30)).unwrap();
+    }
+    for id in ["a", "b"] {
+        queue.failed(queue.find(id).unwrap(), (None, "no"), None).unwrap();
+    }
+    // What is read of it now is told as damaged, and it is gone.
+    let place = folder.path().join(MESSAGES).join(format!("{:016x}", queue.find("c").unwrap()));
+    std::fs::write(&place, "garbage").unwrap();
+    let other = Queue::open(folder.path(), limits).unwrap();
+    assert!(other.find("c").is_none() && !place.exists());
+    std::fs::write(&place, "garbage").unwrap();
+    assert_eq!(other.renew_dead().unwrap(), ["a", "b"]);
+    assert!(other.renew_dead().unwrap().is_empty());
+    queue.look().unwrap();
+    assert!(queue.find("c").is_some() && place.exists());
+    assert_eq!((queue.counts().waiting, queue.counts().dead), (3, 0));
+}
+
+#[test]
+fn dead_ones_have_no_more_bytes_than_may_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = Queue::open(folder.path(), Limits { dead: 9, ..LIMITS }).unwrap();
+    for id in ["a", "b", "c"] {
+        queue.put(&message(id, 60)).unwrap();
+        queue.failed(queue.find(id).unwrap(), (None, "no"), None).unwrap();
+    }
+    assert_eq!((queue.counts().dead, queue.counts().dead_bytes), (1, 60));
+    assert!(queue.find("c").is_some());
 }
 
 #[test]

@@ -15,6 +15,13 @@ use crate::wire::{PeerId, TraceContext};
 /// pass them on, as a webhook does. Registered by
 /// [`Node::register_letterbox`](crate::Node::register_letterbox).
 pub trait Letterbox: Send + Sync + 'static {
+    /// Returns false while a letter of so many bytes would not be taken, so that it is not given in
+    /// vain, which costs durable writes. It is asked before each letter, and a few times in a second
+    /// while one waits, on the thread of the node's links: it must be quick. Default: true.
+    fn has_room(&self, _bytes: usize) -> bool {
+        true
+    }
+
     /// Takes a letter. When this ends well the letter is handled, and its sender hears that it was
     /// processed: what has to outlive the process is durable by then. The letters of one sender
     /// come one after the other, in their order; one with which the process ends comes again, under
@@ -23,7 +30,7 @@ pub trait Letterbox: Send + Sync + 'static {
     /// # Errors
     /// With [`Full`](RemoteErrorKind::Full), [`Restarting`](RemoteErrorKind::Restarting) and
     /// [`Storage`](RemoteErrorKind::Storage) it is not taken now: it waits, with those of its sender
-    /// behind it, and is given again after a while, until it expires. With any other kind it is
+    /// behind it, and is given again after a while (250 ms at first, 30 s at most), until it expires. With any other kind it is
     /// refused for good, and its sender is told why.
     fn take(&self, letter: ArrivedLetter) -> BoxFuture<'static, Result<(), RemoteError>>;
 }

@@ -55,6 +55,10 @@ pub(super) struct Slot {
 }
 
 impl Letterbox for Slot {
+    fn has_room(&self, bytes: usize) -> bool {
+        self.queue.has_room(bytes as u64)
+    }
+
     fn take(&self, letter: ArrivedLetter) -> BoxFuture<'static, Result<(), RemoteError>> {
         let message = self.message(letter);
         let queue = Arc::clone(&self.queue);

@@ -170,10 +170,7 @@ impl Queue {
             if state.messages.values().any(|held| held.id == message.head.id) {
                 return Ok(Put::Known);
             }
-            let counts = state.counts();
-            let is_full = counts.waiting >= self.limits.messages
-                || (counts.waiting > 0 && counts.bytes + length > self.limits.bytes);
-            if is_full {
+            if !state.has_room(self.limits, length) {
                 return Ok(Put::Full);
             }
             // Another life does not give a number anew, whose message others may still know.
@@ -204,6 +201,11 @@ impl Queue {
             state.messages.insert(number, held);
         })?;
         Ok(Put::Stored)
+    }
+
+    /// Returns true if a message of that length may be put in, as far as memory knows.
+    pub(super) fn has_room(&self, length: u64) -> bool {
+        self.state().has_room(self.limits, length)
     }
 
     /// Notes in memory what has been written.
@@ -412,6 +414,12 @@ impl Queue {
 }
 
 impl State {
+    fn has_room(&self, limits: Limits, length: u64) -> bool {
+        let counts = self.counts();
+        counts.waiting < limits.messages
+            && (counts.waiting == 0 || counts.bytes.saturating_add(length) <= limits.bytes)
+    }
+
     /// The rest that is left.
     fn rest(&self) -> Duration {
         self.rests.map_or(Duration::ZERO, |end| end.saturating_duration_since(Instant::now()))

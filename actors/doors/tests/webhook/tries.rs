@@ -1,8 +1,15 @@
 //! Answers that are none, and what becomes of a message then.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use estafette::RemoteError;
+use estafette::remote::{ArrivedLetter, Letterbox};
 use estafette_doors::{KeptMessage, KeptState};
+
+use futures_util::future::BoxFuture;
 
 use crate::Hooked;
 use crate::support::hook::{Answers, Receiver};
@@ -186,6 +193,34 @@ async fn while_the_queue_is_full_letters_wait_in_their_spool() {
     within(third.processed()).await.unwrap();
     hooked.until_empty().await;
     assert_eq!(crate::articles(&receiver.rest()), ["one", "one", "two", "three"]);
+}
+
+/// A letterbox that has no room until it was asked three times.
+#[derive(Default)]
+struct Narrow {
+    asked: AtomicUsize,
+    given: AtomicUsize,
+}
+
+impl Letterbox for Narrow {
+    fn has_room(&self, bytes: usize) -> bool {
+        bytes > 0 && self.asked.fetch_add(1, Relaxed) >= 3
+    }
+
+    fn take(&self, _: ArrivedLetter) -> BoxFuture<'static, Result<(), RemoteError>> {
+        self.given.fetch_add(1, Relaxed);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[tokio::test]
+async fn what_there_is_no_room_for_is_not_given() {
+    let hooked = Hooked::new().await;
+    let narrow = Arc::new(Narrow::default());
+    let paris = hooked.world.paris.as_ref().unwrap();
+    paris.register_letterbox("orders", narrow.clone()).unwrap();
+    within(hooked.order("tea").await.processed()).await.unwrap();
+    assert_eq!((narrow.asked.load(Relaxed), narrow.given.load(Relaxed)), (4, 1));
 }
 
 #[tokio::test]

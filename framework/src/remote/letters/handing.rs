@@ -27,6 +27,9 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// How long nothing is looked at again, unless something has changed.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// The longest wait before a letter is given again to a letterbox that did not take it.
+const LOOK_MOST: Duration = Duration::from_secs(30);
+
 /// What a letter came to, and the turn it still has.
 struct End {
     refusal: Option<RemoteError>,
@@ -44,6 +47,8 @@ enum Attempt {
     Handled,
     /// It was not given to the actor.
     NotYet,
+    /// The letterbox did not take it now.
+    NotTaken,
     /// For good, if it is so again after a while.
     Unfit(RemoteError),
     /// For good.
@@ -86,7 +91,7 @@ impl Letters {
 
     /// Hands one letter over, until it is handled or refused.
     async fn hand(&self, place: Place, letter: &Letter) -> Option<End> {
-        let (peer, mut deaths, mut unfit) = (place.0, 0, false);
+        let (peer, mut deaths, mut unfit, mut not_taken) = (place.0, 0, false, 0);
         let over = |refusal, turn| Some(End { refusal, turn });
         loop {
             let changed = self.directory.changed();
@@ -120,12 +125,13 @@ impl Letters {
                     );
                     AGAIN * (1 << (deaths - 1))
                 }
-                Attempt::NotYet => {
+                Attempt::NotYet | Attempt::NotTaken => {
                     drop(turn);
+                    not_taken = if matches!(attempt, Attempt::NotYet) { 0 } else { not_taken + 1 };
                     // Whatever comes first: the name, the end of the wait, or the time to look.
                     tokio::select! {
                         () = changed => {}
-                        () = tokio::time::sleep(LOOK) => {}
+                        () = tokio::time::sleep(look_after(not_taken)) => {}
                     }
                     continue;
                 }
@@ -168,7 +174,8 @@ impl Letters {
             None => return Err(Attempt::NotYet),
         }
         if let Some(letterbox) = self.directory.letterbox(&letter.name) {
-            return Ok(Taker::Letterbox(letterbox));
+            let has_room = letterbox.has_room(letter.body.len());
+            return if has_room { Ok(Taker::Letterbox(letterbox)) } else { Err(Attempt::NotYet) };
         }
         let mailbox = self
             .directory
@@ -211,7 +218,7 @@ impl Letters {
         self.is_back();
         match taken {
             Ok(Ok(())) => Attempt::Handled,
-            Ok(Err(error)) if is_for_now(error.kind) => Attempt::NotYet,
+            Ok(Err(error)) if is_for_now(error.kind) => Attempt::NotTaken,
             Ok(Err(error)) => Attempt::Refused(error),
             Err(_) => Attempt::Died,
         }
@@ -258,6 +265,11 @@ impl Letters {
     }
 }
 
+/// The wait until a letter is looked at again that was so often not taken, one time after the other.
+fn look_after(not_taken: u32) -> Duration {
+    (LOOK * (1 << not_taken.saturating_sub(1).min(10))).min(LOOK_MOST)
+}
+
 /// Whether a letter that a letterbox did not take may be taken later.
 const fn is_for_now(kind: RemoteErrorKind) -> bool {
     matches!(kind, RemoteErrorKind::Full | RemoteErrorKind::Restarting | RemoteErrorKind::Storage)
@@ -278,4 +290,16 @@ fn fatal(letter: &Letter) -> RemoteError {
         letter.name, letter.message
     );
     RemoteError::new(RemoteErrorKind::Died, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_nothing_is_asked_less_and_less_often() {
+        let waits: Vec<_> = [0, 1, 2, 3, 7, 8, u32::MAX].map(look_after).to_vec();
+        let wanted = [250, 250, 500, 1000, 16_000, 30_000, 30_000].map(Duration::from_millis);
+        assert_eq!(waits, wanted);
+    }
 }

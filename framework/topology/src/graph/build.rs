@@ -335,3 +335,23 @@ fn path(settings: &Value, key: &str) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use super::*;
+
+    #[test]
+    fn what_may_be_secret_of_a_url_is_not_drawn() {
+        for url in [
+            "https://example.org:1/secret?secret#secret",
+            "https://example.org:1?secret",
+            "https://me:secret@example.org:1/",
+        ] {
+            let settings = toml::from_str(&format!("url = \"{url}\"")).unwrap();
+            let kind = Kind { name: "webhook".into(), settings };
+            assert_eq!(door_words(&kind), "webhook https://example.org:1");
+        }
+    }
+}

@@ -358,7 +358,10 @@ mod tests {
                 _ => Either::Right(ready(refused())),
             }
         };
+        let start = tokio::time::Instant::now();
         assert_eq!(reach(&addresses, connect).await.unwrap(), open);
+        // By the clock of the test, which stands still while anything can go on.
+        assert!(start.elapsed() < 2 * AHEAD);
         let (told, why) = reach(&[closed], connect).await.unwrap_err();
         assert_eq!((told, why.kind()), (closed, io::ErrorKind::ConnectionRefused));
         assert!(reach(&[], connect).await.is_err());
@@ -370,8 +373,13 @@ mod tests {
         let mut hanging = Vec::new();
         for _ in 0..LOOKUPS {
             let (end, ended) = mpsc::channel::<()>();
-            let mut work = Box::pin(with_place(&places, move || ended.recv().is_err()));
+            let (begin, begun) = mpsc::channel();
+            let mut work = Box::pin(with_place(&places, move || {
+                begin.send(()).unwrap();
+                ended.recv().is_err()
+            }));
             assert!(work.as_mut().now_or_never().is_none());
+            begun.recv().unwrap();
             // Who waited for it has gone.
             drop(work);
             hanging.push(end);

@@ -311,3 +311,39 @@ async fn the_former_key_of_a_neighbour_is_out_at_once_whatever_it_left() {
         node.shutdown().await;
     }
 }
+
+/// Waits until a relay has delivered all that it keeps, whoever knows of it.
+async fn has_delivered_all(node: &RunningNode) {
+    let delivered = async {
+        let is_kept = |entry: &OutboxEntry| entry.relayed_for.is_some() && entry.is_open();
+        while node.node().outbox().await.unwrap().iter().any(|(_, entry)| is_kept(entry)) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(HANGS, delivered).await.expect("what it keeps is delivered");
+}
+
+#[tokio::test]
+async fn a_neighbour_who_has_not_heard_how_its_delivery_ended_is_not_dropped() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::write(folder.join("letter"), "Dear Paris").unwrap();
+    let with_lyon = by_dijon(folder);
+    let topology = write(folder, &with_lyon);
+    let (mut dijon, lyon) = (start(&topology, "dijon").await, start(&topology, "lyon").await);
+    is_relayed(&dijon).await;
+    lyon.shutdown().await;
+    let paris = start(&topology, "paris").await;
+    takes(&paris, 1).await;
+    has_delivered_all(&dijon).await;
+    let without = write(folder, &with_lyon.replace("via = \"dijon\"\n", ""));
+    let refused = dijon.reload(&without).await.unwrap_err().to_string();
+    assert!(refused.contains("would be lost with `lyon`"), "{refused}");
+    let lyon = start(&topology, "lyon").await;
+    hears_of_all(&lyon).await;
+    runs_empty(&dijon).await;
+    dijon.reload(&without).await.unwrap();
+    for node in [lyon, dijon, paris] {
+        node.shutdown().await;
+    }
+}

@@ -56,14 +56,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     let receiver = receiver.receive("letters", FileSink::into_dir(path("in"))).start().await?;
     receiver.stay_connected(dijon.peer());
-    relay.transfer(id).await?.delivered().await?;
+    relay.outbox().transfer(id).await?.delivered().await?;
     let (from, _, arrival) = receiver.arrivals().remove(0);
     println!("paris: {} of {} came by dijon", arrival.name, from.short());
     receiver.processed(from, id).await?;
 
     // The word of paris proves itself: dijon could not have made it up.
     let sender = start_lyon().await?;
-    let receipt = sender.transfer(id).await?.processed().await?;
+    let receipt = sender.outbox().transfer(id).await?.processed().await?;
     println!("lyon: paris has it, {} bytes, and is done with it", receipt.length);
     for node in [sender, receiver, relay] {
         node.shutdown().await;
@@ -81,6 +81,7 @@ async fn until_relayed(node: &Node, id: TransferId) -> Result<(), Box<dyn Error>
     let mut events = node.events();
     while !node
         .outbox()
+        .list()
         .await?
         .iter()
         .any(|(known, entry)| *known == id && matches!(entry.state, OutboxState::Relayed { .. }))

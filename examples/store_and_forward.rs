@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("paris is back");
     let node = start_lyon(folder.path(), &lyon).await?;
     println!("lyon is back");
-    let receipt = node.transfer(id).await?.delivered().await?;
+    let receipt = node.outbox().transfer(id).await?.delivered().await?;
     println!("delivered: {} bytes are in {}", receipt.length, receipt.place);
     for (peer, id, arrival) in receiver.arrivals() {
         println!("paris: {} of {} came as {id}", arrival.name, peer.short());

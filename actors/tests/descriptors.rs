@@ -89,7 +89,7 @@ async fn more_deliveries_than_descriptors_wait_and_all_arrive() {
         assert!(matches!(failure.kind, FailureKind::Busy | FailureKind::Io), "{failure}");
         assert_eq!(entry(&lyon, transfer.id()).await.unwrap().state, OutboxState::Stored);
         allow(before + LEFT);
-        lyon.retry(transfer.id()).await.unwrap();
+        lyon.outbox().retry(transfer.id()).await.unwrap();
         transfer.delivered().await.unwrap();
         lyon.shutdown().await;
         paris.shutdown().await;

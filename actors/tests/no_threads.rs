@@ -88,7 +88,7 @@ async fn inside() {
     assert!(matches!(error, SendError::Thread(_)), "{error}");
     paris.processed(lyon.peer(), transfer.id()).await.unwrap_err();
     takes.store(true, Ordering::SeqCst);
-    lyon.retry(transfer.id()).await.unwrap();
+    lyon.outbox().retry(transfer.id()).await.unwrap();
     let failure = loop {
         match events.next_news().await.unwrap() {
             // A try that was under way may have been refused yet.
@@ -103,7 +103,7 @@ async fn inside() {
     assert_eq!(entry(&lyon, transfer.id()).await.unwrap().state, OutboxState::Stored);
 
     allow(None);
-    lyon.retry(transfer.id()).await.unwrap();
+    lyon.outbox().retry(transfer.id()).await.unwrap();
     transfer.delivered().await.unwrap();
     assert_eq!(arrived.recv().await.unwrap().bytes, "of whom nobody knows");
     lyon.shutdown().await;

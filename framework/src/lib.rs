@@ -109,8 +109,8 @@ pub mod __private {
 
 pub use delivery::{Failure, FailureKind, Receipt, TransferId};
 pub use node::{
-    Destination, Node, NodeBuilder, NodeConfig, NodeEvent, SendOptions, TransferHandle,
-    TransferNews, TrustedPeer,
+    Destination, LettersHandle, Node, NodeBuilder, NodeConfig, NodeEvent, OutboxHandle,
+    RelayHandle, SendOptions, TransferHandle, TransferNews, TrustedPeer,
 };
 pub use remote::{Remote, RemoteError, RemoteErrorKind, RemoteMessage};
 pub use wire::{Identity, PeerId, Ticket};

@@ -319,7 +319,7 @@ async fn requests_of_http_2_that_are_reset_without_a_fault_are_not_whole() {
         }
     }
     assert_eq!(world.shop.orders().len(), 2, "of what broke off nobody heard");
-    assert_eq!(world.lyon.outbox().await.unwrap().len(), 2, "and nothing of it is stored");
+    assert_eq!(world.lyon.outbox().list().await.unwrap().len(), 2, "and nothing of it is stored");
 }
 
 #[tokio::test]

@@ -68,7 +68,11 @@ async fn a_body_that_breaks_off_leaves_nothing_and_is_never_taken_for_whole() {
     let whole = client.ask("PUT", FILE, &["Prefer: wait=60"], &sent).await;
     assert_eq!((whole.status, &whole.json()["state"]), (200, &"delivered".into()), "{whole:?}");
     assert_eq!(world.arrived("photo.raw").as_ref(), Some(&sent));
-    assert_eq!(world.lyon.outbox().await.unwrap().len(), 1, "of what broke off nothing is stored");
+    assert_eq!(
+        world.lyon.outbox().list().await.unwrap().len(),
+        1,
+        "of what broke off nothing is stored"
+    );
 }
 
 #[tokio::test]
@@ -111,7 +115,7 @@ async fn content_that_is_put_again_with_its_key_is_one_delivery_over_a_restart_t
         assert_eq!(one.status, 202, "{one:?}");
         assert_ne!(one.json()["id"], first.json()["id"]);
     }
-    assert_eq!(world.lyon.outbox().await.unwrap().len(), 4);
+    assert_eq!(world.lyon.outbox().list().await.unwrap().len(), 4);
 }
 
 #[tokio::test]
@@ -129,7 +133,7 @@ async fn what_can_t_be_sent_is_refused_before_its_content() {
     let part = client.ask("PUT", FILE, &["Content-Range: bytes 0-0/2"], b"x").await;
     part.problem(400, "bad-request", "no");
     client.ask("POST", FILE, &[], b"x").await.problem(405, "method", "no");
-    assert!(world.lyon.outbox().await.unwrap().is_empty());
+    assert!(world.lyon.outbox().list().await.unwrap().is_empty());
     let empty = client.ask("PUT", FILE, &["Prefer: wait=60"], b"").await;
     assert_eq!(empty.status, 200, "{empty:?}");
     assert_eq!(world.arrived("photo.raw"), Some(Vec::new()));

@@ -66,7 +66,7 @@ async fn arrives_as(world: &World, place: &str, name: &str, sent: &[u8]) {
 
 /// Folders of uploads in lyon's spool.
 fn folders(world: &World) -> usize {
-    let entries = std::fs::read_dir(world.lyon.spool_folder().unwrap()).unwrap();
+    let entries = std::fs::read_dir(world.lyon.outbox().spool_folder().unwrap()).unwrap();
     entries.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
 }
 
@@ -91,7 +91,7 @@ async fn parts_come_over_restarts_and_go_on_their_way_though_the_receiver_is_awa
     assert_eq!(patch(&client, &place, sent.len(), b"").await.status, 204);
     patch(&client, &place, 0, b"x").await.problem(409, "offset", "no");
     client.ask("DELETE", &place, &[TUS], b"").await.problem(409, "on-its-way", "no");
-    assert_eq!((world.lyon.outbox().await.unwrap().len(), folders(&world)), (1, 1));
+    assert_eq!((world.lyon.outbox().list().await.unwrap().len(), folders(&world)), (1, 1));
     world.paris_comes().await;
     arrives(&world, &place, &sent).await;
     world.lyon_restarts().await;
@@ -190,7 +190,7 @@ async fn what_is_no_upload_is_refused_and_nobody_sees_those_of_others() {
     let client = world.client();
     let can = client.ask("OPTIONS", INTO, &[], b"").await;
     assert_eq!((can.status, can.header("tus-version")), (204, "1.0.0"));
-    assert_eq!(can.header("tus-max-size"), (world.lyon.outbox_bytes() / 4).to_string());
+    assert_eq!(can.header("tus-max-size"), (world.lyon.outbox().bytes_limit() / 4).to_string());
     let length = "Upload-Length: 10";
     let old = client.ask("POST", INTO, &["Tus-Resumable: 0.2.2", length], b"").await;
     old.problem(412, "tus-version", "no");
@@ -207,7 +207,7 @@ async fn what_is_no_upload_is_refused_and_nobody_sees_those_of_others() {
         let told = client.ask("POST", INTO, &[&[TUS], headers].concat(), b"").await;
         told.problem(400, "bad-request", "no");
     }
-    let huge = format!("Upload-Length: {}", world.lyon.outbox_bytes());
+    let huge = format!("Upload-Length: {}", world.lyon.outbox().bytes_limit());
     client.ask("POST", INTO, &[TUS, &huge], b"").await.problem(413, "too-large", "no");
     let place = begin(&client, 10).await;
     let kind = [TUS, "Upload-Offset: 0", "Content-Type: text/plain"];
@@ -226,14 +226,14 @@ async fn what_is_no_upload_is_refused_and_nobody_sees_those_of_others() {
     let deletes = [TUS, "X-HTTP-Method-Override: DELETE"];
     assert_eq!(client.ask("POST", &place, &deletes, b"").await.status, 204);
     patch(&client, &place, 5, b"67890").await.problem(404, "no-such-upload", "no");
-    assert_eq!((folders(&world), world.lyon.outbox().await.unwrap().len()), (0, 0));
+    assert_eq!((folders(&world), world.lyon.outbox().list().await.unwrap().len()), (0, 0));
 }
 
 #[tokio::test]
 async fn a_token_has_a_quarter_of_the_room_for_uploads_and_gets_it_back() {
     let world = World::new().await;
     let client = world.client();
-    let most = usize::try_from(world.lyon.outbox_bytes() / 4).unwrap();
+    let most = usize::try_from(world.lyon.outbox().bytes_limit() / 4).unwrap();
     let place = begin(&client, most - 10).await;
     let full = |client: Client, length: usize| async move {
         let length = format!("Upload-Length: {length}");
@@ -255,7 +255,7 @@ async fn a_token_has_a_quarter_of_the_room_for_uploads_and_gets_it_back() {
 async fn small_parts_are_charged_for_what_they_take_of_the_disk() {
     let world = World::new().await;
     let client = world.client();
-    let most = usize::try_from(world.lyon.outbox_bytes() / 4).unwrap();
+    let most = usize::try_from(world.lyon.outbox().bytes_limit() / 4).unwrap();
     begin(&client, most - 8192).await;
     let later = client.ask("POST", INTO, &[TUS, "Upload-Defer-Length: 1"], b"").await;
     let later = later.header("location").to_owned();
@@ -321,7 +321,7 @@ impl Store for Keeping {
     fn write(&self, changes: Vec<Change>) -> io::Result<()> {
         if let [Change::Remove { table: "outbox", key }] = &changes[..] {
             let id = TransferId::from_bytes(key.as_slice().try_into().unwrap());
-            let folder = self.0.folder().unwrap().join(estafette::Node::parts_name(id));
+            let folder = self.0.folder().unwrap().join(estafette::OutboxHandle::parts_name(id));
             std::fs::create_dir(kept_of(&folder))?;
             for entry in std::fs::read_dir(&folder)? {
                 let entry = entry?;
@@ -345,17 +345,17 @@ async fn what_was_taken_out_is_not_sent_again_though_the_process_died_before_its
     let place = begin(&client, sent.len()).await;
     assert_eq!(patch(&client, &place, 0, &sent).await.status, 204);
     let (_, id) = place.rsplit_once('/').unwrap();
-    world.lyon.withdraw(id.parse().unwrap()).await.unwrap();
+    world.lyon.outbox().withdraw(id.parse().unwrap()).await.unwrap();
     world.lyon.stop().await;
-    let spool = world.lyon.spool_folder().unwrap();
-    let folder = spool.join(estafette::Node::parts_name(id.parse().unwrap()));
+    let spool = world.lyon.outbox().spool_folder().unwrap();
+    let folder = spool.join(estafette::OutboxHandle::parts_name(id.parse().unwrap()));
     assert!(!folder.exists());
     std::fs::rename(kept_of(&folder), &folder).unwrap();
     assert!(std::fs::read_dir(&folder).unwrap().count() > 0, "its content is there");
     world.lyon_restarts().await;
     // Before one begins it is looked at what earlier lives have left.
     let next = begin(&world.client(), 1).await;
-    assert!(world.lyon.outbox().await.unwrap().is_empty(), "it was taken out");
+    assert!(world.lyon.outbox().list().await.unwrap().is_empty(), "it was taken out");
     assert_eq!(folders(&world), 1, "that of {next}");
 }
 

@@ -109,7 +109,7 @@ async fn what_was_said_to_be_stored_is_handled_in_order_whenever_the_processes_a
         rest.push(number);
     }
     lives.push(rest);
-    assert_eq!((post.pair.lyon.letters(), post.kept()), (vec![], [0, 0]));
+    assert_eq!((post.pair.lyon.letters().list(), post.kept()), (vec![], [0, 0]));
     for life in &lives {
         assert!(
             life.is_sorted_by(|one, next| one < next),

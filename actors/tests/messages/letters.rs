@@ -82,6 +82,7 @@ async fn letters_of_a_revoked_peer_are_refused_and_those_to_it_are_dead() {
     }
     let listed: Vec<_> = lyon
         .letters()
+        .list()
         .into_iter()
         .map(|letter| matches!(letter.state, LetterState::Dead(_)))
         .collect();
@@ -107,7 +108,7 @@ async fn letters_are_handled_once_in_order_whatever_their_size_and_whatever_brea
     }
     assert!(post.noted.try_recv().is_err());
     assert_eq!(
-        (post.pair.lyon.letters(), post.kept()),
+        (post.pair.lyon.letters().list(), post.kept()),
         (vec![], [0, 0]),
         "nothing is left of them"
     );
@@ -129,13 +130,19 @@ async fn letters_outlive_their_sender_s_process() {
         soon(note.deliver(Note(99, vec![]))).await.unwrap_err().kind,
         RemoteErrorKind::ShuttingDown
     );
-    let known: Vec<_> =
-        post.pair.lyon.letters().into_iter().map(|letter| (letter.id, letter.state)).collect();
+    let known: Vec<_> = post
+        .pair
+        .lyon
+        .letters()
+        .list()
+        .into_iter()
+        .map(|letter| (letter.id, letter.state))
+        .collect();
     assert_eq!(
         known,
         ids.iter().chain([&waits.id()]).map(|&id| (id, LetterState::Stored)).collect::<Vec<_>>()
     );
-    let last = post.pair.lyon.letter(waits.id()).unwrap();
+    let last = post.pair.lyon.letters().find(waits.id()).unwrap();
     let note = post.pair.lyon.remote::<Note>("paris/desk").unwrap();
     let next = deliver(&note, Note(21, vec![])).await;
     assert!(next.id().log == last.id().log && next.id().number > last.id().number);
@@ -145,7 +152,7 @@ async fn letters_outlive_their_sender_s_process() {
     for number in 0..22 {
         assert_eq!(post.noted.try_recv(), Ok(number));
     }
-    assert!(post.pair.lyon.letter(last.id()).is_none());
+    assert!(post.pair.lyon.letters().find(last.id()).is_none());
 }
 
 #[tokio::test]
@@ -170,7 +177,7 @@ async fn letters_are_handed_over_without_their_sender_once_they_are_stored() {
     post.pair.restart_lyon(standard()).await.unwrap();
     for delivery in &deliveries {
         // What was heard of already is forgotten.
-        if let Some(again) = post.pair.lyon.letter(delivery.id()) {
+        if let Some(again) = post.pair.lyon.letters().find(delivery.id()) {
             processed(&again).await;
         }
     }
@@ -269,15 +276,15 @@ async fn what_can_not_be_handled_is_refused_with_its_reason_and_the_next_goes_on
     }
     // They can be looked at, in another life, too, until they are forgotten.
     post.pair.restart_lyon(standard()).await.unwrap();
-    let kept = post.pair.lyon.letters();
+    let kept = post.pair.lyon.letters().list();
     assert_eq!(kept.len(), 4);
     for (letter, (delivery, kind, _)) in kept.iter().zip(&dead) {
         assert_eq!(letter.id, delivery.id());
         assert!(matches!(&letter.state, LetterState::Dead(why) if why.kind == *kind), "{letter:?}");
-        assert_eq!(soon(post.pair.lyon.forget_letter(letter.id)).await, Ok(true));
-        assert_eq!(soon(post.pair.lyon.forget_letter(letter.id)).await, Ok(false));
+        assert_eq!(soon(post.pair.lyon.letters().forget(letter.id)).await, Ok(true));
+        assert_eq!(soon(post.pair.lyon.letters().forget(letter.id)).await, Ok(false));
     }
-    assert_eq!((post.pair.lyon.letters(), post.kept()), (vec![], [0, 0]));
+    assert_eq!((post.pair.lyon.letters().list(), post.kept()), (vec![], [0, 0]));
 }
 
 #[tokio::test]
@@ -349,7 +356,10 @@ async fn a_node_without_a_spool_says_that_it_keeps_no_letters() {
         .await
         .unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Storage);
-    assert!(error.message.contains("spool") && meeting.pair.lyon.letters().is_empty(), "{error}");
+    assert!(
+        error.message.contains("spool") && meeting.pair.lyon.letters().list().is_empty(),
+        "{error}"
+    );
     let pair =
         Pair::start_spooled(71, config(), standard(), standard(), Arc::<MemoryStore>::default())
             .await

@@ -95,8 +95,8 @@ async fn another_process() {
     let (mut events, victim) = (at_paris.events(), Victim { first_life, met: Arc::default() });
     at_paris.host("victim", move || victim.clone()).takes::<Note>().start().await.unwrap();
     for sender in &senders {
-        for info in sender.letters() {
-            let Some(letter) = sender.letter(info.id) else { continue };
+        for info in sender.letters().list() {
+            let Some(letter) = sender.letters().find(info.id) else { continue };
             if let Err(why) = letter.processed().await {
                 println!("\ndead {} {:?} {}", info.id.number, why.kind, why.message);
             }

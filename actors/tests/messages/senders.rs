@@ -183,7 +183,7 @@ impl World {
             let _ = lives.changed().await;
             let lyon = lives.borrow_and_update().clone();
             // What its sender has forgotten was processed.
-            let Some(known) = lyon.letter(delivery.id()) else { return };
+            let Some(known) = lyon.letters().find(delivery.id()) else { return };
             delivery = known;
         }
     }
@@ -219,11 +219,11 @@ impl World {
         let (stored, last) =
             (std::mem::take(&mut *self.stored.lock().unwrap()), self.lyon.borrow().clone());
         // What may be stored, too.
-        let under_way: Vec<_> = last.letters().into_iter().map(|letter| letter.id).collect();
-        for delivery in under_way.into_iter().filter_map(|id| last.letter(id)) {
+        let under_way: Vec<_> = last.letters().list().into_iter().map(|letter| letter.id).collect();
+        for delivery in under_way.into_iter().filter_map(|id| last.letters().find(id)) {
             delivery.processed().await.unwrap();
         }
-        assert_eq!(last.letters(), [], "something is left over");
+        assert_eq!(last.letters().list(), [], "something is left over");
         let lives = std::mem::take(&mut *self.clerk.0.lock().unwrap());
         let (mut highest, mut before_in_order) = (None, true);
         for (handled, in_order) in &lives {

@@ -363,7 +363,7 @@ impl World {
             let why = delivery.processed().await.expect_err("what is refused is not processed");
             assert_eq!(why.kind, RemoteErrorKind::Forbidden);
         }
-        assert_eq!(self.lyon.letters().len(), forbidden.len());
+        assert_eq!(self.lyon.letters().list().len(), forbidden.len());
         let book = self.clerk.0.lock().unwrap();
         let mut next = 0;
         for life in &book.letters {

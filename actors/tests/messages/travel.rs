@@ -108,7 +108,7 @@ async fn a_letter_that_would_be_read_as_another_is_not_stored() {
         .unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Unencodable);
     assert!(error.message.contains("`limit`"), "{error}");
-    assert!(post.pair.lyon.letters().is_empty());
+    assert!(post.pair.lyon.letters().list().is_empty());
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ async fn a_delivery_waits_for_a_receiver_who_comes_after_the_sender_has_died_and
         let id = send(&lyon, "paris/files", &file).await.id();
         lyon.abort().await;
         let lyon = world.lyon().await;
-        let transfer = lyon.transfer(id).await.unwrap();
+        let transfer = lyon.outbox().transfer(id).await.unwrap();
         assert!(transfer.status().outcome.is_none());
         let paris = world.paris().await;
         let receipt = transfer.delivered().await.unwrap();
@@ -31,7 +31,7 @@ async fn a_delivery_waits_for_a_receiver_who_comes_after_the_sender_has_died_and
         lyon.shutdown().await;
         // Asked for by its id, by a third process.
         let lyon = world.lyon().await;
-        assert_eq!(lyon.transfer(id).await.unwrap().delivered().await.unwrap(), receipt);
+        assert_eq!(lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap(), receipt);
         assert!(matches!(entry(&lyon, id).await.unwrap().state, OutboxState::Delivered { .. }));
         lyon.shutdown().await;
         paris.shutdown().await;
@@ -68,12 +68,12 @@ async fn what_is_offered_again_after_both_have_died_is_delivered_no_second_time(
         // The sender's disk as it was before it heard that the delivery was made.
         let before = copy_of(&world.lyon_spool, &["outbox"]);
         let paris = world.paris().await;
-        let receipt = lyon.transfer(id).await.unwrap().delivered().await.unwrap();
+        let receipt = lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap();
         lyon.abort().await;
         paris.abort().await;
         std::fs::remove_file(world.path("in/letter")).unwrap();
         let (lyon, paris) = (world.lyon_with(before).await, world.paris().await);
-        let again = lyon.transfer(id).await.unwrap().delivered().await.unwrap();
+        let again = lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap();
         assert_eq!((again.digest, &again.place), (receipt.digest, &receipt.place));
         assert_eq!(world.arrived(), 0, "it was delivered a second time");
         assert_eq!(paris.arrivals().len(), 1);
@@ -93,7 +93,7 @@ async fn a_node_that_stops_keeps_what_it_could_not_deliver_and_says_so() {
         let failure = transfer.delivered().await.unwrap_err();
         assert!(failure.message.contains("goes on when the node is started again"), "{failure}");
         let (lyon, paris) = (world.lyon().await, world.paris().await);
-        lyon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        lyon.outbox().transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
         tokio::time::timeout(Duration::from_secs(20), lyon.shutdown()).await.unwrap();
         paris.shutdown().await;
     })
@@ -138,11 +138,11 @@ async fn a_node_that_has_stopped_gives_its_spool_back_whoever_still_has_its_hand
         lyon.shutdown().await;
         let next = world.lyon_with(open()).await;
         assert!(
-            next.transfer(transfer.id()).await.is_ok(),
+            next.outbox().transfer(transfer.id()).await.is_ok(),
             "the next node knows what the first one stored"
         );
         assert!(
-            lyon.outbox().await.is_err()
+            lyon.outbox().list().await.is_err()
                 && lyon
                     .send("paris/files", FileSource::open(world.path("letter")).unwrap())
                     .await
@@ -220,7 +220,10 @@ async fn offered_while_it_is_being_remembered(dies: bool) {
         while !matches!(events.next_news().await.unwrap(), TransferNews::Waiting { .. }) {}
         assert_eq!(entry(&lyon, id).await.unwrap().state, OutboxState::Stored);
         spool.answer(Ok(()));
-        assert_eq!(lyon.transfer(id).await.unwrap().delivered().await.unwrap().length, 100_000);
+        assert_eq!(
+            lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap().length,
+            100_000
+        );
         lyon.shutdown().await;
         paris.shutdown().await;
         assert!(world.has_arrived("letter"));

@@ -193,14 +193,14 @@ async fn packages_of_two_senders_with_one_id_are_both_kept_and_both_arrive() {
         drop(node);
         nantes.take_id(&world, other, id, b"not yours".to_vec());
         let dijon = nantes.relay(&world).await;
-        lyon.retry(id).await.unwrap();
+        lyon.outbox().retry(id).await.unwrap();
         relayed(&lyon, &transfer).await;
         let before = std::fs::read(world.kept(id)).unwrap();
         let node = nantes.node(&world).await;
-        let second = node.transfer(id).await.unwrap();
+        let second = node.outbox().transfer(id).await.unwrap();
         relayed(&node, &second).await;
         assert!(std::fs::read(world.kept(id)).unwrap() == before, "it was replaced");
-        assert_eq!(dijon.outbox().await.unwrap().len(), 2);
+        assert_eq!(dijon.outbox().list().await.unwrap().len(), 2);
         // Over a restart of the relay, too.
         dijon.abort().await;
         drop(dijon);
@@ -226,8 +226,11 @@ async fn packages_of_two_senders_with_one_id_are_both_kept_and_both_arrive() {
         }
         for (node, length) in [(&lyon, 50_000), (&node, 9)] {
             node.stay_connected(dijon.peer());
-            assert_eq!(node.transfer(id).await.unwrap().delivered().await.unwrap().length, length);
-            node.transfer(id).await.unwrap().processed().await.unwrap();
+            assert_eq!(
+                node.outbox().transfer(id).await.unwrap().delivered().await.unwrap().length,
+                length
+            );
+            node.outbox().transfer(id).await.unwrap().processed().await.unwrap();
         }
         assert_eq!(paris.arrivals().len(), 2);
         for node in [lyon, node, paris, dijon] {

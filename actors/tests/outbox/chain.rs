@@ -124,7 +124,7 @@ async fn a_package_goes_from_relay_to_relay_and_the_word_of_it_comes_back() {
         lyon.shutdown().await;
         drop(lyon);
         let nice = world.nice(RelayQuota::default()).await;
-        let kept = dijon.transfer(sent.id()).await.unwrap();
+        let kept = dijon.outbox().transfer(sent.id()).await.unwrap();
         relayed(&dijon, &kept).await;
         dijon.abort().await;
         drop(dijon);
@@ -137,7 +137,7 @@ async fn a_package_goes_from_relay_to_relay_and_the_word_of_it_comes_back() {
         assert_eq!(delivered.offer.peer, world.identities[LYON].peer(), "it is of who packed it");
         let dijon = world.dijon().await;
         let lyon = world.lyon().await;
-        let transfer = lyon.transfer(sent.id()).await.unwrap();
+        let transfer = lyon.outbox().transfer(sent.id()).await.unwrap();
         let receipt = transfer.delivered().await.unwrap();
         assert_eq!(receipt.digest, *blake3::hash(&bytes).as_bytes());
         // That it is processed comes the same way, and proves itself at the sender.
@@ -201,12 +201,12 @@ async fn each_relay_has_a_quota_for_the_one_before_it() {
         let nice = world.nice(RelayQuota { packages: 1, bytes: 1 << 20 }).await;
         let first = world.send(&lyon, b"x").await;
         relayed(&lyon, &first).await;
-        let kept = dijon.transfer(first.id()).await.unwrap();
+        let kept = dijon.outbox().transfer(first.id()).await.unwrap();
         relayed(&dijon, &kept).await;
         let second = world.send(&lyon, b"y").await;
         relayed(&lyon, &second).await;
         // It stays where there is room for it, and is tried again.
-        let stays = dijon.transfer(second.id()).await.unwrap();
+        let stays = dijon.outbox().transfer(second.id()).await.unwrap();
         let mut events = dijon.events();
         while entry(&dijon, stays.id()).await.unwrap().last_failure.is_none() {
             events.next().await.unwrap();

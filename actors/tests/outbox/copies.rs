@@ -134,8 +134,8 @@ async fn what_is_taken_out_while_it_is_copied_does_not_wait_for_its_end() {
             |news| matches!(news, TransferNews::Progress { bytes, .. } if *bytes >= 1 << 20),
         )
         .await;
-        let id = lyon.outbox().await.unwrap()[0].0;
-        lyon.withdraw(id).await.unwrap();
+        let id = lyon.outbox().list().await.unwrap()[0].0;
+        lyon.outbox().withdraw(id).await.unwrap();
         let error = sending.await.unwrap().unwrap_err();
         assert!(matches!(error, SendError::Outbox(OutboxError::Withdrawn)), "{error}");
         hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
@@ -172,7 +172,7 @@ async fn content_that_changes_while_it_is_copied_is_neither_stored_nor_delivered
         };
         assert!(changed(&error), "{error}");
         hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
-        assert_eq!((lyon.outbox().await.unwrap().len(), paris.arrivals().len()), (0, 0));
+        assert_eq!((lyon.outbox().list().await.unwrap().len(), paris.arrivals().len()), (0, 0));
         lyon.shutdown().await;
         paris.shutdown().await;
         assert_eq!((left(&world), world.arrived()), (vec![], 0));
@@ -195,7 +195,7 @@ async fn who_dies_while_it_copies_has_stored_nothing_and_leaves_nothing() {
         std::fs::write(world.path("spool/bulk/00.copy.new"), "half").unwrap();
         std::fs::write(world.path("spool/bulk/00.copy"), "whole, and of no record").unwrap();
         let lyon = world.lyon_with(spool(&world)).await;
-        assert_eq!(lyon.outbox().await.unwrap().len(), 0);
+        assert_eq!(lyon.outbox().list().await.unwrap().len(), 0);
         assert_eq!(left(&world), <[PathBuf; 0]>::default());
         lyon.shutdown().await;
         paris.shutdown().await;
@@ -213,8 +213,8 @@ async fn what_a_first_try_comes_to_before_it_is_stored_counts_afterwards() {
         let (go, sending) = held(&world, &lyon).await;
         hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
         // Nobody is told that it is stored before it is.
-        let (id, _) = lyon.outbox().await.unwrap().pop().unwrap();
-        let looked = lyon.outbox_entry(id).await;
+        let (id, _) = lyon.outbox().list().await.unwrap().pop().unwrap();
+        let looked = lyon.outbox().entry(id).await;
         assert!(
             matches!(looked, Err(OutboxError::Storing(storing)) if storing == id),
             "{looked:?}"
@@ -228,8 +228,8 @@ async fn what_a_first_try_comes_to_before_it_is_stored_counts_afterwards() {
         ));
         assert_eq!(left(&world).len(), 1, "a dead letter keeps its copy");
         std::fs::remove_file(world.path("in/letter")).unwrap();
-        lyon.retry(transfer.id()).await.unwrap();
-        lyon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        lyon.outbox().retry(transfer.id()).await.unwrap();
+        lyon.outbox().transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
         assert!(world.has_arrived("letter"));
         lyon.shutdown().await;
         paris.shutdown().await;
@@ -288,7 +288,7 @@ async fn what_can_t_be_stored_is_taken_back_from_a_receiver_who_has_part_of_it()
         hears(&mut events, |news| matches!(news, TransferNews::Paused | TransferNews::Delivered { .. })).await;
         spool.answer(Err(io::ErrorKind::StorageFull.into()));
         let sent = sending.await.unwrap();
-        let known = lyon.outbox().await.unwrap().len();
+        let known = lyon.outbox().list().await.unwrap().len();
         if let Ok(transfer) = &sent {
             // It was faster than its pause.
             transfer.delivered().await.unwrap();
@@ -333,7 +333,7 @@ async fn a_later_try_goes_on_from_the_copy_where_the_first_one_stood_whatever_be
         drop((lyon, transfer));
         std::fs::write(&file, "something else").unwrap();
         let (before, lyon) = (world.network.carried(), world.lyon_with(spool(&world)).await);
-        lyon.transfer(id).await.unwrap().delivered().await.unwrap();
+        lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap();
         assert_eq!(std::fs::read(world.path("in/letter")).unwrap(), noise(LENGTH));
         let carried = world.network.carried() - before;
         assert!(carried < LENGTH as u64 - (256 << 10), "{carried} bytes were carried again");
@@ -368,7 +368,7 @@ async fn what_is_stored_while_the_node_stops_is_over_for_those_who_wait() {
                 .await
             }
         });
-        while lyon.outbox().await.unwrap().is_empty() {
+        while lyon.outbox().list().await.unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
         let stopping = tokio::spawn({
@@ -382,7 +382,7 @@ async fn what_is_stored_while_the_node_stops_is_over_for_those_who_wait() {
                 .await
                 .unwrap();
             let is_over = transfer.delivered().now_or_never().is_some();
-            lyon.withdraw(transfer.id()).await.unwrap();
+            lyon.outbox().withdraw(transfer.id()).await.unwrap();
             if is_over {
                 break;
             }
@@ -432,8 +432,8 @@ async fn copies_take_no_more_room_than_they_may() {
             )
             .await
             .unwrap();
-        assert_eq!((lyon.outbox().await.unwrap().len(), left(&world).len()), (1, 1));
-        lyon.withdraw(small.id()).await.unwrap();
+        assert_eq!((lyon.outbox().list().await.unwrap().len(), left(&world).len()), (1, 1));
+        lyon.outbox().withdraw(small.id()).await.unwrap();
         lyon.shutdown().await;
         assert_eq!(left(&world), <[PathBuf; 0]>::default());
     })
@@ -470,7 +470,7 @@ async fn what_an_earlier_release_packed_for_its_receiver_still_arrives() {
             .put("outbox", id.as_bytes(), &estafette::wire::codec::encode(&record).unwrap())
             .unwrap();
         let (lyon, paris) = (world.lyon_with(spool).await, world.paris_with_folder().await);
-        let receipt = lyon.transfer(id).await.unwrap().delivered().await.unwrap();
+        let receipt = lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap();
         assert_eq!(receipt.digest, *blake3::hash(&bytes).as_bytes());
         assert_eq!(std::fs::read(world.path("in/letter")).unwrap(), bytes);
         lyon.shutdown().await;

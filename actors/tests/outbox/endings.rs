@@ -271,7 +271,9 @@ async fn what_its_sender_or_the_trust_gives_up_while_it_is_committed_is_remember
         assert_eq!(pair.paris.arrivals().len(), 1);
         if !revoked {
             pair.restart_lyon(standard()).await.unwrap();
-            within(pair.lyon.transfer(transfer.id()).await.unwrap().delivered()).await.unwrap();
+            within(pair.lyon.outbox().transfer(transfer.id()).await.unwrap().delivered())
+                .await
+                .unwrap();
         }
         assert_eq!(names(folder.path()), ["letter"]);
     }
@@ -333,8 +335,8 @@ async fn what_was_cancelled_without_a_link_is_not_begun_again_when_it_is_offered
     assert_eq!(failure.kind, FailureKind::Cancelled, "{failure}");
     assert!(names(folder.path()).is_empty());
     // Who wants it all the same says so.
-    pair.lyon.retry(transfer.id()).await.unwrap();
-    let again = pair.lyon.transfer(transfer.id()).await.unwrap();
+    pair.lyon.outbox().retry(transfer.id()).await.unwrap();
+    let again = pair.lyon.outbox().transfer(transfer.id()).await.unwrap();
     assert_eq!(within(again.delivered()).await.unwrap().length, 10_000);
 }
 
@@ -354,7 +356,7 @@ async fn what_expired_unoffered_is_tried_again_as_another_delivery() {
         let transfer = send_for(&lyon, "paris/files", &file, Duration::from_secs(1)).await;
         assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Expired);
         assert_eq!(dead(&lyon, transfer.id()).await.kind, FailureKind::Expired);
-        let new = lyon.retry(transfer.id()).await.unwrap();
+        let new = lyon.outbox().retry(transfer.id()).await.unwrap();
         assert_ne!(new, transfer.id());
         assert!(entry(&lyon, transfer.id()).await.is_none());
         let paris = world.paris().await;
@@ -392,7 +394,7 @@ async fn what_may_have_been_delivered_before_it_expired_is_not_tried_again() {
         let failure = transfer.delivered().await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Unknown, "{failure}");
         still.go_on();
-        let refused = pair.lyon.retry(transfer.id()).await.unwrap_err();
+        let refused = pair.lyon.outbox().retry(transfer.id()).await.unwrap_err();
         assert!(
             matches!(refused, OutboxError::Unfit { .. })
                 && refused.to_string().contains("may have been delivered"),

@@ -64,7 +64,7 @@ async fn deferred(events: &mut EventStream) -> Failure {
 async fn arrives_after_all(lyon: &Node, transfer: &TransferHandle) {
     let entry = entry(lyon, transfer.id()).await.unwrap();
     assert!(entry.state == OutboxState::Stored && entry.last_failure.is_some(), "{entry:?}");
-    lyon.retry(transfer.id()).await.unwrap();
+    lyon.outbox().retry(transfer.id()).await.unwrap();
     transfer.delivered().await.unwrap();
 }
 
@@ -203,7 +203,7 @@ async fn a_receiver_whose_clock_jumps_ten_years_between_two_lives_delivers_nothi
         lyon.shutdown().await;
         let records = copy_of(&world.lyon_spool, &["outbox"]);
         let (lyon, paris) = (world.lyon().await, world.paris().await);
-        lyon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        lyon.outbox().transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
         lyon.shutdown().await;
         paris.shutdown().await;
         // As if the machine had been started anew since, and its clock were set to ten years later.
@@ -214,7 +214,7 @@ async fn a_receiver_whose_clock_jumps_ten_years_between_two_lives_delivers_nothi
         world.paris_spool.put("clock", &key, &scales).unwrap();
         std::fs::remove_file(world.path("in/letter")).unwrap();
         let (paris, lyon) = (world.paris().await, world.lyon_with(records).await);
-        lyon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        lyon.outbox().transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
         assert_eq!(world.arrived(), 0, "it was delivered before");
         lyon.shutdown().await;
         paris.shutdown().await;

@@ -204,7 +204,7 @@ pub(crate) async fn send_for(
 }
 
 pub(crate) async fn entry(node: &Node, id: TransferId) -> Option<OutboxEntry> {
-    node.outbox_entry(id).await.ok()
+    node.outbox().entry(id).await.ok()
 }
 
 /// What a store holds now, in a store of its own.

@@ -16,7 +16,10 @@ async fn a_refused_delivery_becomes_a_dead_letter_and_comes_to_life_again() {
         std::fs::write(world.path("in/letter"), "taken").unwrap();
         let transfer = send(&lyon, "paris/files", &world.file("letter", 5000)).await;
         assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Refused);
-        assert!(matches!(lyon.withdraw(transfer.id()).await, Err(OutboxError::Unfit { .. })));
+        assert!(matches!(
+            lyon.outbox().withdraw(transfer.id()).await,
+            Err(OutboxError::Unfit { .. })
+        ));
         lyon.abort().await;
         let lyon = world.lyon().await;
         let OutboxState::Dead { failure, .. } = entry(&lyon, transfer.id()).await.unwrap().state
@@ -25,12 +28,15 @@ async fn a_refused_delivery_becomes_a_dead_letter_and_comes_to_life_again() {
         };
         assert!(failure.message.contains("letter"), "{failure}");
         std::fs::remove_file(world.path("in/letter")).unwrap();
-        lyon.retry(transfer.id()).await.unwrap();
-        lyon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        lyon.outbox().retry(transfer.id()).await.unwrap();
+        lyon.outbox().transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
         assert!(world.has_arrived("letter"));
-        assert!(matches!(lyon.retry(transfer.id()).await, Err(OutboxError::Unfit { .. })));
-        lyon.forget(transfer.id()).await.unwrap();
-        assert!(matches!(lyon.transfer(transfer.id()).await, Err(OutboxError::Unknown(_))));
+        assert!(matches!(lyon.outbox().retry(transfer.id()).await, Err(OutboxError::Unfit { .. })));
+        lyon.outbox().forget(transfer.id()).await.unwrap();
+        assert!(matches!(
+            lyon.outbox().transfer(transfer.id()).await,
+            Err(OutboxError::Unknown(_))
+        ));
         lyon.shutdown().await;
         paris.shutdown().await;
     })
@@ -44,12 +50,12 @@ async fn what_is_taken_out_is_not_delivered_by_any_later_process() {
         let lyon = world.lyon().await;
         let transfer = send(&lyon, "paris/files", &world.file("letter", 5000)).await;
         let other = send(&lyon, "paris/files", &world.file("other", 5000)).await;
-        lyon.withdraw(transfer.id()).await.unwrap();
+        lyon.outbox().withdraw(transfer.id()).await.unwrap();
         assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Cancelled);
         lyon.abort().await;
         let (lyon, paris) = (world.lyon().await, world.paris().await);
-        lyon.transfer(other.id()).await.unwrap().delivered().await.unwrap();
-        assert_eq!(lyon.outbox().await.unwrap().len(), 1);
+        lyon.outbox().transfer(other.id()).await.unwrap().delivered().await.unwrap();
+        assert_eq!(lyon.outbox().list().await.unwrap().len(), 1);
         assert_eq!(world.arrived(), 1);
         lyon.shutdown().await;
         paris.shutdown().await;
@@ -71,13 +77,13 @@ async fn an_order_is_durable_when_it_is_answered() {
         // Nobody tries anything here, so that only what was written when the answer came can reach
         // the next process.
         let dormant = world.dormant_lyon().await;
-        dormant.retry(transfer.id()).await.unwrap();
+        dormant.outbox().retry(transfer.id()).await.unwrap();
         let records = copy_of(&world.lyon_spool, &["outbox"]);
-        dormant.withdraw(transfer.id()).await.unwrap();
+        dormant.outbox().withdraw(transfer.id()).await.unwrap();
         assert_eq!(world.lyon_spool.load("outbox").unwrap(), []);
         dormant.shutdown().await;
         let (lyon, paris) = (world.lyon_with(records).await, world.paris().await);
-        lyon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        lyon.outbox().transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
         assert!(world.has_arrived("letter"));
         lyon.shutdown().await;
         paris.shutdown().await;
@@ -95,7 +101,7 @@ async fn what_a_dormant_node_stores_another_one_delivers() {
         dormant.shutdown().await;
         assert_eq!(world.arrived(), 0);
         let lyon = world.lyon().await;
-        lyon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        lyon.outbox().transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
         assert_eq!(entry(&lyon, transfer.id()).await.unwrap().tries, 1);
         lyon.shutdown().await;
         paris.shutdown().await;
@@ -111,7 +117,7 @@ async fn a_delivery_under_way_that_is_taken_out_is_gone_when_that_is_answered() 
         let transfer = send(&lyon, "paris/files", &world.file("letter", 40_000_000)).await;
         let mut events = transfer.events();
         while !matches!(events.next_news().await.unwrap(), TransferNews::Progress { .. }) {}
-        match lyon.withdraw(transfer.id()).await {
+        match lyon.outbox().withdraw(transfer.id()).await {
             Ok(()) => assert!(entry(&lyon, transfer.id()).await.is_none()),
             Err(OutboxError::Unfit { .. }) => assert!(world.has_arrived("letter")),
             Err(error) => panic!("{error}"),
@@ -153,7 +159,7 @@ async fn a_file_that_is_gone_makes_a_dead_letter_that_names_it() {
         lyon.abort().await;
         std::fs::remove_file(&file).unwrap();
         let lyon = world.lyon().await;
-        let failure = lyon.transfer(id).await.unwrap().delivered().await.unwrap_err();
+        let failure = lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap_err();
         assert!(
             failure.kind == FailureKind::Changed && failure.message.contains("letter"),
             "{failure}"
@@ -178,14 +184,14 @@ async fn the_application_at_the_other_end_says_that_it_is_done_even_while_the_se
         assert!(paris.processed(sender, id).await.unwrap());
         assert!(!paris.processed(paris.peer(), id).await.unwrap(), "nobody has sent that");
         let lyon = world.lyon().await;
-        let transfer = lyon.transfer(id).await.unwrap();
+        let transfer = lyon.outbox().transfer(id).await.unwrap();
         // Any delivery brings a link up, and with it the word.
         send(&lyon, "paris/files", &world.file("other", 10)).await;
         transfer.processed().await.unwrap();
         assert!(matches!(entry(&lyon, id).await.unwrap().state, OutboxState::Processed { .. }));
         lyon.shutdown().await;
         let lyon = world.lyon().await;
-        lyon.transfer(id).await.unwrap().processed().await.unwrap();
+        lyon.outbox().transfer(id).await.unwrap().processed().await.unwrap();
         lyon.shutdown().await;
         paris.shutdown().await;
     })

@@ -153,7 +153,7 @@ async fn a_package_that_has_no_business_at_a_node_is_refused_before_its_first_by
             while let Some(event) = events.next().await {
                 assert!(!matches!(&event, NodeEvent::Transfer(event) if matches!(event.news, TransferNews::Started { .. })), "{event:?}");
             }
-            let _ = lyon.withdraw(transfer.id()).await;
+            let _ = lyon.outbox().withdraw(transfer.id()).await;
         }
         lyon.shutdown().await;
     })
@@ -277,7 +277,7 @@ async fn what_a_revoked_peer_left_goes_and_its_room_is_given_back() {
         leave_two(&world, &dijon).await;
         assert!(dijon.trust().revoke(world.identities[0].peer()).unwrap());
         until(|| there(&world).is_empty()).await;
-        while !dijon.outbox().await.unwrap().is_empty() {
+        while !dijon.outbox().list().await.unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
         // Let in again, it has all its room again.
@@ -370,7 +370,7 @@ async fn what_a_peer_left_that_was_revoked_while_the_node_was_away_goes_at_its_s
             drop(dijon);
             let dijon = world.node_knowing(1, relay(150_000), &[PARIS]).await;
             until(|| there(&world).is_empty()).await;
-            while !dijon.outbox().await.unwrap().is_empty() {
+            while !dijon.outbox().list().await.unwrap().is_empty() {
                 tokio::task::yield_now().await;
             }
             dijon.shutdown().await;

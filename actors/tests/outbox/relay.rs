@@ -29,14 +29,15 @@ async fn what_can_be_read_only_once_is_copied_and_outlives_its_sender() {
         drop(lyon);
         let (paris, mut arrived) = world.paris().await;
         let lyon = world.node(0).await;
-        let receipt = lyon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        let receipt =
+            lyon.outbox().transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
         assert_eq!((receipt.length, receipt.digest), (300_000, *blake3::hash(&bytes).as_bytes()));
         let delivered = arrived.recv().await.unwrap();
         assert!(delivered.bytes == bytes && delivered.offer.peer == lyon.peer());
         assert_eq!(paris.arrivals().len(), 1);
         let (sender, id, _) = paris.arrivals().remove(0);
         paris.processed(sender, id).await.unwrap();
-        lyon.transfer(transfer.id()).await.unwrap().processed().await.unwrap();
+        lyon.outbox().transfer(transfer.id()).await.unwrap().processed().await.unwrap();
         lyon.shutdown().await;
         paris.shutdown().await;
         assert_eq!(
@@ -72,11 +73,12 @@ async fn a_relay_brings_a_package_when_the_sender_is_gone_and_its_word_when_the_
             world.identities[0].peer(),
             "it comes of who packed it, not of who carried it"
         );
-        dijon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        dijon.outbox().transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
         paris.shutdown().await;
         let lyon = world.node(0).await;
         lyon.stay_connected(dijon.peer());
-        let receipt = lyon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        let receipt =
+            lyon.outbox().transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
         assert_eq!(receipt.digest, *blake3::hash(&bytes).as_bytes());
         assert_eq!((world.packages(0), world.packages(1), world.packages(PARIS)), (0, 0, 0));
         lyon.shutdown().await;
@@ -124,7 +126,7 @@ async fn who_is_no_relay_refuses_and_a_relay_refuses_beyond_its_quota() {
         // Room again: it goes on by itself.
         let (paris, mut arrived) = world.paris().await;
         assert!(arrived.recv().await.unwrap().bytes == b"x"[..]);
-        lyon.retry(second.id()).await.unwrap();
+        lyon.outbox().retry(second.id()).await.unwrap();
         assert!(arrived.recv().await.unwrap().bytes == b"y"[..]);
         for node in [lyon, dijon, paris] {
             node.shutdown().await;
@@ -154,9 +156,10 @@ async fn a_copy_that_rotted_is_a_dead_letter_and_the_others_arrive() {
         std::fs::write(&file, copy).unwrap();
         let (paris, mut arrived) = world.paris().await;
         let lyon = world.node(0).await;
-        let failure = lyon.transfer(damaged.id()).await.unwrap().delivered().await.unwrap_err();
+        let failure =
+            lyon.outbox().transfer(damaged.id()).await.unwrap().delivered().await.unwrap_err();
         assert!(failure.message.contains(".copy"), "{failure}");
-        lyon.transfer(whole.id()).await.unwrap().delivered().await.unwrap();
+        lyon.outbox().transfer(whole.id()).await.unwrap().delivered().await.unwrap();
         assert!(arrived.recv().await.unwrap().bytes == bytes);
         lyon.shutdown().await;
         paris.shutdown().await;
@@ -187,7 +190,7 @@ async fn a_package_into_a_folder_is_there_once_however_often_its_carrier_dies() 
         }
         let (paris, _arrived) = world.paris().await;
         let lyon = lyon.unwrap();
-        lyon.transfer(id).await.unwrap().delivered().await.unwrap();
+        lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap();
         assert!(std::fs::read(world.folder.path().join("in/letter")).unwrap() == bytes);
         assert_eq!(std::fs::read_dir(world.folder.path().join("in")).unwrap().count(), 1);
         lyon.shutdown().await;

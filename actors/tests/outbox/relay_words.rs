@@ -43,18 +43,18 @@ async fn that_the_application_is_done_is_heard_through_the_relay_over_restarts_o
         let id = kept(&world, "in", &content(100_000)).await.id();
         let (dijon, (paris, mut arrived)) = (relay(&world).await, world.paris().await);
         arrived.recv().await.unwrap();
-        dijon.transfer(id).await.unwrap().delivered().await.unwrap();
+        dijon.outbox().transfer(id).await.unwrap().delivered().await.unwrap();
         // Nobody is there to hear it.
         dijon.shutdown().await;
         assert!(paris.processed(world.identities[0].peer(), id).await.unwrap());
         paris.shutdown().await;
         let (dijon, (paris, _arrived)) = (relay(&world).await, world.paris().await);
         paris.stay_connected(dijon.peer());
-        dijon.transfer(id).await.unwrap().processed().await.unwrap();
+        dijon.outbox().transfer(id).await.unwrap().processed().await.unwrap();
         all_stop([paris, dijon]).await;
         let (dijon, lyon) = (relay(&world).await, world.node(0).await);
         lyon.stay_connected(dijon.peer());
-        let receipt = lyon.transfer(id).await.unwrap().processed().await.unwrap();
+        let receipt = lyon.outbox().transfer(id).await.unwrap().processed().await.unwrap();
         assert_eq!(receipt.digest, *blake3::hash(&content(100_000)).as_bytes());
         lyon.shutdown().await;
         let lyon = world.node(0).await;
@@ -117,21 +117,21 @@ async fn a_refusal_of_the_receiver_is_a_dead_letter_of_the_sender_that_may_be_se
         let world = World::new();
         let id = kept(&world, "later", b"letter").await.id();
         let (dijon, (paris, _arrived)) = (relay(&world).await, world.paris().await);
-        let failure = dijon.transfer(id).await.unwrap().delivered().await.unwrap_err();
+        let failure = dijon.outbox().transfer(id).await.unwrap().delivered().await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Refused, "{failure}");
         assert_eq!(world.packages(1), 0, "a dead letter takes no room at a relay");
         let lyon = world.node(0).await;
         lyon.stay_connected(dijon.peer());
-        let failure = lyon.transfer(id).await.unwrap().delivered().await.unwrap_err();
+        let failure = lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Refused);
         for part in ["the relay dijon", "no inbox \"later\""] {
             assert!(failure.message.contains(part), "{failure}");
         }
         let (inbox, mut arrived) = MemorySink::channel(1 << 20, 1);
         paris.receive("later", inbox).unwrap();
-        lyon.retry(id).await.unwrap();
+        lyon.outbox().retry(id).await.unwrap();
         assert!(arrived.recv().await.unwrap().bytes == b"letter"[..]);
-        lyon.transfer(id).await.unwrap().delivered().await.unwrap();
+        lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap();
         all_stop([lyon, paris, dijon]).await;
     })
     .await;
@@ -157,7 +157,7 @@ async fn what_expires_at_the_relay_or_is_taken_out_there_is_said_to_the_sender()
         }
         let taken = world.send_by_relay_with(&lyon, to(), b"taken", SendOptions::default()).await;
         relayed(&lyon, &taken).await;
-        dijon.withdraw(taken.id()).await.unwrap();
+        dijon.outbox().withdraw(taken.id()).await.unwrap();
         let failure = taken.delivered().await.unwrap_err();
         assert!(
             failure.kind == FailureKind::Cancelled && failure.message.contains("the relay dijon"),
@@ -268,15 +268,15 @@ async fn a_relay_that_gives_a_package_out_again_gets_the_old_word_and_nothing_ar
         let copy = copy_of_dijon(&world);
         let (dijon, (paris, mut arrived)) = (relay(&world).await, world.paris().await);
         arrived.recv().await.unwrap();
-        let first = dijon.transfer(id).await.unwrap().delivered().await.unwrap();
+        let first = dijon.outbox().transfer(id).await.unwrap().delivered().await.unwrap();
         all_stop([dijon, paris]).await;
         world.spools[1] = Arc::new(Spool::open(copy.path()).unwrap()) as Arc<dyn Store>;
         let (dijon, (paris, mut arrived)) = (relay(&world).await, world.paris().await);
-        let second = dijon.transfer(id).await.unwrap().delivered().await.unwrap();
+        let second = dijon.outbox().transfer(id).await.unwrap().delivered().await.unwrap();
         assert_eq!(first, second);
         let lyon = world.node(0).await;
         lyon.stay_connected(dijon.peer());
-        assert_eq!(lyon.transfer(id).await.unwrap().delivered().await.unwrap(), first);
+        assert_eq!(lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap(), first);
         assert_eq!(paris.arrivals().len(), 1);
         all_stop([lyon, dijon, paris]).await;
         assert!(arrived.try_recv().is_err(), "it was delivered twice");
@@ -316,13 +316,13 @@ async fn what_a_relay_has_altered_reaches_no_inbox_and_is_no_success_for_the_sen
             let (dijon, (paris, mut arrived), lyon) =
                 (relay(&world).await, world.paris().await, world.node(0).await);
             lyon.stay_connected(dijon.peer());
-            let failure = lyon.transfer(id).await.unwrap().delivered().await.unwrap_err();
+            let failure = lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap_err();
             assert!(failure.message.contains("the relay dijon gave it up"), "{failure}");
             assert_eq!(paris.arrivals().len(), 0);
             // Lyon still has it, and may send it again.
-            lyon.retry(id).await.unwrap();
+            lyon.outbox().retry(id).await.unwrap();
             assert!(arrived.recv().await.unwrap().bytes == content(50_000));
-            lyon.transfer(id).await.unwrap().delivered().await.unwrap();
+            lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap();
             all_stop([lyon, dijon, paris]).await;
         }
     })
@@ -335,13 +335,13 @@ async fn only_what_nobody_else_can_have_is_recalled() {
         let world = World::new();
         let lyon = world.node(0).await;
         let away = world.send_by_relay(&lyon, "in", b"for a relay that is away").await;
-        lyon.recall(away.id()).await.unwrap();
+        lyon.outbox().recall(away.id()).await.unwrap();
         assert_eq!(away.delivered().await.unwrap_err().kind, FailureKind::Cancelled);
         assert!(entry(&lyon, away.id()).await.is_none());
         let dijon = world.relay(RelayQuota::default()).await;
         let there = world.send_by_relay(&lyon, "in", b"for one that is there").await;
         relayed(&lyon, &there).await;
-        assert!(matches!(lyon.recall(there.id()).await, Err(OutboxError::Unfit { .. })));
+        assert!(matches!(lyon.outbox().recall(there.id()).await, Err(OutboxError::Unfit { .. })));
         // It is offered, and perhaps there by now.
         let large = world.send_by_relay(&lyon, "in", &content(4_000_000)).await;
         let mut events = lyon.events();
@@ -350,7 +350,7 @@ async fn only_what_nobody_else_can_have_is_recalled() {
         {
             events.next_news().await.unwrap();
         }
-        assert!(matches!(lyon.recall(large.id()).await, Err(OutboxError::Unfit { .. })));
+        assert!(matches!(lyon.outbox().recall(large.id()).await, Err(OutboxError::Unfit { .. })));
         let (paris, mut arrived) = world.paris().await;
         let mut lengths = [0; 2];
         for length in &mut lengths {

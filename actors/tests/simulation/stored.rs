@@ -138,7 +138,7 @@ impl Stored {
     async fn handles(&self) -> Vec<TransferHandle> {
         let mut handles = Vec::new();
         for &id in self.sent.keys() {
-            match self.pair.lyon.transfer(id).await {
+            match self.pair.lyon.outbox().transfer(id).await {
                 Ok(handle) => {
                     assert!(
                         !self.given_up.get(&id).is_some_and(|how| how.out),
@@ -207,7 +207,7 @@ impl Stored {
                 self.pair.paris.cancel(id);
                 self.given_up.entry(id).or_default().by_receiver = true;
             }
-            1 => match self.pair.lyon.withdraw(id).await {
+            1 => match self.pair.lyon.outbox().withdraw(id).await {
                 Ok(()) => self.given_up.entry(id).or_default().out = true,
                 // It is over, or was out before.
                 Err(OutboxError::Unfit { .. } | OutboxError::Unknown(_)) => {}
@@ -216,7 +216,7 @@ impl Stored {
             _ => {
                 self.given_up.entry(id).or_default().perhaps_out = true;
                 let lyon = self.pair.lyon.clone();
-                let withdrawn = tokio::spawn(async move { lyon.withdraw(id).await });
+                let withdrawn = tokio::spawn(async move { lyon.outbox().withdraw(id).await });
                 self.pair.restart_lyon(standard()).await.unwrap();
                 let _ = withdrawn.await.unwrap();
             }
@@ -231,6 +231,7 @@ impl Stored {
                 .pair
                 .lyon
                 .outbox()
+                .list()
                 .await
                 .unwrap()
                 .into_iter()

@@ -98,13 +98,14 @@ impl Letter {
 pub(crate) async fn store(node: &Node, call: &Call) -> Result<Letter, CommandError> {
     let delivery = call.remote(node).await?.deliver(&call.json).await?;
     let id = delivery.id();
-    let kept = node.letters().iter().find(|info| info.id == id).map(|info| Letter::new(node, info));
+    let kept =
+        node.letters().list().iter().find(|info| info.id == id).map(|info| Letter::new(node, info));
     Ok(kept.unwrap_or_else(|| Letter::processed(id, call)))
 }
 
 /// Waits until a message was processed.
 pub(crate) async fn processed(node: &Node, id: &str) -> Result<(), CommandError> {
-    if let Some(delivery) = node.letter(parse(id)?) {
+    if let Some(delivery) = node.letters().find(parse(id)?) {
         delivery.processed().await?;
     }
     Ok(())
@@ -112,7 +113,7 @@ pub(crate) async fn processed(node: &Node, id: &str) -> Result<(), CommandError>
 
 /// Forgets one that is dead.
 pub(crate) async fn forget(node: &Node, id: &str) -> Result<(), CommandError> {
-    if node.forget_letter(parse(id)?).await? {
+    if node.letters().forget(parse(id)?).await? {
         return Ok(());
     }
     let text = format!("there is no dead message {id} here");

@@ -2,9 +2,11 @@
 
 mod error;
 mod letters;
+mod outbox;
 mod packing;
 mod parts;
 mod plan;
+mod relay;
 mod seeing;
 mod sending;
 mod transfer;
@@ -16,18 +18,20 @@ use std::time::Duration;
 use tokio::sync::{broadcast, oneshot, watch};
 
 pub use self::error::SendError;
+pub use self::letters::LettersHandle;
+pub use self::outbox::OutboxHandle;
+pub use self::relay::RelayHandle;
 pub use self::sending::Destination;
 pub use self::transfer::TransferHandle;
 use super::Arrival;
 use super::block_on::block_on;
 use super::events::{EventStream, NodeEvent};
 use super::hub::{Hub, Shutdown};
-use super::outbox::{Find, List, Look, OrderKind, Outbox, OutboxEntry, OutboxError};
+use super::outbox::Outbox;
 use super::registry::StageRegistry;
 use super::sessions::{Command, Order, SayProcessed, ToSession};
 use super::shared::{Connect, NodeShared};
-use super::trust::{TicketId, TicketRecord, Trust, TrustError};
-use super::ways::RelayWays;
+use super::trust::{Trust, TrustError};
 use crate::delivery::TransferId;
 use crate::metrics::StageReport;
 use crate::pipeline::{Inbox, Tap, Tapping};
@@ -110,17 +114,6 @@ impl Node {
         self.0.shared.taps.add(tap)
     }
 
-    /// Tells the relay that this node is where packages go on to other relays, and from which it
-    /// takes them ([`NodeBuilder::relay_ways`](crate::NodeBuilder::relay_ways)). What is kept here
-    /// already, and with no other relay yet, goes the new way; the one that it had, if there is none
-    /// now and this node does not know its receiver.
-    pub fn set_relay_ways(&self, ways: RelayWays) {
-        self.0.shared.ways.set(ways);
-        if let Some(outbox) = &self.0.outbox {
-            outbox.do_send(super::outbox::PlanAnew);
-        }
-    }
-
     /// Takes deliveries to `inbox`.
     pub fn receive(&self, name: &str, inbox: impl Inbox) -> Result<(), DirectoryError> {
         self.0.shared.directory.receive(name, Arc::new(inbox))
@@ -139,17 +132,6 @@ impl Node {
         valid: Duration,
     ) -> Result<Ticket, TrustError> {
         self.trust().issue(self.peer(), self.0.addresses.clone(), inbox, redeemers, valid)
-    }
-
-    /// The tickets that were given out and are not over, without their tokens; the newest first.
-    pub fn tickets(&self) -> Vec<TicketRecord> {
-        self.trust().tickets()
-    }
-
-    /// Makes a ticket worthless that was given out. Who has used it stays trusted. `false` if there
-    /// is none.
-    pub fn revoke_ticket(&self, id: TicketId) -> Result<bool, TrustError> {
-        self.trust().revoke_ticket(id)
     }
 
     /// The ticket to give out at each start of a program: the same one, as long as nobody has used
@@ -173,50 +155,6 @@ impl Node {
         if peer != self.peer() {
             self.0.hub.do_send(Connect(peer));
         }
-    }
-
-    /// The deliveries in the outbox, the oldest first: those still to be delivered, and how others
-    /// ended.
-    pub async fn outbox(&self) -> Result<Vec<(TransferId, OutboxEntry)>, OutboxError> {
-        self.the_outbox()?.send(List).await.map_err(|_| OutboxError::None)
-    }
-
-    /// One delivery in the outbox. One that is still being stored is
-    /// [`OutboxError::Storing`].
-    pub async fn outbox_entry(&self, id: TransferId) -> Result<OutboxEntry, OutboxError> {
-        self.the_outbox()?.send(Look(id)).await.map_err(|_| OutboxError::None)?
-    }
-
-    /// The handle of a delivery in the outbox, whichever process stored it.
-    pub async fn transfer(&self, id: TransferId) -> Result<TransferHandle, OutboxError> {
-        let state = self.the_outbox()?.send(Find(id)).await.map_err(|_| OutboxError::None)?;
-        Ok(TransferHandle { state: state.ok_or(OutboxError::Unknown(id))?, node: self.clone() })
-    }
-
-    /// Tries a delivery of the outbox now; a dead letter comes to life again. Tells the id it has
-    /// from then on: one that has expired becomes another delivery. One of which nobody knows
-    /// whether it was delivered before it expired
-    /// ([`FailureKind::Unknown`](crate::FailureKind::Unknown)) is refused: its receiver may have
-    /// forgotten it, and would take it twice.
-    pub async fn retry(&self, id: TransferId) -> Result<TransferId, OutboxError> {
-        self.order(id, OrderKind::Retry).await
-    }
-
-    /// Takes a delivery out of the outbox that is still to be delivered.
-    pub async fn withdraw(&self, id: TransferId) -> Result<(), OutboxError> {
-        self.order(id, OrderKind::Cancel).await.map(drop)
-    }
-
-    /// Takes a delivery out of the outbox as long as nobody else can have it: it is with no relay,
-    /// and no try has offered it without being refused. One that an earlier process tried may have
-    /// been offered. Otherwise it stays, and the error is [`OutboxError::Unfit`].
-    pub async fn recall(&self, id: TransferId) -> Result<(), OutboxError> {
-        self.order(id, OrderKind::Recall).await.map(drop)
-    }
-
-    /// Forgets a delivery of the outbox that is over, a dead letter too.
-    pub async fn forget(&self, id: TransferId) -> Result<(), OutboxError> {
-        self.order(id, OrderKind::Drop).await.map(drop)
     }
 
     /// Returns the reason why the spool takes nothing more, if it has failed. Nothing is stored and
@@ -264,17 +202,6 @@ impl Node {
             }
         }
         Ok(changed.is_some())
-    }
-
-    async fn order(&self, id: TransferId, what: OrderKind) -> Result<TransferId, OutboxError> {
-        self.the_outbox()?
-            .send(super::outbox::Order { id, what })
-            .await
-            .map_err(|_| OutboxError::None)?
-    }
-
-    fn the_outbox(&self) -> Result<&actix::Addr<Outbox>, OutboxError> {
-        self.0.outbox.as_ref().ok_or(OutboxError::None)
     }
 
     /// Returns the events of the node from now on.

@@ -79,7 +79,9 @@ pub use copy::{Copied, Copies, CopyOrder, Copying, CopyingError};
 pub use door_counts::{DoorCall, DoorCounts};
 pub use doors::{Door, DoorPlace, OpenDoor};
 pub use events::{Direction, EventStream, NodeEvent, TransferEvent, TransferNews};
-pub use handle::{Destination, Node, SendError, TransferHandle};
+pub use handle::{
+    Destination, LettersHandle, Node, OutboxHandle, RelayHandle, SendError, TransferHandle,
+};
 #[cfg(feature = "test-util")]
 pub use held::Held;
 pub use hosting::HostError;

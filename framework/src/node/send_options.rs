@@ -29,7 +29,7 @@ pub struct SendOptions {
     /// for this node alone, and sent while it is made. Needs a spool that has a folder.
     pub copy: bool,
     /// The id of the transfer, where its sender has noted it beforehand: a program that dies while
-    /// it sends finds out later, by [`Node::outbox_entry`](crate::Node::outbox_entry), whether
+    /// it sends finds out later, by [`OutboxHandle::entry`](crate::OutboxHandle::entry), whether
     /// it was stored. It must be [random](TransferId::random), and never that of other content:
     /// an id that the outbox has is refused, one that it has forgotten is not, nor is that of a
     /// delivery that is not stored. Default: a random one.

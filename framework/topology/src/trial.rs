@@ -222,7 +222,7 @@ impl<'t> World<'t> {
         let mut left = Vec::new();
         for (name, node) in &mut self.nodes {
             let open = node.pending().await.map_or(0, |pending| pending.open);
-            let outbox = node.node().outbox().await.unwrap_or_default();
+            let outbox = node.node().outbox().list().await.unwrap_or_default();
             let failures = outbox.iter().filter_map(|(_, entry)| {
                 Some(format!("{}: {}", entry.name, entry.last_failure.as_ref()?.message))
             });

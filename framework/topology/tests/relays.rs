@@ -249,7 +249,7 @@ async fn runs_empty(node: &RunningNode) {
         let is_kept = |entry: &OutboxEntry| {
             entry.relayed_for.is_some() && (entry.is_open() || entry.is_unheard())
         };
-        while node.node().outbox().await.unwrap().iter().any(|(_, entry)| is_kept(entry)) {
+        while node.node().outbox().list().await.unwrap().iter().any(|(_, entry)| is_kept(entry)) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

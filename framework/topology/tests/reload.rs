@@ -98,7 +98,7 @@ async fn a_new_inbox_and_a_new_route_come_in_while_the_others_go_on() {
     sent(&mut events, "two").await;
     delivered(&lyon).await;
     assert_eq!(fs::read_to_string(folder.join("archive/extra")).unwrap(), "extra");
-    assert_eq!(lyon.node().outbox().await.unwrap().len(), 3);
+    assert_eq!(lyon.node().outbox().list().await.unwrap().len(), 3);
     // Taken out again: nobody delivers there any more.
     let reload = paris.reload(&old).await.unwrap();
     assert_eq!(reload.inboxes, BTreeMap::from([("archive".into(), Change::Removed)]));
@@ -200,7 +200,7 @@ async fn what_waits_for_a_relay_that_never_came_goes_without_it_after_a_reload()
     sent(&mut events, "one").await;
     delivered(&lyon).await;
     assert_eq!(fs::read_to_string(folder.join("in/one")).unwrap(), "1");
-    let outbox = lyon.node().outbox().await.unwrap();
+    let outbox = lyon.node().outbox().list().await.unwrap();
     assert_eq!(outbox.iter().map(|(_, entry)| entry.via).collect::<Vec<_>>(), [None]);
     lyon.shutdown().await;
     paris.shutdown().await;
@@ -258,7 +258,8 @@ async fn a_peer_with_another_key_is_sent_to_by_its_new_id_and_its_old_one_is_let
         assert_eq!(fs::read_to_string(folder.join("in/late")).unwrap(), "late");
         // It knows that the first one was delivered.
         let name = |(_, entry): (_, estafette::node::OutboxEntry)| entry.name;
-        let names: Vec<_> = lyon.node().outbox().await.unwrap().into_iter().map(name).collect();
+        let names: Vec<_> =
+            lyon.node().outbox().list().await.unwrap().into_iter().map(name).collect();
         assert_eq!(names.iter().filter(|name| *name == "one").count(), 1, "{names:?}");
         lyon.shutdown().await;
         paris.shutdown().await;
@@ -320,6 +321,7 @@ async fn nothing_is_lost_or_doubled_by_reloads_among_deaths() {
     let dead = lyon
         .node()
         .outbox()
+        .list()
         .await
         .unwrap()
         .into_iter()

@@ -90,7 +90,7 @@ async fn a_route_delivers_its_source_once_whatever_is_started_again() {
     }
     // Another delivery would be refused, as its name is taken, and be a dead letter.
     let (paris, lyon) = (start(&topology, "paris").await, start(&topology, "lyon").await);
-    let outbox = lyon.node().outbox().await.unwrap();
+    let outbox = lyon.node().outbox().list().await.unwrap();
     assert_eq!(outbox.len(), 1, "{outbox:?}");
     lyon.shutdown().await;
     paris.shutdown().await;
@@ -125,7 +125,7 @@ async fn what_arrives_goes_on_once_and_whoever_sent_it_hears_that_it_is_processe
     assert_eq!(read(folder, "archive/letter"), "Dear Brest");
     let sent = tokio::time::timeout(HANGS, lyon.events().recv()).await.unwrap().unwrap();
     let estafette_topology::RouteNews::Sent { id, .. } = sent.news else { panic!("{sent:?}") };
-    let transfer = lyon.node().transfer(id).await.unwrap();
+    let transfer = lyon.node().outbox().transfer(id).await.unwrap();
     tokio::time::timeout(HANGS, transfer.processed()).await.unwrap().unwrap();
     for running in [lyon, paris, brest] {
         running.shutdown().await;
@@ -406,7 +406,7 @@ async fn of_a_folder_that_is_delivered_nothing_is_removed() {
     assert_eq!(read(folder, "in/tree/leaf"), "leaf");
     assert_eq!(read(folder, "out/tree/leaf"), "leaf");
     // Each was sent once.
-    assert_eq!(lyon.node().outbox().await.unwrap().len(), 2);
+    assert_eq!(lyon.node().outbox().list().await.unwrap().len(), 2);
     lyon.shutdown().await;
     paris.shutdown().await;
 }
@@ -445,7 +445,7 @@ async fn a_target_that_a_schedule_did_not_come_to_is_not_skipped() {
     takes(&paris, 1).await;
     takes(&brest, 1).await;
     assert_eq!(read(folder, "news-brest/today"), "nothing new");
-    assert_eq!(lyon.node().outbox().await.unwrap().len(), 2);
+    assert_eq!(lyon.node().outbox().list().await.unwrap().len(), 2);
     for running in [lyon, paris, brest] {
         running.shutdown().await;
     }

@@ -69,7 +69,7 @@ async fn a_slow_route_keeps_to_its_rate_and_holds_no_other_up() {
         takes_named(&paris, name).await;
     }
     let open: Vec<_> =
-        lyon.node().outbox().await.unwrap().into_iter().map(|(_, entry)| entry).collect();
+        lyon.node().outbox().list().await.unwrap().into_iter().map(|(_, entry)| entry).collect();
     // The receipt of the last one may be on its way still.
     let open = open.iter().filter(|entry| entry.is_open() && entry.name != "three");
     assert_eq!(open.map(|entry| &*entry.name).collect::<Vec<_>>(), ["letter"]);
@@ -99,7 +99,8 @@ async fn what_is_to_be_processed_is_not_removed_before() {
     takes_named(&paris, "one").await;
     let known = async {
         let delivered = |entry: &estafette::node::OutboxEntry| !entry.is_open();
-        while !lyon.node().outbox().await.unwrap().iter().any(|(_, entry)| delivered(entry)) {
+        while !lyon.node().outbox().list().await.unwrap().iter().any(|(_, entry)| delivered(entry))
+        {
             tokio::task::yield_now().await;
         }
     };

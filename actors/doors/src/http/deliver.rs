@@ -69,7 +69,7 @@ pub(crate) async fn delivery(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path(key) = key.map_err(|error| target::bad(error.body_text()))?;
-    let found = seat.access.node().keyed_letter(&scoped(&pass, &key));
+    let found = seat.access.node().letters().keyed(&scoped(&pass, &key));
     let delivery = found.ok_or_else(|| {
         let text = format!(
             "no delivery of the token {:?} has the key {key:?}: none was stored, or its time is \

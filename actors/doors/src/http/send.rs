@@ -113,7 +113,7 @@ async fn again(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "conflict", text));
     }
     if let Some(wait) = wait
-        && let Ok(handle) = seat.access.node().transfer(id).await
+        && let Ok(handle) = seat.access.node().outbox().transfer(id).await
     {
         // Its entry tells how it went.
         let _ = tokio::time::timeout(wait, handle.delivered()).await;
@@ -134,7 +134,7 @@ async fn accepted(
     id: TransferId,
     wait: Option<Duration>,
 ) -> Result<Response, Problem> {
-    let entry = seat.access.node().outbox_entry(id).await.map_err(|error| {
+    let entry = seat.access.node().outbox().entry(id).await.map_err(|error| {
         Problem::new(super::status(507), "storage", format!("it was stored, and then: {error}"))
             .handled(Handled::Unknown)
     })?;
@@ -167,18 +167,18 @@ pub(crate) async fn transfer(
     if !sent::is_of(id, &pass) {
         return Err(none());
     }
-    let mut entry = node.outbox_entry(id).await.map_err(|_| none())?;
+    let mut entry = node.outbox().entry(id).await.map_err(|_| none())?;
     let peer = entry.peer.to_string();
     if entry.relayed_for.is_some() || seat.access.reach(&pass, &peer, &entry.inbox).is_err() {
         return Err(none());
     }
     let wait = target::wait(&headers);
     if let Some(wait) = wait
-        && let Ok(handle) = node.transfer(id).await
+        && let Ok(handle) = node.outbox().transfer(id).await
     {
         // Its entry tells how it went.
         let _ = tokio::time::timeout(wait, handle.delivered()).await;
-        entry = node.outbox_entry(id).await.map_err(|_| none())?;
+        entry = node.outbox().entry(id).await.map_err(|_| none())?;
     }
     let mut response = told(id, &entry);
     applied(response.headers_mut(), wait);

@@ -61,7 +61,7 @@ impl Sent {
             if sending.strong_count() > 0 {
                 return Ok(Found::Sending);
             }
-            match node.outbox_entry(*id).await {
+            match node.outbox().entry(*id).await {
                 Ok(entry) => return Ok(Found::Stored(*id, Box::new(entry))),
                 Err(OutboxError::Storing(_)) => return Ok(Found::Sending),
                 Err(OutboxError::Unknown(_)) => {}
@@ -77,7 +77,7 @@ impl Sent {
 impl Known {
     /// Takes over what the outbox has, and forgets what it has forgotten.
     async fn look(&mut self, node: &Node) -> Result<(), OutboxError> {
-        let stored = node.outbox().await?;
+        let stored = node.outbox().list().await?;
         self.ids.retain(|_, (_, sending)| sending.strong_count() > 0);
         for (id, _) in stored {
             self.ids.entry(end(id)).or_insert((id, Weak::new()));

@@ -39,30 +39,30 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             ))
         }
         Request::List => {
-            let entries = node.outbox().await?;
+            let entries = node.outbox().list().await?;
             Ok(entries.iter().map(|(id, entry)| entry_reply(node, *id, entry)).collect())
         }
         Request::Show(id) => show(node, find(node, &id).await?).await,
         Request::Retry(id) => {
             let id = find(node, &id).await?;
             // What has expired is tried as another delivery.
-            let id = node.retry(id).await?;
+            let id = node.outbox().retry(id).await?;
             show(node, id).await
         }
         Request::Cancel(id) => {
             let id = find(node, &id).await?;
-            node.withdraw(id).await?;
+            node.outbox().withdraw(id).await?;
             Ok(vec![Reply::Cancelled(id.short())])
         }
         Request::Drop(id) => {
             let id = find(node, &id).await?;
-            node.forget(id).await?;
+            node.outbox().forget(id).await?;
             Ok(vec![Reply::Dropped(id.short())])
         }
         Request::Await(id) => Ok(vec![settled(node, whole_id(&id)?).await?]),
         Request::Deliver(call) => Ok(vec![Reply::Letter(deliver::store(node, &call).await?)]),
         Request::Letters => {
-            let letters = node.letters();
+            let letters = node.letters().list();
             Ok(letters.iter().map(|info| Reply::Letter(Letter::new(node, info))).collect())
         }
         Request::Processed(id) => deliver::processed(node, &id).await.map(|()| Vec::new()),
@@ -160,18 +160,18 @@ async fn store(node: &Node, deposit: Deposit) -> Result<Reply, CommandError> {
             "send the folder that holds them, or without --detach",
         ));
     }
-    Ok(Reply::Stored(Stored::new(id, node.outbox_entry(id).await?)))
+    Ok(Reply::Stored(Stored::new(id, node.outbox().entry(id).await?)))
 }
 
 async fn show(node: &Node, id: TransferId) -> Result<Vec<Reply>, CommandError> {
-    Ok(vec![entry_reply(node, id, &node.outbox_entry(id).await?)])
+    Ok(vec![entry_reply(node, id, &node.outbox().entry(id).await?)])
 }
 
 /// How a delivery is when somebody else has it, or a try has failed.
 async fn settled(node: &Node, id: TransferId) -> Result<Reply, CommandError> {
     let mut events = node.events();
     loop {
-        let entry = match node.outbox_entry(id).await {
+        let entry = match node.outbox().entry(id).await {
             Ok(entry) => Entry::new(node, id, &entry),
             Err(OutboxError::Unknown(_)) => return Ok(Reply::Cancelled(id.short())),
             Err(error) => return Err(error.into()),
@@ -206,7 +206,7 @@ fn entry_reply(node: &Node, id: TransferId, entry: &OutboxEntry) -> Reply {
 
 /// The one delivery whose id begins so.
 async fn find(node: &Node, given: &str) -> Result<TransferId, CommandError> {
-    let entries = node.outbox().await?;
+    let entries = node.outbox().list().await?;
     choose(entries.iter().map(|(id, _)| *id), given)
 }
 

@@ -12,7 +12,7 @@ use crate::{entry, settings};
 
 /// Looks at what a node has to deliver.
 pub(crate) async fn examine(node: &Node) -> Result<Vec<Finding>, CommandError> {
-    let entries = node.outbox().await?;
+    let entries = node.outbox().list().await?;
     let looked = blocking(move || gone(&entries)).await;
     let gone = looked.map_err(|error| CommandError::io(error, "the log (-v) says more"))?;
     let failed = node.spool_failure().map(|why| {

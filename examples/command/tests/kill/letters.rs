@@ -128,7 +128,7 @@ async fn write(node: &Node, folder: &Path, diary: &Diary, life: u64) {
         }
     }
     // Those of earlier lives, too.
-    while !node.letters().is_empty() {
+    while !node.letters().list().is_empty() {
         pace.tick().await;
     }
     println!("\n{}", serde_json::json!({ "event": "handled" }));

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::Node;
+use super::OutboxHandle;
 use super::error::SendError;
 use super::sending::{Destination, NewDelivery, check, in_the_spool};
 use crate::delivery::{Content, TransferId};
@@ -16,10 +16,10 @@ use crate::pipeline::Source;
 use crate::wire::Suite;
 use crate::wire::copy::{CopyError, CopyHeader};
 
-impl Node {
-    /// The folder of its spool, if that has one.
-    pub fn spool_folder(&self) -> Option<&Path> {
-        self.shared().spool.as_ref().and_then(|spool| spool.folder())
+impl<'a> OutboxHandle<'a> {
+    /// The folder of the spool, if that has one.
+    pub fn spool_folder(self) -> Option<&'a Path> {
+        self.0.shared().spool.as_ref().and_then(|spool| spool.folder())
     }
 
     /// The name of the folder in [`spool_folder`](Self::spool_folder) for a copy in parts that is
@@ -33,10 +33,10 @@ impl Node {
         name.strip_suffix(PARTS)?.parse().ok()
     }
 
-    /// The most bytes of content that wait in its outbox, as copies and packages
+    /// The most bytes of content that wait in it, as copies and packages
     /// ([`NodeConfig::outbox_bytes`](crate::NodeConfig::outbox_bytes)).
-    pub fn outbox_bytes(&self) -> u64 {
-        self.shared().config.outbox_bytes
+    pub fn bytes_limit(self) -> u64 {
+        self.0.shared().config.outbox_bytes
     }
 
     /// The header of a part of a copy that only this node opens; its content is sealed in pieces
@@ -45,12 +45,12 @@ impl Node {
     /// # Errors
     /// The description does not fit into a header: its name is too long.
     pub fn part_header(
-        &self,
+        self,
         id: TransferId,
         piece_size: u32,
         content: Content,
     ) -> Result<CopyHeader, CopyError> {
-        let identity = &self.shared().identity;
+        let identity = &self.0.shared().identity;
         CopyHeader::seal(identity, id, Suite::XSALSA20_POLY1305, piece_size, content)
     }
 
@@ -65,15 +65,16 @@ impl Node {
     /// [`SendError::NoCopies`] without a spool that has a folder;
     /// [`OutboxError::Known`](crate::node::OutboxError::Known), if it is stored already.
     pub async fn send_parts(
-        &self,
+        self,
         to: impl Into<Destination>,
         id: TransferId,
     ) -> Result<(), SendError> {
-        let shared = self.shared();
-        let Some(outbox) = self.0.outbox.as_ref().filter(|_| self.spool_folder().is_some()) else {
+        let shared = self.0.shared();
+        let Some(outbox) = self.0.0.outbox.as_ref().filter(|_| self.spool_folder().is_some())
+        else {
             return Err(SendError::NoCopies);
         };
-        let (peer, inbox, know) = self.resolve(to.into())?;
+        let (peer, inbox, know) = self.0.resolve(to.into())?;
         if peer == shared.identity.peer() {
             return Err(SendError::ThisNode(peer));
         }
@@ -93,6 +94,6 @@ impl Node {
         let delivery = NewDelivery { id, peer, inbox, know, content, options, life };
         let mut entry = delivery.entry(shared, Kept::Copy { file, bytes });
         entry.tries = 0;
-        self.deposit(outbox, entry, Given::Nothing, delivery.stored()).await.map(drop)
+        self.0.deposit(outbox, entry, Given::Nothing, delivery.stored()).await.map(drop)
     }
 }

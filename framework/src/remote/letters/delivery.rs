@@ -49,7 +49,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Returns the id of the letter: [`Node::letter`](crate::Node::letter) finds it again, in
+    /// Returns the id of the letter: [`LettersHandle::find`](crate::LettersHandle::find) finds it again, in
     /// another life of this node, too.
     pub fn id(&self) -> LetterId {
         self.id

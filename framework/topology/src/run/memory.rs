@@ -148,7 +148,7 @@ impl Memory {
         if note.stored {
             return Ok(Some(note));
         }
-        match node.outbox_entry(note.id).await {
+        match node.outbox().entry(note.id).await {
             Ok(_) => Ok(Some(note)),
             Err(OutboxError::Unknown(_)) => Ok(None),
             Err(OutboxError::Storing(_)) => Err(io::ErrorKind::WouldBlock.into()),
@@ -166,7 +166,7 @@ impl Memory {
         if note.delivered {
             return Ok(true);
         }
-        let held = node.outbox_entry(note.id).await;
+        let held = node.outbox().entry(note.id).await;
         note.delivered = held.is_ok_and(|held| match held.state {
             OutboxState::Processed { .. } => true,
             OutboxState::Delivered { .. } => wanted == ReceiptWanted::Delivered,

@@ -26,7 +26,7 @@ pub struct Pending {
 impl RunningNode {
     /// Looks at what is still to be done.
     pub async fn pending(&self) -> Result<Pending, OutboxError> {
-        let outbox = self.node.outbox().await?;
+        let outbox = self.node.outbox().list().await?;
         let mut open = outbox.iter().filter(|(_, entry)| entry.is_open()).count() as u64;
         let mut passed_on = 0;
         for route in &self.routes {
@@ -108,7 +108,7 @@ impl Route {
                     unsent += 1;
                     continue;
                 };
-                let held = self.node.outbox_entry(note.id).await;
+                let held = self.node.outbox().entry(note.id).await;
                 let waits = held.is_ok_and(|held| {
                     let goes_on = *goes_on || self.spec.receipt == ReceiptWanted::Processed;
                     matches!(held.state, OutboxState::Delivered { .. }) && goes_on

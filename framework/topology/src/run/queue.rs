@@ -36,7 +36,7 @@ impl Route {
         for note in notes {
             let target = load.iter_mut().find(|(target, _)| note.to == target.to_string());
             let Some((_, count)) = target else { continue };
-            let held = self.node.outbox_entry(note.id).await;
+            let held = self.node.outbox().entry(note.id).await;
             *count += u64::from(held.is_ok_and(|held| held.is_open()));
         }
         load
@@ -58,7 +58,7 @@ impl Route {
             if self.memory.is_delivered(&self.node, &mut last, self.spec.receipt).await? {
                 return Ok(Given::Done);
             }
-            match self.node.outbox_entry(last.id).await {
+            match self.node.outbox().entry(last.id).await {
                 // Somebody took it out of the outbox: it is neither sent again nor done.
                 Err(OutboxError::Unknown(_)) => return Ok(Given::Withdrawn),
                 Err(_) => return Ok(Given::Open),
@@ -67,7 +67,7 @@ impl Route {
                         // Forgotten before it is withdrawn: a process that dies in between gives it
                         // once more. The other way round it would be taken for withdrawn by hand.
                         self.memory.forget(&key).await?;
-                        if self.node.withdraw(last.id).await.is_err() {
+                        if self.node.outbox().withdraw(last.id).await.is_err() {
                             // It was delivered in this very moment: looked at again.
                             self.memory.put(&last).await?;
                             return Ok(Given::Open);

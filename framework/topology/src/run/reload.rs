@@ -108,7 +108,7 @@ impl RunningNode {
         // Who is let in finds what it is let in for.
         let outdated = self.outdated(&peers);
         self.let_in(peers, &changes.peers)?;
-        self.node.set_relay_ways(ways.clone());
+        self.node.relay().set_ways(ways.clone());
         for route in routes.iter().filter(|route| self.sends_otherwise(route)) {
             changes.routes.entry(route.name.to_string()).or_insert(Change::Changed);
         }
@@ -225,7 +225,7 @@ impl RunningNode {
     /// How many deliveries the node keeps for others, and would not deliver without this one, or
     /// could not tell it how they ended.
     async fn lost_with(&self, id: PeerId, ways: &RelayWays) -> Result<usize, OutboxError> {
-        let kept = match self.node.outbox().await {
+        let kept = match self.node.outbox().list().await {
             // A node without an outbox keeps nothing.
             Err(OutboxError::None) => return Ok(0),
             kept => kept?,

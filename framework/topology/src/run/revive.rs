@@ -29,7 +29,7 @@ pub(super) fn is_revived(entry: &OutboxEntry, failure: &Failure) -> bool {
 pub(super) async fn revive(node: Node, memory: Memory) {
     let mut events = node.events();
     let mut waits = BTreeMap::<TransferId, Duration>::new();
-    for (id, entry) in node.outbox().await.unwrap_or_default() {
+    for (id, entry) in node.outbox().list().await.unwrap_or_default() {
         if let OutboxState::Dead { failure, .. } = &entry.state
             && is_revived(&entry, failure)
             && memory.has_sent(id)
@@ -67,10 +67,10 @@ fn try_again(node: &Node, id: TransferId, waits: &mut BTreeMap<TransferId, Durat
     *wait = (*wait * 2).min(AGAIN.1);
     tokio::task::spawn_local(async move {
         tokio::time::sleep(pause).await;
-        let Ok(entry) = node.outbox_entry(id).await else { return };
+        let Ok(entry) = node.outbox().entry(id).await else { return };
         if let OutboxState::Dead { failure, .. } = &entry.state
             && is_revived(&entry, failure)
-            && let Err(error) = node.retry(id).await
+            && let Err(error) = node.outbox().retry(id).await
         {
             tracing::debug!(%error, transfer = %id.short(), "not tried again");
         }

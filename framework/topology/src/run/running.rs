@@ -149,7 +149,7 @@ fn spawn(work: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
 /// now.
 async fn take_back(node: &Node, memory: &Memory, routes: impl Iterator<Item = &Route>) {
     // A node without an outbox sends nothing.
-    let Ok(outbox) = node.outbox().await else { return };
+    let Ok(outbox) = node.outbox().list().await else { return };
     let open = outbox.into_iter().filter(|(_, entry)| entry.is_open());
     let open: BTreeMap<_, _> = open.collect();
     for route in routes {
@@ -170,8 +170,11 @@ async fn take_back(node: &Node, memory: &Memory, routes: impl Iterator<Item = &R
                 continue;
             }
             // Since it was looked at, the relay may have got it.
-            let taken_back =
-                if is_others { node.withdraw(note.id).await } else { node.recall(note.id).await };
+            let taken_back = if is_others {
+                node.outbox().withdraw(note.id).await
+            } else {
+                node.outbox().recall(note.id).await
+            };
             if taken_back.is_err() {
                 // It has gone its former way. What can't be noted is sent once more.
                 let _ = memory.put(&note).await;

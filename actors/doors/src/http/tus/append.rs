@@ -139,7 +139,7 @@ impl End {
     fn begin(&self) -> io::Result<Part> {
         let name = ContentName::new(self.note.name.clone()).map_err(io::Error::other)?;
         let content = Content::new(ContentKind::Bytes, name, Some(self.offset));
-        let header = self.node.part_header(self.id, Parts::PIECE, content);
+        let header = self.node.outbox().part_header(self.id, Parts::PIECE, content);
         self.parts.begin(self.offset, header.map_err(io::Error::other)?)
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
 use estafette::node::{OutboxEntry, OutboxError, SendError, blocking};
-use estafette::{Destination, Node, TransferId};
+use estafette::{Destination, Node, OutboxHandle, TransferId};
 use estafette_actors::copy::Parts;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, OnceCell, OwnedMutexGuard};
@@ -133,12 +133,13 @@ impl Uploads {
 
     /// The most that an upload may have.
     pub(super) fn most(&self) -> u64 {
-        self.node.outbox_bytes() / 4
+        self.node.outbox().bytes_limit() / 4
     }
 
     fn folder(&self, id: TransferId) -> Result<PathBuf, Problem> {
-        let folder = self.node.spool_folder().ok_or_else(|| send::unsent(&SendError::NoCopies))?;
-        Ok(folder.join(Node::parts_name(id)))
+        let folder =
+            self.node.outbox().spool_folder().ok_or_else(|| send::unsent(&SendError::NoCopies))?;
+        Ok(folder.join(OutboxHandle::parts_name(id)))
     }
 
     /// Returns when those of earlier lives of the node are known.
@@ -178,7 +179,7 @@ impl Uploads {
                 of_token = (of_token.0 + 1, of_token.1.saturating_add(*reserved));
             }
         }
-        let most = (UPLOADS_MOST, self.node.outbox_bytes());
+        let most = (UPLOADS_MOST, self.node.outbox().bytes_limit());
         let is_too_much = |(count, bytes): (usize, u64), part: (usize, u64)| {
             count > most.0 / part.0 || bytes > most.1 / part.1
         };
@@ -253,7 +254,7 @@ impl Uploads {
 
     /// An upload, by whoever has its turn; for the token that began it alone.
     pub(super) async fn find(&self, pass: &Pass, id: TransferId) -> Result<Found, Problem> {
-        match self.node.outbox_entry(id).await {
+        match self.node.outbox().entry(id).await {
             Ok(entry) => {
                 self.forget(id);
                 let is_seen = sent::is_of(id, pass) && entry.relayed_for.is_none();
@@ -317,7 +318,7 @@ impl Uploads {
         on_disk(move || if parts.end()?.is_none() { parts.finish() } else { Ok(()) }).await?;
         let peer = note.peer.parse().map_err(|error| storage(&error))?;
         let to = Destination::Peer(peer, note.inbox.clone());
-        match self.node.send_parts(to, id).await {
+        match self.node.outbox().send_parts(to, id).await {
             Ok(()) | Err(SendError::Outbox(OutboxError::Known(true))) => {
                 self.forget(id);
                 Ok(())
@@ -346,12 +347,12 @@ impl Uploads {
     async fn look(self: &Arc<Self>) {
         // Those that somebody only waited for, and gave up.
         self.known().retain(|_, known| known.is_needed());
-        let Some(folder) = self.node.spool_folder().map(ToOwned::to_owned) else { return };
+        let Some(folder) = self.node.outbox().spool_folder().map(ToOwned::to_owned) else { return };
         let looked = blocking(move || {
             let entries = std::fs::read_dir(folder)?;
             let ids = entries.filter_map(|entry| {
                 let entry = entry.ok()?;
-                Some((Node::parts_id(entry.file_name().to_str()?)?, entry.path()))
+                Some((OutboxHandle::parts_id(entry.file_name().to_str()?)?, entry.path()))
             });
             Ok::<_, io::Error>(ids.collect::<Vec<_>>())
         });
@@ -360,10 +361,10 @@ impl Uploads {
             Err(error) => return tracing::error!(%error, "uploads can't be looked at"),
         };
         // What has expired and is tried again has another id, and this folder still.
-        let Ok(deliveries) = self.node.outbox().await else { return };
+        let Ok(deliveries) = self.node.outbox().list().await else { return };
         let used: HashSet<_> = deliveries.iter().filter_map(|(_, entry)| entry.file()).collect();
         for (id, place) in found {
-            if !used.contains(&*Node::parts_name(id)) {
+            if !used.contains(&*OutboxHandle::parts_name(id)) {
                 self.look_at(id, place).await;
             }
         }
@@ -372,7 +373,7 @@ impl Uploads {
     async fn look_at(self: &Arc<Self>, id: TransferId, place: PathBuf) {
         // Who has the turn looks after it.
         let Some(_turn) = self.try_turn(id) else { return };
-        match self.node.outbox_entry(id).await {
+        match self.node.outbox().entry(id).await {
             Err(OutboxError::Unknown(_)) => {}
             Ok(_) => return self.forget(id),
             // It is being stored, or the node stops.
@@ -406,7 +407,7 @@ impl Uploads {
             tracing::error!(%id, %why, "an upload that is whole can't be stored");
         }
         // What is being stored, or can't be told, is the outbox's.
-        let unknown = matches!(self.node.outbox_entry(id).await, Err(OutboxError::Unknown(_)));
+        let unknown = matches!(self.node.outbox().entry(id).await, Err(OutboxError::Unknown(_)));
         if unknown
             && is_over(note.expires)
             && let Err(problem) = self.remove(id, parts).await

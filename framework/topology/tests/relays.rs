@@ -316,7 +316,7 @@ async fn the_former_key_of_a_neighbour_is_out_at_once_whatever_it_left() {
 async fn has_delivered_all(node: &RunningNode) {
     let delivered = async {
         let is_kept = |entry: &OutboxEntry| entry.relayed_for.is_some() && entry.is_open();
-        while node.node().outbox().await.unwrap().iter().any(|(_, entry)| is_kept(entry)) {
+        while node.node().outbox().list().await.unwrap().iter().any(|(_, entry)| is_kept(entry)) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

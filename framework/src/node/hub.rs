@@ -16,7 +16,7 @@ use super::session::Session;
 use super::session::signals::{
     Close, Drain, LinkUp, Owner, Retire, SessionEnded, SessionIdle, StayConnected,
 };
-use super::sessions::{Command, Know, SendTo, ToSession};
+use super::sessions::{Command, DialHints, SendTo, ToSession};
 use super::shared::{Connect, NodeShared};
 use super::snapshot::Traffic;
 use super::trust::Trust;
@@ -69,7 +69,7 @@ impl Handler<Connect> for Hub {
             let addresses =
                 self.shared.trust.peer(&peer).map(|peer| peer.addresses).unwrap_or_default();
             let session = self.session(peer, ctx);
-            session.do_send(Know { addresses, token: None });
+            session.do_send(DialHints { addresses, token: None });
             session.do_send(StayConnected);
         }
     }
@@ -281,13 +281,13 @@ impl Handler<SessionIdle> for Hub {
 impl Handler<SendTo> for Hub {
     type Result = ();
 
-    fn handle(&mut self, SendTo { peer, know, start }: SendTo, ctx: &mut Context<Self>) {
+    fn handle(&mut self, SendTo { peer, hints, start }: SendTo, ctx: &mut Context<Self>) {
         if self.stopping {
             // Dropped, it says that it failed.
             return;
         }
         let session = self.session(peer, ctx);
-        session.do_send(know);
+        session.do_send(hints);
         session.do_send(start);
     }
 }

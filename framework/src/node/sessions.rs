@@ -61,7 +61,7 @@ impl Sessions {
 #[rtype(result = "()")]
 pub(crate) struct SendTo {
     pub(crate) peer: PeerId,
-    pub(crate) know: Know,
+    pub(crate) hints: DialHints,
     pub(crate) start: Start,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct ToSession<M: Message<Result = ()> + Send>(pub(crate) PeerId, p
 /// Where the peer can be dialled, and the token to come in with.
 #[derive(Debug, Default, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Know {
+pub(crate) struct DialHints {
     pub(crate) addresses: Vec<String>,
     pub(crate) token: Option<SecretBytes>,
 }

@@ -74,7 +74,7 @@ impl<'a> OutboxHandle<'a> {
         else {
             return Err(SendError::NoCopies);
         };
-        let (peer, inbox, know) = self.0.resolve(to.into())?;
+        let (peer, inbox, hints) = self.0.resolve(to.into())?;
         if peer == shared.identity.peer() {
             return Err(SendError::ThisNode(peer));
         }
@@ -91,7 +91,7 @@ impl<'a> OutboxHandle<'a> {
         let content = content.map_err(|error| SendError::Parts(error.to_string()))?;
         let life = shared.config.expiry;
         let bytes = content.length.unwrap_or(0);
-        let delivery = NewDelivery { id, peer, inbox, know, content, options, life };
+        let delivery = NewDelivery { id, peer, inbox, hints, content, options, life };
         let mut entry = delivery.entry(shared, Kept::Copy { file, bytes });
         entry.tries = 0;
         self.0.deposit(outbox, entry, Given::Nothing, delivery.stored()).await.map(drop)

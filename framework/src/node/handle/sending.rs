@@ -15,7 +15,7 @@ use crate::delivery::{Content, ContentKind, TransferId};
 use crate::node::outbox::{Deposit, Given, Kept, Outbox, OutboxEntry, OutboxState};
 use crate::node::reading::Seat;
 use crate::node::send_options::SendOptions;
-use crate::node::sessions::{Know, SendTo, Start};
+use crate::node::sessions::{DialHints, SendTo, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferState, Unsettled};
 use crate::node::{CopyOrder, NodeConfig, PackOrder};
@@ -68,7 +68,7 @@ impl Node {
         options: SendOptions,
     ) -> Result<TransferHandle, SendError> {
         let shared = &self.0.shared;
-        let (peer, inbox, know) = self.resolve(to.into())?;
+        let (peer, inbox, hints) = self.resolve(to.into())?;
         let this = shared.identity.peer();
         if peer == this || options.via == Some(this) {
             return Err(SendError::ThisNode(this));
@@ -79,7 +79,7 @@ impl Node {
         let (source, content) = look_at(source).await?;
         let reference = source.reference().filter(|found| shared.registry.can_reopen(&found.kind));
         let keep = plan(Wanted::of(&options), self.means(reference.is_some()))?;
-        let delivery = NewDelivery { id, peer, inbox, know, content, options, life };
+        let delivery = NewDelivery { id, peer, inbox, hints, content, options, life };
         match (&self.0.outbox, keep, reference) {
             (Some(outbox), Keep::Reference, Some(reference)) => {
                 let (entry, state) = (delivery.entry(shared, reference.into()), delivery.stored());
@@ -140,7 +140,7 @@ impl Node {
         source: Box<dyn Source>,
         seat: Option<Seat>,
     ) -> Result<TransferHandle, SendError> {
-        let NewDelivery { id, peer, inbox, know, content, options, life } = delivery;
+        let NewDelivery { id, peer, inbox, hints, content, options, life } = delivery;
         let state = Arc::new(TransferState::new(id, peer, content.length));
         let start = Start {
             source,
@@ -153,25 +153,28 @@ impl Node {
             state: Unsettled(Arc::clone(&state)),
             seat,
         };
-        self.0.hub.send(SendTo { peer, know, start }).await.map_err(|_| SendError::Stopped)?;
+        self.0.hub.send(SendTo { peer, hints, start }).await.map_err(|_| SendError::Stopped)?;
         Ok(TransferHandle { state, node: self.clone() })
     }
 
-    pub(super) fn resolve(&self, to: Destination) -> Result<(PeerId, String, Know), SendError> {
+    pub(super) fn resolve(
+        &self,
+        to: Destination,
+    ) -> Result<(PeerId, String, DialHints), SendError> {
         match to {
-            Destination::Peer(peer, inbox) => Ok((peer, inbox, Know::default())),
+            Destination::Peer(peer, inbox) => Ok((peer, inbox, DialHints::default())),
             Destination::Ticket(ticket) => {
-                let know = Know {
+                let hints = DialHints {
                     addresses: ticket.addresses().to_vec(),
                     token: Some(ticket.token().clone()),
                 };
-                Ok((ticket.peer(), ticket.inbox().to_owned(), know))
+                Ok((ticket.peer(), ticket.inbox().to_owned(), hints))
             }
             Destination::Named(given) => {
                 let (peer, inbox) = given
                     .split_once('/')
                     .ok_or_else(|| SendError::Unknown { given: given.clone() })?;
-                Ok((self.trust().find(peer)?.0, inbox.to_owned(), Know::default()))
+                Ok((self.trust().find(peer)?.0, inbox.to_owned(), DialHints::default()))
             }
         }
     }
@@ -199,7 +202,7 @@ pub(super) struct NewDelivery {
     pub(super) id: TransferId,
     pub(super) peer: PeerId,
     pub(super) inbox: String,
-    pub(super) know: Know,
+    pub(super) hints: DialHints,
     pub(super) content: Content,
     pub(super) options: SendOptions,
     /// How long it is worth delivering.
@@ -213,7 +216,7 @@ impl NewDelivery {
 
     /// Its record in the outbox.
     pub(super) fn entry(&self, shared: &NodeShared, kept: Kept) -> OutboxEntry {
-        let Self { options, know, content, .. } = self;
+        let Self { options, hints, content, .. } = self;
         let packs = matches!(kept, Kept::Package { .. });
         let created = shared.clock.now().passed;
         OutboxEntry {
@@ -222,8 +225,8 @@ impl NewDelivery {
             relayed_for: None,
             inbox: self.inbox.clone(),
             // What a relay carries is dialled nowhere else.
-            addresses: if packs { Vec::new() } else { know.addresses.clone() },
-            token: know.token.clone().filter(|_| !packs),
+            addresses: if packs { Vec::new() } else { hints.addresses.clone() },
+            token: hints.token.clone().filter(|_| !packs),
             content: kept,
             expected: None,
             name: content.name.to_string(),
@@ -268,7 +271,7 @@ impl NewDelivery {
     }
 
     fn packing(self, shared: &NodeShared, source: Box<dyn Source>, file: &str) -> PackOrder {
-        let Self { id, peer, inbox, know, content, options, life } = self;
+        let Self { id, peer, inbox, hints, content, options, life } = self;
         // Whoever is away can't be asked what it has: of what is not asked for, snappy.
         let compression = options.compression.unwrap_or(match shared.config.compression {
             Compression::Off => Compression::Off,
@@ -290,7 +293,7 @@ impl NewDelivery {
             // What is in a package has nobody who tells how long is left.
             created: now(),
             expires: now() + life.as_secs(),
-            token: know.token,
+            token: hints.token,
             file: in_the_spool(shared, file),
             stages: shared.registry.stages().clone(),
         }

@@ -15,7 +15,7 @@ use crate::node::SendOptions;
 use crate::node::blocking::{Undone, apart};
 use crate::node::clock::Moment;
 use crate::node::reading::Seat;
-use crate::node::sessions::{Know, SendTo, Start};
+use crate::node::sessions::{DialHints, SendTo, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferState, Unsettled};
 use crate::pipeline::{Source, SourceError, SourceReference};
@@ -119,7 +119,7 @@ fn order(
     (content, seat): (Content, Option<Seat>),
     state: Unsettled,
 ) -> SendTo {
-    let know = Know { addresses: entry.addresses.clone(), token: entry.token.clone() };
+    let hints = DialHints { addresses: entry.addresses.clone(), token: entry.token.clone() };
     let options = SendOptions {
         chunk_size: entry.chunk_size,
         compression: entry.compression(),
@@ -134,7 +134,7 @@ fn order(
     // The inbox is in it.
     let inbox = if entry.is_package() { entry.peer.to_string() } else { entry.inbox.clone() };
     let start = Start { source, content, inbox, options, attempt, created, life, state, seat };
-    SendTo { peer: entry.next_hop(), know, start }
+    SendTo { peer: entry.next_hop(), hints, start }
 }
 
 /// Its part in a content that others may send at the same time. Coders make chunks that are for one

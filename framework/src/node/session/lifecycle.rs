@@ -16,7 +16,7 @@ use crate::node::events::NodeEvent;
 use crate::node::lane::Detach;
 use crate::node::link::{LinkLost, LiveLink, NewLink};
 use crate::node::link_failure::refusal_kind;
-use crate::node::sessions::Know;
+use crate::node::sessions::DialHints;
 use crate::node::trust::Standing;
 use crate::remote::RemoteErrorKind;
 use crate::wire::{Control, RefuseReason, printable};
@@ -257,10 +257,10 @@ impl Session {
     }
 }
 
-impl Handler<Know> for Session {
+impl Handler<DialHints> for Session {
     type Result = ();
 
-    fn handle(&mut self, Know { addresses, token }: Know, _: &mut Context<Self>) {
+    fn handle(&mut self, DialHints { addresses, token }: DialHints, _: &mut Context<Self>) {
         if !addresses.is_empty() {
             self.addresses = addresses;
         }

@@ -62,7 +62,7 @@ impl Sessions {
 pub(crate) struct SendTo {
     pub(crate) peer: PeerId,
     pub(crate) hints: DialHints,
-    pub(crate) start: Start,
+    pub(crate) start: StartTransfer,
 }
 
 /// Give this to the session with that peer, if there is one.
@@ -81,7 +81,7 @@ pub(crate) struct DialHints {
 /// Send this.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Start {
+pub(crate) struct StartTransfer {
     pub(crate) source: Box<dyn Source>,
     pub(crate) content: Content,
     pub(crate) inbox: String,

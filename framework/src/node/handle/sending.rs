@@ -15,7 +15,7 @@ use crate::delivery::{Content, ContentKind, TransferId};
 use crate::node::outbox::{Deposit, Given, Kept, Outbox, OutboxEntry, OutboxState};
 use crate::node::reading::Seat;
 use crate::node::send_options::SendOptions;
-use crate::node::sessions::{DialHints, SendTo, Start};
+use crate::node::sessions::{DialHints, SendTo, StartTransfer};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferState, Unsettled};
 use crate::node::{CopyOrder, NodeConfig, PackOrder};
@@ -142,7 +142,7 @@ impl Node {
     ) -> Result<TransferHandle, SendError> {
         let NewDelivery { id, peer, inbox, hints, content, options, life } = delivery;
         let state = Arc::new(TransferState::new(id, peer, content.length));
-        let start = Start {
+        let start = StartTransfer {
             source,
             content,
             inbox,

@@ -15,7 +15,7 @@ use crate::node::SendOptions;
 use crate::node::blocking::{Undone, apart};
 use crate::node::clock::Moment;
 use crate::node::reading::Seat;
-use crate::node::sessions::{DialHints, SendTo, Start};
+use crate::node::sessions::{DialHints, SendTo, StartTransfer};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferState, Unsettled};
 use crate::pipeline::{Source, SourceError, SourceReference};
@@ -133,7 +133,8 @@ fn order(
     // Whoever carries a package is told whom it is for, so that they can say no before it comes.
     // The inbox is in it.
     let inbox = if entry.is_package() { entry.peer.to_string() } else { entry.inbox.clone() };
-    let start = Start { source, content, inbox, options, attempt, created, life, state, seat };
+    let start =
+        StartTransfer { source, content, inbox, options, attempt, created, life, state, seat };
     SendTo { peer: entry.next_hop(), hints, start }
 }
 

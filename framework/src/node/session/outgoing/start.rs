@@ -17,16 +17,17 @@ use crate::node::pace::{self, Limiter};
 use crate::node::reading::Cut;
 use crate::node::rooms::window_for;
 use crate::node::runner::{Gate, Own, Rewound, Run, SourceEnded, SourceOwner, SourceRunner, With};
-use crate::node::sessions::Start;
+use crate::node::sessions::StartTransfer;
 use crate::pipeline::{Budget, Compression, Source, SourceError};
 use crate::store::now;
 use crate::wire::{FEATURE_DESCRIPTIONS, Opening, Ranges};
 
-impl Handler<Start> for Session {
+impl Handler<StartTransfer> for Session {
     type Result = ();
 
-    fn handle(&mut self, start: Start, ctx: &mut Context<Self>) {
-        let Start { source, content, inbox, options, attempt, created, life, state, seat } = start;
+    fn handle(&mut self, start: StartTransfer, ctx: &mut Context<Self>) {
+        let StartTransfer { source, content, inbox, options, attempt, created, life, state, seat } =
+            start;
         self.heard += 1;
         let asked = (options.stages, options.compression);
         if let Err(failure) = self.may_start(&asked) {

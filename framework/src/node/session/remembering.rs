@@ -7,7 +7,7 @@ use std::time::Instant;
 use actix::{Context, Handler};
 
 use super::Session;
-use super::signals::{Inside, Kept};
+use super::signals::{DeliveryRecorded, Inside};
 use super::term::{LIFE_MOST, life_of};
 use crate::delivery::receiving::{Event, Offer};
 use crate::delivery::{ContentKind, Failure, FailureKind, KeyScope, Receipt, TransferId};
@@ -69,7 +69,7 @@ impl Session {
             // repeated.
             let remembered = surely(move || note.write()).await;
             let outcome = remembered.map_err(std::io::Error::other).and_then(|outcome| outcome);
-            session.do_send(Kept { stream, attempt, outcome });
+            session.do_send(DeliveryRecorded { stream, attempt, outcome });
         });
     }
 
@@ -132,10 +132,14 @@ impl Session {
     }
 }
 
-impl Handler<Kept> for Session {
+impl Handler<DeliveryRecorded> for Session {
     type Result = ();
 
-    fn handle(&mut self, Kept { stream, attempt, outcome }: Kept, _: &mut Context<Self>) {
+    fn handle(
+        &mut self,
+        DeliveryRecorded { stream, attempt, outcome }: DeliveryRecorded,
+        _: &mut Context<Self>,
+    ) {
         let Some(known) =
             self.incoming.get_mut(&stream).filter(|known| known.transfer.scope.attempt == attempt)
         else {

@@ -86,7 +86,7 @@ pub(crate) enum OpenedSink {
 /// A committed delivery is remembered, or could not be.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Kept {
+pub(crate) struct DeliveryRecorded {
     pub(crate) stream: u64,
     pub(crate) attempt: u32,
     /// What is said; and of a package that was opened what was in it.

@@ -24,7 +24,7 @@ use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain, TrailerAgain
 use crate::node::pace::Limiter;
 use crate::node::reading::Seat;
 use crate::node::rooms::Room;
-use crate::node::runner::{Gate, Rewind, SourceRunner};
+use crate::node::source_reader::{Gate, Rewind, SourceReader};
 use crate::node::transfer::{Outcome, Unsettled};
 use crate::pipeline::{
     Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Priority, Source, Transfer,
@@ -51,7 +51,7 @@ pub(super) struct OutgoingTransfer {
     /// Its part in a content that others may send at the same time, until it is read.
     seat: Option<Seat>,
     limiter: Option<Arc<Limiter>>,
-    runner: Option<Addr<SourceRunner>>,
+    reader: Option<Addr<SourceReader>>,
     chunker: Option<Recipient<Piece>>,
     thread: Option<Arc<DiskThread>>,
     gate: watch::Sender<Gate>,
@@ -414,9 +414,9 @@ impl Session {
         out.gate = watch::channel(Gate::default()).0;
         out.begin_with(transfer);
         (out.outlet, out.chunker, out.held) = (None, None, Ranges::EMPTY);
-        let unread = match &out.runner {
-            Some(runner) => {
-                runner.do_send(Rewind { stream: by });
+        let unread = match &out.reader {
+            Some(reader) => {
+                reader.do_send(Rewind { stream: by });
                 None
             }
             None => Some(out.opening.version.is_some()),

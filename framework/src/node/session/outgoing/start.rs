@@ -16,8 +16,10 @@ use crate::node::events::TransferNews;
 use crate::node::pace::{self, Limiter};
 use crate::node::reading::Cut;
 use crate::node::rooms::window_for;
-use crate::node::runner::{Gate, Own, Rewound, Run, SourceEnded, SourceOwner, SourceRunner, With};
 use crate::node::sessions::StartTransfer;
+use crate::node::source_reader::{
+    Gate, Own, Rewound, Run, SourceEnded, SourceOwner, SourceReader, With,
+};
 use crate::pipeline::{Budget, Compression, Source, SourceError};
 use crate::store::now;
 use crate::wire::{FEATURE_DESCRIPTIONS, Opening, Ranges};
@@ -69,7 +71,7 @@ impl Handler<StartTransfer> for Session {
             source: Some(source),
             seat,
             limiter,
-            runner: None,
+            reader: None,
             chunker: None,
             thread: None,
             gate: watch::channel(Gate::default()).0,
@@ -252,8 +254,8 @@ impl Session {
         let (Some(thread), Some(chunker)) = (&out.thread, out.chunker.clone()) else { return };
         // Of the source: what the offer says may be the digest of all that is in it.
         let version = out.source.as_ref().and_then(|source| source.version());
-        let runner = match (out.runner.clone(), out.source.take()) {
-            (Some(runner), _) => runner,
+        let reader = match (out.reader.clone(), out.source.take()) {
+            (Some(reader), _) => reader,
             (None, Some(source)) => {
                 let (session, guard) = (self.address.clone(), Arc::clone(thread));
                 let again = out.seat.as_ref().map(|seat| seat.reference().clone());
@@ -262,8 +264,8 @@ impl Session {
                     ended: session.clone().recipient(),
                     rewound: session.recipient(),
                 };
-                SourceRunner::start_in_arbiter(&thread.handle(), move |_| {
-                    SourceRunner::new(Own::new(source, again), owner, guard)
+                SourceReader::start_in_arbiter(&thread.handle(), move |_| {
+                    SourceReader::new(Own::new(source, again), owner, guard)
                 })
             }
             (None, None) => return,
@@ -275,7 +277,7 @@ impl Session {
             begun.then(|| With { seat, version, shared: Arc::clone(&shared) })
         });
         out.transfer.show_to(shared.taps.on(&out.content));
-        runner.do_send(Run {
+        reader.do_send(Run {
             stream,
             transfer: Arc::clone(&out.transfer),
             chunker,
@@ -287,6 +289,6 @@ impl Session {
             limiter: out.limiter.clone(),
             with,
         });
-        out.runner = Some(runner);
+        out.reader = Some(reader);
     }
 }

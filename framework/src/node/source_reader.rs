@@ -24,7 +24,7 @@ use crate::pipeline::{
     Transfer,
 };
 
-pub(crate) struct SourceRunner {
+pub(crate) struct SourceReader {
     source: Option<Own>,
     waiting: Option<Waiting>,
     owner: SourceOwner,
@@ -93,17 +93,17 @@ impl Run {
     }
 }
 
-impl SourceRunner {
+impl SourceReader {
     pub(crate) fn new(source: Own, owner: SourceOwner, thread: Arc<DiskThread>) -> Self {
         Self { source: Some(source), waiting: None, owner, _thread: thread }
     }
 }
 
-impl Actor for SourceRunner {
+impl Actor for SourceReader {
     type Context = Context<Self>;
 }
 
-impl Handler<Run> for SourceRunner {
+impl Handler<Run> for SourceReader {
     type Result = ();
 
     fn handle(&mut self, run: Run, ctx: &mut Context<Self>) {
@@ -127,12 +127,12 @@ impl Handler<Run> for SourceRunner {
             (source, stream, outcome, stopped)
         };
         ctx.spawn(reading.into_actor(self).map(
-            |(source, stream, outcome, stopped), runner, ctx| {
+            |(source, stream, outcome, stopped), reader, ctx| {
                 if !stopped {
-                    runner.owner.ended.do_send(SourceEnded { stream, outcome });
+                    reader.owner.ended.do_send(SourceEnded { stream, outcome });
                 }
-                runner.source = Some(source);
-                match runner.waiting.take() {
+                reader.source = Some(source);
+                match reader.waiting.take() {
                     Some(Waiting::Run(run)) => ctx.notify(*run),
                     Some(Waiting::Rewind(rewind)) => ctx.notify(rewind),
                     None => {}
@@ -142,7 +142,7 @@ impl Handler<Run> for SourceRunner {
     }
 }
 
-impl Handler<Rewind> for SourceRunner {
+impl Handler<Rewind> for SourceReader {
     type Result = ();
 
     fn handle(&mut self, rewind: Rewind, _: &mut Context<Self>) {

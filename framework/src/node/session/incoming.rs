@@ -20,12 +20,12 @@ use crate::delivery::{
     ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey,
 };
 use crate::node::blocking::surely;
-use crate::node::carrier::Within;
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Admit, Forget};
 use crate::node::ledger::Charge;
 use crate::node::memory::{Processed, delivery_key};
+use crate::node::package_sink::Within;
 use crate::node::rooms::{Room, window_for};
 use crate::pipeline::{
     Assembled, Assembly, Chunk, Committed, Outlet, Priority, Stop, Summary, Transfer,

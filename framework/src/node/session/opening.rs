@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use super::signals::OpenedSink;
 use super::term::journal_for;
 use crate::delivery::{ContentKind, Failure, FailureKind, Incoming};
-use crate::node::carrier::{PackageSink, Within};
 use crate::node::disk::DiskThread;
 use crate::node::outbox::Outbox;
+use crate::node::package_sink::{PackageSink, Within};
 use crate::node::rooms::{Room, window_for};
 use crate::node::shared::NodeShared;
 use crate::pipeline::{

@@ -10,13 +10,13 @@ use rustix::fs::Mode;
 
 use super::file::FileSink;
 use super::home::{Home, Temporary};
-use super::kept_tree::KeptTree;
 use super::leftovers::Leftovers;
 use super::limits::Limits;
 use super::name::check_held;
 use super::on_conflict::OnConflict;
 use super::policy::Policy;
 use super::publish::{check_name, exists, replaceable};
+use super::resumable_tree::ResumableTree;
 use super::resume;
 use super::there;
 use super::tree::TreeSink;
@@ -246,7 +246,7 @@ impl Folder {
                 self.limits.check_claim_kept(&offer.content, times, held, &home)
             })?;
         Ok(if is_tree {
-            Box::new(KeptTree::found(
+            Box::new(ResumableTree::found(
                 home,
                 offer,
                 self.on_conflict,

@@ -32,7 +32,7 @@ use crate::tree::Counts;
 
 /// Writes a tree stream, in whatever order its bytes come, and unpacks it when it is complete.
 #[derive(Debug)]
-pub(super) struct KeptTree {
+pub(super) struct ResumableTree {
     home: Home,
     name: ContentName,
     on_conflict: OnConflict,
@@ -54,7 +54,7 @@ struct Inspection {
     position: u64,
 }
 
-impl KeptTree {
+impl ResumableTree {
     /// One that goes on with what was found.
     pub(super) fn found(
         home: Home,
@@ -219,7 +219,7 @@ fn read(
 /// The most bytes of a stream that are read at once.
 const PIECE: u64 = 1 << 20;
 
-impl Sink for KeptTree {
+impl Sink for ResumableTree {
     fn placement(&self) -> Placement {
         Placement::Anywhere
     }

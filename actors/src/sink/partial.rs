@@ -184,7 +184,7 @@ impl Partial {
     pub(super) fn discard(self, home: &Home) {
         // As soon as its file is gone, the next attempt would note its own, which is not what is to
         // be forgotten.
-        let _turn = turn(self.transfer);
+        let _lock = lock_transfer(self.transfer);
         release(home, &self.journal, &Note::Writing(self.noted.clone()));
     }
 
@@ -204,15 +204,15 @@ impl Partial {
 
 /// Between reading a note and writing another, and while one is forgotten, a transfer's attempts
 /// take turns.
-pub(super) type Turn = MutexGuard<'static, ()>;
+pub(super) type TransferLock = MutexGuard<'static, ()>;
 
-pub(super) fn turn(transfer: TransferId) -> Turn {
-    static TURNS: [Mutex<()>; 16] = [const { Mutex::new(()) }; 16];
-    TURNS[usize::from(transfer.as_bytes()[0] % 16)].lock().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn lock_transfer(transfer: TransferId) -> TransferLock {
+    static LOCKS: [Mutex<()>; 16] = [const { Mutex::new(()) }; 16];
+    LOCKS[usize::from(transfer.as_bytes()[0] % 16)].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Removes what a note tells of, and the note after it, so that nothing stays that nobody knows of.
-/// In the transfer's turn. Returns whether nothing of it is kept any more: else the note stays,
+/// Under the transfer's lock. Returns whether nothing of it is kept any more: else the note stays,
 /// too, and so it can be tried again.
 pub(super) fn release(home: &Home, journal: &Journal, noted: &Note) -> bool {
     let place = home.place(noted.file().name.as_bytes());

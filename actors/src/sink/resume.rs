@@ -12,7 +12,7 @@ use rustix::fs::Mode;
 
 use super::home::{Home, Kept, Named, Temporary};
 use super::note::{Intent, Note, Writing};
-use super::partial::{Partial, Turn, release, turn, write_note};
+use super::partial::{Partial, TransferLock, lock_transfer, release, write_note};
 use super::publish::{discard, give_back};
 use super::seen;
 use super::sparse;
@@ -38,12 +38,12 @@ pub(super) fn open(
 ) -> Result<Found, Refusal> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let turn = turn(offer.transfer);
+        let lock = lock_transfer(offer.transfer);
         let mut journal = journal.clone();
         refresh(&mut journal)?;
         let (noted, outdated) = noted(home, offer, &journal);
         let opening = |journal| Opening { home, offer, mode, journal, check };
-        let Some(note) = noted else { return opening(journal).begin(&turn) };
+        let Some(note) = noted else { return opening(journal).begin(&lock) };
         let place = home.place(note.file().name.as_bytes());
         let kept = home.open_kept(note.file()).map_err(|error| {
             Refusal::for_now(format!("the receiver can't go on with {place}: {error}"))
@@ -61,16 +61,16 @@ pub(super) fn open(
                 return Err(Refusal::for_now(format!("{place} {text}")));
             }
             Kept::Busy => {
-                drop(turn);
+                drop(lock);
                 std::thread::sleep(LOOK_AGAIN);
             }
-            Kept::Ours(_) if outdated => return opening.outdated(note, &turn),
-            Kept::Gone if outdated => return opening.outdated(note, &turn),
+            Kept::Ours(_) if outdated => return opening.outdated(note, &lock),
+            Kept::Gone if outdated => return opening.outdated(note, &lock),
             Kept::Ours(file) => {
-                drop(turn);
+                drop(lock);
                 return opening.go_on(note, file);
             }
-            Kept::Gone => return opening.without(note, &turn),
+            Kept::Gone => return opening.without(note, &lock),
         }
     }
 }
@@ -157,7 +157,7 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     /// Makes a new file, and notes it in place of what was noted.
-    fn begin(self, _: &Turn) -> Result<Found, Refusal> {
+    fn begin(self, _: &TransferLock) -> Result<Found, Refusal> {
         (self.check)(0)?;
         let partial = Partial::create(self.home, self.offer.transfer, self.mode, self.journal);
         let partial = partial.map_err(|error| {
@@ -170,26 +170,26 @@ impl Opening<'_> {
     }
 
     /// Begins anew, when what was noted is removed.
-    fn replace(self, old: &Note, turn: &Turn) -> Result<Found, Refusal> {
+    fn replace(self, old: &Note, lock: &TransferLock) -> Result<Found, Refusal> {
         if !release(self.home, &self.journal, old) {
             let place = self.home.place(old.file().name.as_bytes());
             return Err(Refusal::for_now(format!(
                 "the receiver can't remove {place}, which an earlier attempt has left"
             )));
         }
-        self.begin(turn)
+        self.begin(lock)
     }
 
     /// What was noted is about other content, which may have been committed all the same.
-    fn outdated(self, note: Note, turn: &Turn) -> Result<Found, Refusal> {
+    fn outdated(self, note: Note, lock: &TransferLock) -> Result<Found, Refusal> {
         match &note {
             Note::Intent(intent) if self.was_renamed(intent)? => self.committed(intent),
-            _ => self.replace(&note, turn),
+            _ => self.replace(&note, lock),
         }
     }
 
     /// The file is not there.
-    fn without(self, note: Note, turn: &Turn) -> Result<Found, Refusal> {
+    fn without(self, note: Note, lock: &TransferLock) -> Result<Found, Refusal> {
         if let Note::Intent(intent) = &note
             && self.was_renamed(intent)?
         {
@@ -202,7 +202,7 @@ impl Opening<'_> {
                 "what had arrived of a delivery is gone: it begins anew"
             );
         }
-        self.replace(&note, turn)
+        self.replace(&note, lock)
     }
 
     /// The file is there, and ours.
@@ -220,7 +220,7 @@ impl Opening<'_> {
         if let Err(refusal) = (self.check)(held) {
             // The sender comes back for what is a matter of the moment.
             if !refusal.passing {
-                let _turn = turn(self.offer.transfer);
+                let _lock = lock_transfer(self.offer.transfer);
                 let _ = release(self.home, &self.journal, &note);
             }
             return Err(refusal);
@@ -275,7 +275,7 @@ impl Opening<'_> {
     fn begin_without(self, note: &Note, damage: &Damage) -> Result<Found, Refusal> {
         let (home, transfer, journal) = (self.home, self.offer.transfer, self.journal.clone());
         let place = home.place(note.file().name.as_bytes());
-        let turn = turn(transfer);
+        let lock = lock_transfer(transfer);
         // Not an intent any more: without its file, that would tell that it was carried out. And
         // nothing to go on with.
         let nothing = Note::Writing(Writing::nothing(note.file().clone(), note.staged().cloned()));
@@ -301,7 +301,7 @@ impl Opening<'_> {
                 )
             }
         }
-        self.begin(&turn).inspect_err(|_| forget(home, &journal, note))
+        self.begin(&lock).inspect_err(|_| forget(home, &journal, note))
     }
 
     /// Whether the rename that was intended was made.

@@ -20,9 +20,9 @@ use redb::{
 
 use super::failure::{guarded, is_full};
 use super::medium::{Act, Medium, Trouble, Watch, Watched};
+use super::overlay::Overlay;
 use super::queue::Step;
 use super::record;
-use super::shadow::Shadow;
 
 pub(super) type Table<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
 pub(super) const RECORDS: Table<'static> = TableDefinition::new("records");
@@ -35,7 +35,7 @@ pub(super) struct Opened {
     pub(super) database: Database,
     pub(super) watch: Arc<Watch>,
     /// What is written to it goes nowhere.
-    pub(super) shadow: bool,
+    pub(super) overlay: bool,
 }
 
 /// Why a database could not be used.
@@ -77,7 +77,7 @@ impl Opened {
     pub(super) fn open(medium: &Medium) -> Result<(Self, Vec<Vec<u8>>), Trial> {
         let (backend, watch) = watched(medium)?;
         match begin(backend, true) {
-            Ok(database) => Ok((Self { database, watch, shadow: false }, Vec::new())),
+            Ok(database) => Ok((Self { database, watch, overlay: false }, Vec::new())),
             Err(text) => match Trial::new(&watch, text) {
                 Trial::Damage(text) => Self::heal(medium, text),
                 trial => Err(trial),
@@ -86,30 +86,30 @@ impl Opened {
     }
 
     /// Opens a view of the database that can be written and is forgotten.
-    pub(super) fn shadow(medium: &Medium) -> Result<Self, Trial> {
-        let (backend, watch) = shadowed(medium)?;
+    pub(super) fn overlay(medium: &Medium) -> Result<Self, Trial> {
+        let (backend, watch) = overlaid(medium)?;
         let database = begin(backend, false).map_err(|text| Trial::new(&watch, text))?;
-        Ok(Self { database, watch, shadow: true })
+        Ok(Self { database, watch, overlay: true })
     }
 
     /// If nothing but values is damaged, rewriting their pages without them makes the database
     /// whole. Tried in a view first, since a database that is damaged elsewhere might do
     /// anything when it is written.
     fn heal(medium: &Medium, text: String) -> Result<(Self, Vec<Vec<u8>>), Trial> {
-        let (backend, _) = shadowed(medium)?;
+        let (backend, _) = overlaid(medium)?;
         if without_damaged(backend).is_err() {
             return Err(Trial::Damage(text));
         }
         let (backend, watch) = watched(medium)?;
         let (database, damaged) =
             without_damaged(backend).map_err(|text| Trial::new(&watch, text))?;
-        Ok((Self { database, watch, shadow: false }, damaged))
+        Ok((Self { database, watch, overlay: false }, damaged))
     }
 }
 
 /// A backend that must be made to read a database which only a salvage reads.
 pub(super) fn salvage(medium: &Medium) -> Result<ReadOnlyDatabase, Trial> {
-    let (backend, watch) = shadowed(medium)?;
+    let (backend, watch) = overlaid(medium)?;
     // In this mode, redb reads the trees and needs nothing else to be whole.
     let open = || {
         Ok(builder()
@@ -121,7 +121,7 @@ pub(super) fn salvage(medium: &Medium) -> Result<ReadOnlyDatabase, Trial> {
 
 /// Whether redb finds everything as it wrote it; nothing is changed.
 pub(super) fn verify(medium: &Medium) -> Result<(), Trial> {
-    let (backend, watch) = shadowed(medium)?;
+    let (backend, watch) = overlaid(medium)?;
     begin(backend, true).map(drop).map_err(|text| Trial::new(&watch, text))
 }
 
@@ -243,9 +243,9 @@ fn watched(medium: &Medium) -> Result<(Watched, Arc<Watch>), Trial> {
     Ok((backend, watch))
 }
 
-fn shadowed(medium: &Medium) -> Result<(Shadow, Arc<Watch>), Trial> {
+fn overlaid(medium: &Medium) -> Result<(Overlay, Arc<Watch>), Trial> {
     let (backend, watch) = watched(medium)?;
-    Ok((Shadow::new(backend).map_err(|error| medium_trial(&error))?, watch))
+    Ok((Overlay::new(backend).map_err(|error| medium_trial(&error))?, watch))
 }
 
 fn medium_trial(error: &std::io::Error) -> Trial {

@@ -17,11 +17,11 @@ mod database;
 mod failure;
 mod layout;
 mod medium;
+mod overlay;
 mod place;
 mod queue;
 mod record;
 mod salvage;
-mod shadow;
 mod writer;
 
 use std::future::Future;

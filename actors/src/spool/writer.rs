@@ -75,10 +75,10 @@ impl Shared {
             return Err(dead.clone());
         }
         let mut opened = self.opened();
-        if opened.shadow {
+        if opened.overlay {
             opened = self.reopen(&opened).map_err(|trial| self.unwritten(&trial, writes))?;
         }
-        if opened.shadow {
+        if opened.overlay {
             let trial = opened.watch.trouble().map_or_else(
                 || Trial::Damage("it could not be opened to write".to_owned()),
                 Trial::Medium,
@@ -111,7 +111,7 @@ impl Shared {
     /// Whether a commit is in a database that was opened again, and on the disk.
     fn has_commit(&self, opened: &Opened, number: u64) -> bool {
         guarded(|| commits(&opened.database)).is_ok_and(|last| last >= number)
-            && (!opened.shadow || self.medium.sync().is_ok())
+            && (!opened.overlay || self.medium.sync().is_ok())
     }
 
     /// What to tell those whose writes failed; decides whether more may be tried.
@@ -188,7 +188,7 @@ impl Shared {
         }
         failed.watch.shut();
         let opened = if self.dead.get().is_some() {
-            Opened::shadow(&self.medium)
+            Opened::overlay(&self.medium)
         } else {
             self.open_again()
         };
@@ -205,7 +205,7 @@ impl Shared {
                 Ok(opened)
             }
             Err(Trial::Medium(trouble)) if trouble.act != Act::Read => {
-                let opened = Opened::shadow(&self.medium)?;
+                let opened = Opened::overlay(&self.medium)?;
                 opened.watch.blame(trouble);
                 Ok(opened)
             }
@@ -213,7 +213,7 @@ impl Shared {
                 if matches!(trial, Trial::Damage(_)) {
                     self.unwritten(&trial, &[]);
                 }
-                Opened::shadow(&self.medium).map_err(|_| trial)
+                Opened::overlay(&self.medium).map_err(|_| trial)
             }
         }
     }
@@ -222,7 +222,7 @@ impl Shared {
     pub(super) fn close(self) {
         let opened = self.opened.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Some(opened) = Arc::into_inner(opened) else { return };
-        if let (false, Err(error)) = (opened.shadow, guarded(|| Ok(opened.database.close()?))) {
+        if let (false, Err(error)) = (opened.overlay, guarded(|| Ok(opened.database.close()?))) {
             // Nothing acknowledged is lost: what the close adds makes the next start faster.
             tracing::warn!(
                 spool = self.medium.name, %error,

@@ -15,7 +15,7 @@ use super::medium::Watched;
 
 /// A medium under a layer of what was written since.
 #[derive(Debug)]
-pub(super) struct Shadow {
+pub(super) struct Overlay {
     below: Watched,
     layer: Mutex<Layer>,
 }
@@ -29,7 +29,7 @@ struct Layer {
     blocks: BTreeMap<u64, Box<[u8; BLOCK]>>,
 }
 
-impl Shadow {
+impl Overlay {
     pub(super) fn new(below: Watched) -> io::Result<Self> {
         let len = below.len()?;
         Ok(Self { below, layer: Mutex::new(Layer { len, shown: len, blocks: BTreeMap::new() }) })
@@ -64,7 +64,7 @@ impl Shadow {
     }
 }
 
-impl StorageBackend for Shadow {
+impl StorageBackend for Overlay {
     fn len(&self) -> io::Result<u64> {
         Ok(self.layer().len)
     }

@@ -12,8 +12,8 @@ use axum::http::{StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::router::refused;
-use crate::serve::ServeError;
+use crate::answer::refused;
+use crate::error::ServeError;
 use crate::token::Token;
 
 /// For everything that is answered.

@@ -17,6 +17,8 @@
 //! Nothing is changed by it, and nothing is done while nobody looks. `framework/docs/page.md` has every endpoint, limit
 //! and rule.
 
+mod answer;
+mod error;
 mod feed;
 mod guard;
 mod metrics;
@@ -30,7 +32,8 @@ use std::sync::Arc;
 use axum::Router;
 use estafette::{Node, PeerId};
 
-pub use self::serve::{ServeError, Serving};
+pub use self::error::ServeError;
+pub use self::serve::Serving;
 pub use self::token::{Token, TokenError};
 pub use self::view::View;
 

@@ -16,6 +16,7 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::answer::{JSON, refused, typed};
 use crate::feed::{Feed, Frame};
 use crate::guard::{self, Guard};
 use crate::metrics;
@@ -30,7 +31,6 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const IMAGE: &str = "image/svg+xml";
-const JSON: &str = "application/json";
 
 #[derive(Clone)]
 struct Seat {
@@ -78,15 +78,6 @@ pub(crate) fn router(page: &Page) -> Router {
 
 /// What is served, in the words of OpenAPI 3.1.
 pub(crate) const OPENAPI: &str = include_str!("../assets/openapi.json");
-
-fn typed(kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
-    ([(header::CONTENT_TYPE, kind)], body.into()).into_response()
-}
-
-/// A refusal, as JSON.
-pub(crate) fn refused(status: StatusCode, why: &str) -> Response {
-    (status, typed(JSON, json!({ "error": why }).to_string())).into_response()
-}
 
 async fn healthz(State(seat): State<Seat>) -> Response {
     let alive = seat.node.answers().await;

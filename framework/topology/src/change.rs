@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use estafette::PeerId;
 
 use crate::model::{Kind, NodeSpec, RouteSpec, Target, Topology};
-use crate::run::Neighbour;
+use crate::neighbour::Neighbour;
 
 /// What a reload would do to one node.
 #[derive(Clone, Debug, PartialEq)]

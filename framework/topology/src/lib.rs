@@ -37,6 +37,7 @@ mod check;
 mod fault;
 mod graph;
 mod model;
+mod neighbour;
 mod predict;
 mod read;
 mod run;

@@ -1,22 +1,10 @@
 //! Who trusts whom for what, and who dials whom: what the routes ask for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::OBSERVE;
 use crate::model::{ReceiptWanted, SourceSpec, Target, Topology};
-
-/// One node, as another one sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Neighbour {
-    /// The inboxes it may deliver to.
-    pub(crate) inboxes: BTreeSet<String>,
-    /// Whether a link to it is kept up: it can't dial, or is a relay of this node.
-    pub(crate) connect: bool,
-    /// Whether it is a relay that brings what others have made.
-    pub(crate) brings: bool,
-    /// The receivers for whom it is the next relay.
-    pub(crate) reaches: BTreeSet<String>,
-}
+use crate::neighbour::Neighbour;
 
 impl Topology {
     /// The nodes that the node `name` has to do with.
@@ -164,6 +152,8 @@ impl Topology {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::model::{Kind, NodeSpec, RouteSpec};
 

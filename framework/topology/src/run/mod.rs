@@ -36,10 +36,10 @@ use self::memory::Memory;
 use self::route::Route;
 use self::running::{Plan, Routes};
 use crate::model::Topology;
+use crate::neighbour::Neighbour;
 
 pub(crate) use self::each::is_left_alone;
 pub use self::look::{Measured, RouteLook, Running};
-pub(crate) use self::meeting::Neighbour;
 pub(crate) use self::observe::OBSERVE;
 pub use self::observe::Observed;
 pub use self::pending::Pending;

@@ -1,5 +1,6 @@
 //! The picture: boxes and edges at their places.
 
+mod counts;
 mod curve;
 mod overview;
 mod parts;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{DrawError, Graph, GraphNode, PartKind};
+use super::counts::{count, count_of_inboxes, counts};
 use super::scene::{Arrow, Card, Scene, Words};
 
 pub(super) fn scene(graph: &Graph) -> Result<Scene, DrawError> {
@@ -59,24 +60,4 @@ fn card(node: &GraphNode) -> Card {
         state,
         ..Card::new(&node.id, class, &node.name, details)
     }
-}
-
-/// How much there is, in a sentence.
-pub(super) fn counts(graph: &Graph) -> String {
-    let parts = graph.nodes.iter().flat_map(|node| &node.parts);
-    let inboxes = parts.filter(|part| part.kind == PartKind::Inbox).count();
-    format!(
-        "{}, {} and {}.",
-        count(graph.nodes.len(), "node"),
-        count(graph.routes.len(), "route"),
-        count_of_inboxes(inboxes)
-    )
-}
-
-fn count(of: usize, what: &str) -> String {
-    format!("{of} {what}{}", if of == 1 { "" } else { "s" })
-}
-
-fn count_of_inboxes(of: usize) -> String {
-    format!("{of} {}", if of == 1 { "inbox" } else { "inboxes" })
 }

@@ -139,7 +139,7 @@ pub(super) fn words(live: Option<&Live>) -> Option<Words> {
 const TOLD: usize = 50;
 
 fn about(graph: &Graph) -> String {
-    let mut about = super::overview::counts(graph);
+    let mut about = super::counts::counts(graph);
     let names: BTreeMap<&str, (&GraphNode, &GraphPart)> = graph
         .nodes
         .iter()

@@ -12,17 +12,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use estafette::Node;
 use estafette::remote::{Handled, Presence, RemoteError, RemoteErrorKind};
-use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream, StreamExt, once, unfold};
 use tokio::task::JoinHandle;
-use tonic::server::StreamingService;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::body::Meter;
 use super::deadline::Deadline;
 use super::form::Form;
 use super::method::Way;
-use super::node::Naming;
 use super::status::{self, not_handled};
 use super::target::{Replies, Sending, Target};
 use crate::Reached;
@@ -47,42 +44,6 @@ pub(super) struct Calling {
     pub(super) way: Way,
     pub(super) deadline: Option<Deadline>,
     pub(super) meter: Arc<Meter>,
-}
-
-/// A call, to whom the door knows or the first request says.
-pub(super) enum Make {
-    Known(Calling),
-    Named(Naming),
-}
-
-/// What makes it once.
-pub(super) struct Once(pub(super) Option<Make>);
-
-impl StreamingService<Bytes> for Once {
-    type Response = Bytes;
-    type ResponseStream = Answers;
-    type Future = BoxFuture<'static, Result<Response<Answers>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
-        let make = self.0.take();
-        Box::pin(async move {
-            let make = make.ok_or_else(|| Status::internal("a call is made once"))?;
-            let messages = request.into_inner();
-            let answers = match make {
-                Make::Known(calling) => {
-                    let streams = matches!(calling.way, Way::Upload | Way::Open);
-                    let requests = Requests::new(messages, &calling.meter, streams);
-                    calling.make(requests).await
-                }
-                Make::Named(naming) => {
-                    let streams = naming.does.streams_requests();
-                    let requests = Requests::new(messages, &naming.meter, streams);
-                    naming.make(requests).await
-                }
-            };
-            answers.map(Response::new)
-        })
-    }
 }
 
 impl Calling {
@@ -230,7 +191,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    fn new(messages: Streaming<Bytes>, meter: &Arc<Meter>, streams: bool) -> Self {
+    pub(super) fn new(messages: Streaming<Bytes>, meter: &Arc<Meter>, streams: bool) -> Self {
         let handled = if streams { Handled::Unknown } else { Handled::No };
         Self { messages, meter: Arc::clone(meter), handled, again: None }
     }

@@ -15,12 +15,13 @@ use tonic::{Code, Status};
 use tonic_health::pb::health_server::HealthServer;
 
 use super::body::{Answer, Brief, Meter, Metered, Unfinished};
-use super::call::{Calling, Make, Once};
+use super::call::Calling;
 use super::codec::AsTheyAre;
 use super::deadline::Deadline;
 use super::health::{self, Ready};
 use super::method::Route;
 use super::node::{Does, Naming};
+use super::once::{Make, Once};
 use super::status::{self, not_handled};
 use super::target::Target;
 use super::{MESSAGE_MOST, Methods};

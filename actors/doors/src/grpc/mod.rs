@@ -24,14 +24,19 @@ mod deadline;
 mod door;
 mod form;
 mod health;
+mod messages;
 mod method;
 mod node;
+mod once;
+mod payload;
 #[cfg(feature = "proto")]
 mod proto;
 #[cfg(feature = "proto")]
 mod reflection;
 mod status;
 mod target;
+#[cfg(feature = "proto")]
+mod translation;
 
 use std::collections::HashMap;
 

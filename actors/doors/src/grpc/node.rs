@@ -1,26 +1,25 @@
 //! `estafette.v1`: any actor that a token leads to, by its name, which the first request says.
 
-mod messages;
-
 use bytes::Bytes;
 use estafette::remote::{Delivery, RemoteError, RemoteErrorKind, TraceContext};
 use futures_util::stream::{StreamExt, once, unfold};
 use prost::Message;
 use tonic::{Code, Status};
 
-use self::messages::{Answered, Asked, Body, DeliverResponse, Payload, State};
 use super::body::Meter;
 use super::call::{Answers, Calling, Requests};
 use super::deadline::Deadline;
-use super::form::{Form, json};
+use super::form::Form;
+use super::messages::{self, Asked, DeliverResponse, State};
 use super::method::{Way, actor};
+use super::payload::decoded;
 use super::status::{self, not_handled};
 use super::target::{Takes, Target};
 use crate::{Access, Pass};
 
 /// The service, as descriptors of all its messages, for reflection.
 #[cfg(feature = "proto")]
-pub(super) const DESCRIPTORS: &[u8] = include_bytes!("../../../proto/estafette.v1.binpb");
+pub(super) const DESCRIPTORS: &[u8] = include_bytes!("../../proto/estafette.v1.binpb");
 /// What its methods' paths begin with.
 const SERVICE: &str = "/estafette.v1.NodeService/";
 /// How long a message without an answer waits for a link, or for room.
@@ -158,39 +157,6 @@ fn states(delivery: Delivery) -> Answers {
     .boxed()
 }
 
-fn decoded(message: &Bytes) -> Result<Asked, Status> {
-    Asked::decode(message.clone()).map_err(|error| {
-        let text = format!("the request is none of estafette.v1: {error}");
-        not_handled(Code::InvalidArgument, "UNDECODABLE", &text)
-    })
-}
-
-/// The message within a request.
-pub(super) fn request(message: &Bytes, is_json: bool) -> Result<Bytes, Status> {
-    let wrong = |text: &str| Err(not_handled(Code::InvalidArgument, "PAYLOAD", text));
-    match decoded(message)?.payload.and_then(|payload| payload.body) {
-        Some(Body::Json(text)) if is_json => {
-            let text = Bytes::from(text);
-            json(&text).map(|()| text)
-        }
-        Some(Body::Raw(bytes)) if !is_json => Ok(bytes),
-        Some(Body::Raw(_)) => wrong("the target has a type, so that its messages are JSON"),
-        Some(Body::Json(_)) => wrong("the target has no type, so that its messages are raw"),
-        None => wrong("the request has no payload"),
-    }
-}
-
-/// A reply, as an answer.
-pub(super) fn reply(reply: Bytes, is_json: bool) -> Bytes {
-    let body = if is_json {
-        // What is no text is no JSON, and was refused before.
-        Body::Json(String::from_utf8_lossy(&reply).into_owned())
-    } else {
-        Body::Raw(reply)
-    };
-    Answered { payload: Some(Payload { body: Some(body) }) }.encode_to_vec().into()
-}
-
 #[cfg(all(test, feature = "proto"))]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
@@ -200,6 +166,7 @@ mod tests {
     use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage as _};
     use serde_json::json;
 
+    use super::super::payload::reply;
     use super::*;
 
     fn compiled() -> Vec<u8> {

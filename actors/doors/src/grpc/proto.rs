@@ -1,7 +1,5 @@
 //! Protos that are read when a door starts: services whose methods lead to actors that take JSON.
 
-mod translation;
-
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,10 +7,10 @@ use std::sync::Arc;
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 use serde::Deserialize;
 
-pub(super) use self::translation::Translation;
 use super::form::Form;
 use super::method::{Route, Way, actor, of_version};
 use super::target::Takes;
+use super::translation::Translation;
 use super::{MethodError, Methods};
 
 /// The protos of a door.

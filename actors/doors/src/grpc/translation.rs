@@ -11,7 +11,7 @@ use prost_reflect::{
 use serde_json::Value;
 use tonic::{Code, Status};
 
-use super::super::status::handled;
+use super::status::handled;
 
 /// The most bytes of a message, in either form: gRPC's own limit. A message that is mostly empty
 /// ones takes a hundred times its bytes while it is translated, one at a time.
@@ -19,7 +19,7 @@ const MOST: usize = 4 << 20;
 
 /// The requests and replies of a method.
 #[derive(Clone, Debug)]
-pub(in crate::grpc) struct Translation {
+pub(super) struct Translation {
     input: MessageDescriptor,
     output: MessageDescriptor,
 }
@@ -30,7 +30,7 @@ impl Translation {
     }
 
     /// The JSON of a request.
-    pub(in crate::grpc) fn request(&self, message: &[u8]) -> Result<Bytes, String> {
+    pub(super) fn request(&self, message: &[u8]) -> Result<Bytes, String> {
         let name = self.input.full_name();
         if message.len() > MOST {
             return Err(format!("a {name} of {} bytes: {MOST} are allowed", message.len()));
@@ -49,7 +49,7 @@ impl Translation {
     }
 
     /// The reply of some JSON; an actor's own error becomes a status.
-    pub(in crate::grpc) fn reply(&self, json: &[u8]) -> Result<Bytes, Status> {
+    pub(super) fn reply(&self, json: &[u8]) -> Result<Bytes, Status> {
         let name = self.output.full_name();
         let bad = |why: String| handled(Code::Internal, "BAD_REPLY", &why);
         if json.len() > MOST {

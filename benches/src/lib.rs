@@ -13,6 +13,7 @@
 //! - [`Settings`], [`report`]: the command line and the tables
 #![forbid(unsafe_code)]
 
+mod built;
 mod check;
 mod contender;
 mod corpus;
@@ -29,12 +30,15 @@ mod process;
 pub mod report;
 pub mod rsync;
 mod settings;
+mod side;
 
+pub use built::{contenders, not_built};
 pub use check::{Check, Checker};
-pub use contender::{Contender, contenders, not_built};
+pub use contender::Contender;
 pub use corpus::{Corpus, Kind};
 pub use goals::{Bar, Goal, Measure, goals, verdict};
 pub use kit::Kit;
-pub use process::{Clock, Job, Side, Usage, play_role, run};
+pub use process::{play_role, run};
 pub use report::Run;
 pub use settings::Settings;
+pub use side::{Clock, Job, Side, Usage};

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use crate::check::Check;
 use crate::contender::Contender;
 use crate::corpus::Corpus;
-use crate::process::{Clock, Side, Usage};
+use crate::side::{Clock, Side, Usage};
 
 pub(crate) const OURS: Contender = Contender {
     name: "estafette",

@@ -9,7 +9,7 @@ use crate::contender::Contender;
 use crate::corpus::Kind;
 use crate::limit::Limit;
 use crate::machine;
-use crate::process::{Job, Usage};
+use crate::side::{Job, Usage};
 
 /// One run of one contender.
 #[derive(Clone, Debug, Serialize)]

@@ -8,7 +8,7 @@ use clap::{ArgAction, Parser};
 
 use crate::contender::Contender;
 use crate::corpus::Kind;
-use crate::process::Job;
+use crate::side::Job;
 
 /// Settings shared by the benches.
 #[derive(Clone, Debug, Parser)]
@@ -101,7 +101,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contender::contenders;
+    use crate::built::contenders;
 
     #[test]
     fn cargo_s_own_flag_is_accepted() {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::stream;
 use crate::check::Check;
 use crate::contender::Contender;
-use crate::process::{Side, Usage};
+use crate::side::{Side, Usage};
 
 pub(crate) const PLAIN: Contender = Contender {
     name: "raw",

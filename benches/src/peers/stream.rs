@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 
 use crate::check::{Check, Digester};
-use crate::process::{Side, Usage};
+use crate::side::{Side, Usage};
 
 /// Runs one end. One thread: with a single connection a second one only adds wake-ups.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {

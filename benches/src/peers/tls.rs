@@ -14,7 +14,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::stream;
 use crate::check::Check;
 use crate::contender::Contender;
-use crate::process::{Side, Usage};
+use crate::side::{Side, Usage};
 
 pub(crate) const PLAIN: Contender = Contender {
     name: "rustls",

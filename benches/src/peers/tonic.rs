@@ -19,7 +19,7 @@ use self::service::{Delivery, PATH};
 use super::tls::NAME;
 use crate::check::{Check, Checker, Digester};
 use crate::contender::Contender;
-use crate::process::{Side, Usage};
+use crate::side::{Side, Usage};
 
 pub(crate) const TLS: Contender = Contender {
     name: "tonic-tls",

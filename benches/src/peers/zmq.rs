@@ -7,7 +7,7 @@ use zmq::{CurveKeyPair, Socket, SocketType};
 
 use crate::check::{Check, Digester};
 use crate::contender::Contender;
-use crate::process::{Side, Usage};
+use crate::side::{Side, Usage};
 
 pub(crate) const CURVE: Contender = Contender {
     name: "zmq-curve",

@@ -13,8 +13,8 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite};
 
 use super::protocol::{Item, Reply, Request};
+use super::saying::{say_within, working_within};
 use super::sending::closed;
-use super::server::{say_within, working_within};
 use crate::call::{Call, Heard};
 
 /// For each line to be taken: as long as whoever asked is there.

@@ -18,6 +18,7 @@ mod calling;
 mod client;
 mod desk;
 mod protocol;
+mod saying;
 mod sending;
 mod server;
 mod tapping;

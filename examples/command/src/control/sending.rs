@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::desk;
 use super::protocol::{Deposit, Reply};
-use super::server::{say, working};
+use super::saying::{say, working};
 use crate::news::News;
 
 pub(super) async fn carry_out(

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use estafette::Node;
 use estafette_topology::RouteTaps;
 use rustix::io::Errno;
-use serde::Serialize;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -21,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::protocol::{Hello, Reply, Request};
+use super::saying::{say, working};
 use super::{ELSEWHERE, SOCKET, calling, desk, sending, short, tapping};
 use crate::error::{CommandError, ErrorKind};
 
@@ -30,11 +30,6 @@ const CONNECTIONS: usize = 16;
 const SENDS: usize = 64;
 /// For the question: shorter than who waits for a place is patient.
 const QUESTION_MOST: Duration = Duration::from_secs(2);
-/// For each line of the answer to be taken.
-const LINE_MOST: Duration = Duration::from_secs(10);
-/// So often it is said that an answer is worked on: more often than who waits for one loses
-/// patience.
-pub(super) const WORKING: Duration = Duration::from_secs(1);
 /// For the last answers of a process that ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// The wait after a failed `accept`: most often the process has run out of file descriptors.
@@ -303,30 +298,6 @@ async fn say_all(
     }
 }
 
-/// Works on it, and says so now and then: a process that says nothing is taken for one that hangs.
-pub(super) async fn working<T>(
-    to: &mut (impl AsyncWriteExt + Unpin),
-    work: impl Future<Output = T>,
-) -> T {
-    working_within(to, LINE_MOST, work).await
-}
-
-/// The same, with as long for each line to be taken.
-pub(super) async fn working_within<T>(
-    to: &mut (impl AsyncWriteExt + Unpin),
-    limit: Duration,
-    work: impl Future<Output = T>,
-) -> T {
-    let (mut work, mut hears) = (std::pin::pin!(work), true);
-    loop {
-        match timeout(WORKING, &mut work).await {
-            Ok(done) => return done,
-            // What was asked for is done, even if nobody waits for the word of it any more.
-            Err(_) => hears = hears && say_within(to, limit, &Reply::Working).await.is_ok(),
-        }
-    }
-}
-
 fn too_many() -> CommandError {
     let text = format!("the node that runs sends for {SENDS} others already");
     CommandError::new(
@@ -334,24 +305,6 @@ fn too_many() -> CommandError {
         text,
         "wait until one of them is done, or send with --detach",
     )
-}
-
-pub(super) async fn say(
-    to: &mut (impl AsyncWriteExt + Unpin),
-    what: &impl Serialize,
-) -> io::Result<()> {
-    say_within(to, LINE_MOST, what).await
-}
-
-/// Says it to somebody who may take so long to hear it.
-pub(super) async fn say_within(
-    to: &mut (impl AsyncWriteExt + Unpin),
-    limit: Duration,
-    what: &impl Serialize,
-) -> io::Result<()> {
-    let mut line = serde_json::to_vec(what).map_err(io::Error::other)?;
-    line.push(b'\n');
-    timeout(limit, to.write_all(&line)).await?
 }
 
 #[cfg(test)]

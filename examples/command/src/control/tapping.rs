@@ -8,8 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::interval;
 
 use super::protocol::{Reply, Request};
+use super::saying::{WORKING, say, working};
 use super::sending::closed;
-use super::server::{WORKING, say, working};
 use crate::error::CommandError;
 
 pub(super) async fn carry_out(

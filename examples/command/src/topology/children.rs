@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::lines::Lines;
+use super::once::{ASK_AGAIN, PENDING};
 use super::only::Only;
-use super::run::PENDING;
 use super::watch::{LOOK, Watch};
 use crate::arguments::{Global, RunOptions};
 use crate::error::{CommandError, ErrorKind};
@@ -24,8 +24,6 @@ use crate::output::Output;
 use crate::signals::Signals;
 use crate::{settings, units};
 
-/// How often it is asked whether all is done.
-pub(super) const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// The wait before a process that has ended is started again: doubled each time, up to the second.
 const RESTART: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// A process that ran for so long is started again as if for the first time.
@@ -429,7 +427,7 @@ impl Children<'_> {
         let cancelled = i32::from(ErrorKind::Cancelled.exit_code());
         let failed = self.nodes.iter().find(|(_, node)| node.code.is_some_and(|code| code != 0));
         match failed {
-            None if self.dead > 0 => Err(super::run::given_up(self.dead)),
+            None if self.dead > 0 => Err(super::once::given_up(self.dead)),
             None => Ok(ExitCode::SUCCESS),
             Some((_, node)) if node.code == Some(cancelled) || asked > 1 => {
                 Err(CommandError::cancelled("stopped by a signal: deliveries were cut off"))

@@ -5,6 +5,7 @@ mod graph;
 mod lines;
 mod list;
 mod live;
+mod once;
 mod only;
 mod plan;
 mod predicted;

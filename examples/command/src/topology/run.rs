@@ -13,19 +13,17 @@ use estafette_topology::{
 };
 use tokio::sync::mpsc;
 
+use super::once::{ASK_AGAIN, PENDING, given_up};
 use super::view::Seen;
 use super::watch::{LOOK, Watch};
 use crate::arguments::{Global, Paging, RunOptions};
 use crate::control::Server;
-use crate::error::{CommandError, ErrorKind};
+use crate::error::CommandError;
 use crate::event::Event;
 use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::signals::Signals;
 use crate::{addresses, page, service, units};
-
-/// The question of the process that started this one.
-pub(super) const PENDING: &str = "pending";
 
 pub(crate) async fn run(
     global: &Global,
@@ -98,18 +96,6 @@ async fn one(
     if dead > 0 { served.and(Err(given_up(dead))) } else { served }
 }
 
-/// Not all that was to be sent once was delivered.
-pub(super) fn given_up(dead: u64) -> CommandError {
-    let what = units::count(dead, "delivery");
-    let were = if dead == 1 { "was" } else { "were" };
-    CommandError::new(
-        ErrorKind::Refused,
-        format!("{what} {were} given up, as is said above"),
-        "mend what is named; `estafette --key KEY outbox retry` tries one again, with the key of \
-         its node",
-    )
-}
-
 /// The page that the topology says a node has.
 fn page(topology: &Topology, name: &str) -> Option<Paging> {
     let http = topology.nodes.get(name)?.http.as_ref()?;
@@ -138,7 +124,7 @@ impl Until<'_> {
     /// Waits until the node is to end, and answers questions meanwhile.
     pub(crate) async fn over(&mut self, output: &Output) {
         let mut look = tokio::time::interval(LOOK);
-        let mut ask = tokio::time::interval(super::children::ASK_AGAIN);
+        let mut ask = tokio::time::interval(ASK_AGAIN);
         loop {
             tokio::select! {
                 _ = ask.tick(), if self.alone => {

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use crate::arguments::Global;
 use crate::control::{Reply, Sending};
+use crate::ending::{LeftOut, exit_code, finishing, stopped};
 use crate::error::{CommandError, ErrorKind};
 use crate::monitor::{About, Monitor};
 use crate::output::Output;
-use crate::send::{LeftOut, exit_code, finishing, stopped};
 use crate::settings;
 use crate::signals::Signals;
 

@@ -15,14 +15,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::arguments::{Global, Send};
 use crate::attached::NEVER;
 use crate::control::{Reply, Request, Server, answer, ask_running, free_spool};
+use crate::ending::finishing;
 use crate::entry::{Entry, State, Why};
 use crate::error::{CommandError, ErrorKind};
 use crate::event::{Event, Stored};
 use crate::monitor::Monitor;
 use crate::output::Output;
-use crate::send::finishing;
 use crate::signals::Signals;
-use crate::{detach, send, settings, units};
+use crate::{detach, given, settings, units};
 
 /// Between two questions of which the first had no answer.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -45,7 +45,7 @@ pub(crate) async fn run(
     options: &Send,
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
-    let deposit = detach::deposit(options, &send::destination(options)?)?;
+    let deposit = detach::deposit(options, &given::destination(options)?)?;
     let mut signals = Signals::new()?;
     let mut holder = Holder::find(global, options, output).await?;
     let replies = ask(holder.ours.as_ref(), global, Request::Deposit(deposit)).await?;

@@ -8,6 +8,11 @@ use estafette::{Node, RemoteErrorKind};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
+use crate::error::CommandError;
+
+/// The most bytes of a message.
+pub(crate) const MESSAGE_MOST: u64 = 1 << 20;
+
 /// What is asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
@@ -130,4 +135,12 @@ impl Answers {
             _ => None,
         }
     }
+}
+
+/// Why nothing more comes.
+pub(crate) enum Broken {
+    /// The call has failed.
+    Call(RemoteError),
+    /// The command has.
+    Line(CommandError),
 }

@@ -9,13 +9,13 @@ use estafette::Identity;
 use estafette::node::{MemoryStore, Store, Trust};
 use estafette_actors::spool::Spool;
 
-use crate::arguments::Global;
-use crate::config::InboxTable;
+use crate::arguments::{Global, InboxTable};
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::into::resolved;
 use crate::output::Output;
-use crate::service::{INBOX, Service, checked, config};
+use crate::service::{Service, checked, config};
+use crate::settings::INBOX;
 use crate::{connection, control, into, known_folders, page, per_peer, settings};
 
 impl Service<'_> {

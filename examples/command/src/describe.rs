@@ -6,17 +6,15 @@ use estafette::remote::{Described, Description, Taken};
 use estafette::{RemoteError, RemoteErrorKind};
 
 use crate::arguments::{Describe, Global};
-use crate::ask::{self, Broken, Line};
-use crate::call::{Call, Heard};
+use crate::call::{Broken, Call, Heard};
 use crate::error::CommandError;
 use crate::event::Event;
+use crate::instead::is_json;
+use crate::line::{Line, explained};
 use crate::output::Output;
 use crate::schema_text;
 use crate::table::table;
 use crate::units::printable;
-
-/// Names in a hint.
-const NAMED_MOST: usize = 8;
 
 pub(crate) async fn run(
     global: &Global,
@@ -55,7 +53,7 @@ pub(crate) async fn run(
 async fn missing(line: &mut Line<'_>, what: &str) -> CommandError {
     let text = format!("{what:?} is nothing that this node may send to");
     let error = RemoteError::new(RemoteErrorKind::NoSuchName, text);
-    ask::explained(line, &Call::describe(what), error).await
+    explained(line, &Call::describe(what), error).await
 }
 
 fn print(what: &str, there: &Description, output: &Output) {
@@ -115,48 +113,4 @@ fn looks(taken: &Taken) -> Option<String> {
     let answer = taken.answer_schema.as_deref().and_then(schema_text::line);
     let answer = answer.map(|answer| format!(" → {answer}")).unwrap_or_default();
     Some(printable(&(message + &answer)))
-}
-
-fn is_json(taken: &Taken) -> bool {
-    taken.forms.iter().any(|form| form == "json")
-}
-
-/// What might have been meant by a call that found nothing.
-pub(crate) fn instead(call: &Call, kind: RemoteErrorKind, there: &Description) -> String {
-    let (peer, name) = call.to.split_once('/').unwrap_or((&call.to, ""));
-    let listed = |all: Vec<String>| {
-        let more = all.len().saturating_sub(NAMED_MOST);
-        let some = all.into_iter().take(NAMED_MOST).collect::<Vec<_>>().join(", ");
-        if more > 0 { format!("{some} and {more} more") } else { some }
-    };
-    let Some(named) = there.names.iter().find(|described| described.name == name) else {
-        let actors = there.names.iter().filter(|described| !described.inbox);
-        let actors: Vec<_> = actors.map(|actor| printable(&actor.name)).collect();
-        if actors.is_empty() {
-            return format!("there is no actor at {peer} that this node may send to");
-        }
-        return format!("{peer} has: {}", listed(actors));
-    };
-    if named.inbox {
-        return format!("it is an inbox, for files and folders: estafette send PATH {peer}/{name}");
-    }
-    let of_that_name = named.takes.iter().filter(|taken| taken.message == call.message);
-    if kind == RemoteErrorKind::NoSuchMessage && of_that_name.clone().any(|taken| !is_json(taken)) {
-        return "it takes that type from programs that have it, and not as JSON: `json` in its \
-                `#[remote(…)]`, or `takes_json`, lets it"
-            .into();
-    }
-    let types: Vec<_> = named
-        .takes
-        .iter()
-        .filter(|taken| is_json(taken))
-        .map(|taken| match taken.version {
-            1 if kind != RemoteErrorKind::VersionMismatch => printable(&taken.message),
-            version => format!("{}@{version}", printable(&taken.message)),
-        })
-        .collect();
-    if types.is_empty() {
-        return format!("{} takes nothing as JSON", call.to);
-    }
-    format!("as JSON, {} takes: {}", call.to, listed(types))
 }

@@ -10,14 +10,14 @@ use crate::error::CommandError;
 use crate::event::Event;
 use crate::output::Output;
 use crate::units::{self, moment};
-use crate::{send, settings};
+use crate::{given, settings};
 
 pub(crate) async fn run(
     global: &Global,
     options: &Send,
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
-    let given = send::destination(options)?;
+    let given = given::destination(options)?;
     let answer = ask(global, Request::Deposit(deposit(options, &given)?)).await?;
     for reply in &answer.replies {
         let Reply::Stored(stored) = reply else { continue };
@@ -41,7 +41,7 @@ pub(crate) async fn run(
 
 /// What another process is asked to send.
 pub(crate) fn deposit(options: &Send, given: &Given) -> Result<Deposit, CommandError> {
-    let (paths, reading) = send::given_content(options)?;
+    let (paths, reading) = given::given_content(options)?;
     let paths: Vec<_> = match reading.stream {
         Some(_) => paths,
         None => paths.iter().map(|path| elsewhere(path)).collect::<Result<_, _>>()?,

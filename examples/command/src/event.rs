@@ -20,10 +20,10 @@ pub(crate) use self::taps::{Passed, Recorded, Replayed, Tapping};
 #[cfg(feature = "webhooks")]
 pub(crate) use self::webhooks::{OfWebhook, Webhook, WebhookEnabled, WebhookMessage, WebhookOpen};
 use crate::arrival::Arrival;
-use crate::deliver::Letter;
-use crate::doctor::Finding;
 use crate::entry::Entry;
 use crate::error::{CommandError, ErrorKind};
+use crate::finding::Finding;
+use crate::letter::Letter;
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

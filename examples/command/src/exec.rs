@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::error::CommandError;
 use crate::output::Output;
-use crate::service::INBOX;
+use crate::settings::INBOX;
 use crate::signals::Signals;
 use crate::units;
 

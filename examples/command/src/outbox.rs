@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use crate::arguments::{Global, Outbox};
 use crate::control::{Reply, Request, ask};
-use crate::deliver;
 use crate::entry::{Entry, State};
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::output::Output;
 use crate::table::table;
 use crate::units::{self, moment, printable};
+use crate::{deliver, letter};
 
 pub(crate) async fn run(
     global: &Global,
@@ -65,7 +65,7 @@ pub(crate) async fn run(
             .for_each(|entry| output.result(&format!("{} is tried again", entry.transfer))),
         Outbox::Cancel { .. } | Outbox::Drop { .. } => {}
     }
-    let waiting = letters.iter().any(|letter| letter.state == deliver::State::Stored)
+    let waiting = letters.iter().any(|letter| letter.state == letter::State::Stored)
         || entries.iter().any(|entry| matches!(entry.state, State::Stored | State::Relayed));
     if waiting && !answer.running {
         output.remark("nothing runs that delivers: start `estafette node`");

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::sync::oneshot;
 
 use crate::apart::ReadApart;
-use crate::ask::MESSAGE_MOST;
+use crate::call::MESSAGE_MOST;
 use crate::control;
 use crate::error::CommandError;
 

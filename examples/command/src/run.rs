@@ -10,7 +10,8 @@ use crate::error::{self, CommandError};
 use crate::output::Output;
 use crate::{
     about, ask, by_relay, completion, content, deliver, demo, describe, destination, detach,
-    doctor, inbox, node, outbox, receive, send, settings, tap, tickets, top, topology, trust,
+    doctor, given, inbox, node, outbox, receive, send, settings, tap, tickets, top, topology,
+    trust,
 };
 
 pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandError> {
@@ -78,7 +79,7 @@ fn each(global: &Global, options: &arguments::Send) -> Result<Vec<arguments::Sen
     let destinations = std::iter::once(&options.to).chain(&options.also);
     let looked_at = destinations.map(|to| {
         let one = arguments::Send { to: to.clone(), also: Vec::new(), ..options.clone() };
-        let given = send::destination(&one)?;
+        let given = given::destination(&one)?;
         // What stdin or a file says is read once.
         let to = given.to_string();
         if destination::peer(&trust, &given).is_ok_and(|peer| peer == own) {

@@ -10,8 +10,7 @@ use estafette::node::{Direction, NodeConfig, RelayQuota};
 use estafette::{Node, PeerId, Ticket};
 use estafette_actors::sink::{self, FileSink};
 
-use crate::arguments::{Global, OnConflict, OutwardLinks, Paging, Relaying, Taking};
-use crate::config::InboxTable;
+use crate::arguments::{Global, InboxTable, OnConflict, OutwardLinks, Paging, Relaying, Taking};
 use crate::control::{Server, take_spool};
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
@@ -19,11 +18,9 @@ use crate::exec::Exec;
 use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::per_peer::{self, PerPeer};
+use crate::settings::INBOX;
 use crate::signals::Signals;
 use crate::{addresses, connection, exec, into, known_folders, page, settings, to_stdout, units};
-
-/// The inbox of `--into`.
-pub(crate) const INBOX: &str = "files";
 
 const LOOK_AT_SPOOL: Duration = Duration::from_secs(1);
 
@@ -289,13 +286,13 @@ pub(crate) async fn serve_topology(
     signals: &mut Signals,
     global: &Global,
     output: &Output,
-    until: &mut crate::topology::Until<'_>,
+    over: impl Future<Output = ()>,
 ) -> Result<ExitCode, CommandError> {
     let serving = serve(node, monitor, signals, (global, None), false, output);
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         served = &mut serving => return served,
-        () = until.over(output) => {}
+        () = over => {}
     }
     stop(node, None, false, 0, global, output);
     serving.await

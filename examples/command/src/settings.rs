@@ -14,6 +14,9 @@ use estafette_actors::spool::Spool;
 use crate::arguments::Global;
 use crate::error::CommandError;
 
+/// The inbox of `--into`.
+pub(crate) const INBOX: &str = "files";
+
 /// The key file in use.
 pub(crate) fn key_path(global: &Global) -> Result<PathBuf, CommandError> {
     key_file(global.key.as_deref())

@@ -7,7 +7,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgGroup, Args};
 use estafette::NodeConfig;
 
-use crate::content::Reading;
+use super::Reading;
 use crate::units::{parse_bytes, parse_duration, parse_name};
 
 #[derive(Clone, Debug, Args)]

@@ -13,22 +13,13 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::faults::Faults;
+use crate::arguments::InboxTable;
 use crate::error::CommandError;
 use crate::settings;
 use crate::units::printable;
 
 /// The kind whose folder is looked at as that of `--into` is.
 const FOLDER: &str = "folder";
-
-/// An inbox as the file has it: nothing is made yet.
-#[derive(Clone, Debug)]
-pub(crate) struct InboxTable {
-    pub(crate) name: String,
-    kind: String,
-    settings: toml::Table,
-    /// File and line, for a person.
-    place: String,
-}
 
 /// All of them; their faults are said.
 pub(super) fn read(

@@ -21,10 +21,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use self::faults::Faults;
-pub(crate) use self::inboxes::InboxTable;
 use self::keys::{Key, keys};
-use crate::arguments::position_of_subcommand;
+use crate::arguments::InboxTable;
 use crate::error::CommandError;
+use crate::order::position_of_subcommand;
 use crate::settings;
 
 /// The longest file that is read, in bytes.

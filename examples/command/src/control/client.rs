@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::protocol::{Deposit, Hello, Item, Reply, Request};
 use super::{SOCKET, desk, elsewhere, short};
 use crate::arguments::Global;
-use crate::ask::Broken;
+use crate::call::Broken;
 use crate::call::{Call, Heard};
 use crate::error::CommandError;
 use crate::settings;

@@ -9,11 +9,11 @@ use tokio::time::timeout;
 
 use super::protocol::{Deposit, Reply, Request};
 use crate::arrival::Arrival;
-use crate::deliver::Letter;
 use crate::entry::Entry;
 use crate::error::CommandError;
 use crate::event::Stored;
-use crate::{deliver, destination, doctor, settings};
+use crate::letter::Letter;
+use crate::{destination, letter, references, settings};
 
 /// Fewer digits of an id than this are taken for a mistake.
 const DIGITS_LEAST: usize = 4;
@@ -60,19 +60,19 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             Ok(vec![Reply::Dropped(id.short())])
         }
         Request::Await(id) => Ok(vec![settled(node, whole_id(&id)?).await?]),
-        Request::Deliver(call) => Ok(vec![Reply::Letter(deliver::store(node, &call).await?)]),
+        Request::Deliver(call) => Ok(vec![Reply::Letter(letter::store(node, &call).await?)]),
         Request::Letters => {
             let letters = node.letters().list();
             Ok(letters.iter().map(|info| Reply::Letter(Letter::new(node, info))).collect())
         }
-        Request::Processed(id) => deliver::processed(node, &id).await.map(|()| Vec::new()),
+        Request::Processed(id) => letter::processed(node, &id).await.map(|()| Vec::new()),
         Request::Forget(id) => {
-            deliver::forget(node, &id).await?;
+            letter::forget(node, &id).await?;
             Ok(vec![Reply::Dropped(id)])
         }
         Request::Snapshot => Ok(vec![snapshot(node).await?]),
         Request::Examine => {
-            Ok(doctor::examine(node).await?.into_iter().map(Reply::Finding).collect())
+            Ok(references::examine(node).await?.into_iter().map(Reply::Finding).collect())
         }
         Request::Arrivals => {
             let arrivals = node.arrivals().into_iter();

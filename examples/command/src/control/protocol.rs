@@ -8,16 +8,16 @@ use estafette::RemoteError;
 use estafette_topology::{Recorded, Replayed, RouteLook, TapNews, TapOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::arguments::Reading;
 use crate::arrival::Arrival;
 use crate::call::{Call, Heard};
-use crate::content::Reading;
-use crate::deliver::Letter;
-use crate::doctor::Finding;
+use crate::ending::LeftOut;
 use crate::entry::Entry;
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Stored;
+use crate::finding::Finding;
+use crate::letter::Letter;
 use crate::news::News;
-use crate::send::LeftOut;
 use crate::settings::OFF;
 
 /// A question. A longer line than [`Request::LIMIT`] is none.

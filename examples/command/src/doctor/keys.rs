@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use estafette::Identity;
 use estafette::node::{KeyFileError, Trust};
 
-use super::{Finding, Severity};
 use crate::arguments::Global;
 use crate::error::CommandError;
+use crate::finding::{Finding, Severity};
 use crate::settings;
 
 pub(super) fn look(global: &Global) -> Result<Vec<Finding>, CommandError> {

@@ -4,59 +4,16 @@
 //! Invariant: looking changes nothing; a repair sets aside, and deletes nothing.
 
 mod keys;
-mod references;
 mod spool;
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use serde::{Deserialize, Serialize};
-
-pub(crate) use self::references::examine;
 use crate::arguments::{Doctor, Global};
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
+use crate::finding::{Finding, Severity};
 use crate::output::Output;
-use crate::{settings, units};
-
-/// Something that was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Finding {
-    pub(crate) what: String,
-    #[serde(rename = "where")]
-    pub(crate) place: String,
-    pub(crate) severity: Severity,
-    /// What to do.
-    pub(crate) advice: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Severity {
-    /// Good to know.
-    Note,
-    /// It may go wrong later.
-    Warning,
-    /// It is damaged.
-    Damage,
-    /// It was damaged, and is set aside now.
-    Repaired,
-}
-
-impl Finding {
-    fn new(
-        severity: Severity,
-        place: impl Into<String>,
-        what: impl ToString,
-        advice: impl Into<String>,
-    ) -> Self {
-        Self { what: what.to_string(), place: place.into(), severity, advice: advice.into() }
-    }
-
-    fn at(severity: Severity, path: &Path, what: impl ToString, advice: impl Into<String>) -> Self {
-        Self::new(severity, settings::shown(path), what, advice)
-    }
-}
+use crate::units;
 
 pub(crate) async fn run(
     global: &Global,

@@ -9,10 +9,12 @@ use estafette::node::{OutboxEntry, Store, Unreadable};
 use estafette::{NodeConfig, TransferId};
 use estafette_actors::spool::{Report, Spool};
 
-use super::{Finding, Severity, keys, references};
+use super::keys;
 use crate::arguments::Global;
 use crate::control::{Reply, Request, ask_running};
 use crate::error::CommandError;
+use crate::finding::{Finding, Severity};
+use crate::references;
 use crate::{settings, units};
 
 /// Less than this is little. What sinks leave free, too.

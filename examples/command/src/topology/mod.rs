@@ -31,7 +31,7 @@ use crate::output::Output;
 pub(crate) use self::graph::run as graph;
 pub(crate) use self::list::run as list;
 pub(crate) use self::plan::run as plan;
-pub(crate) use self::run::{Until, run};
+pub(crate) use self::run::run;
 pub(crate) use self::schema::run as schema;
 pub(crate) use self::test::run as test;
 pub(crate) use self::trace::run as trace;

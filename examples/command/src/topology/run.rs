@@ -87,8 +87,14 @@ async fn one(
         alone: options.once && !options.with_parent,
         dead: 0,
     };
-    let served =
-        service::serve_topology(&node, &mut monitor, &mut signals, global, output, &mut until);
+    let served = service::serve_topology(
+        &node,
+        &mut monitor,
+        &mut signals,
+        global,
+        output,
+        until.over(output),
+    );
     let (served, dead) = (served.await, until.dead);
     drop(page);
     server.finish().await;

@@ -7,7 +7,7 @@ use clap::Command;
 
 /// The same arguments, with the options of `send` before its paths. What is not understood is left
 /// to the parser to name.
-pub(super) fn ordered(command: &Command, arguments: Vec<OsString>) -> Vec<OsString> {
+pub(crate) fn ordered(command: &Command, arguments: Vec<OsString>) -> Vec<OsString> {
     let Some(at) = position_of_send(command, &arguments) else { return arguments };
     let Some(send) = command.find_subcommand("send") else { return arguments };
     let (before, after) = arguments.split_at(at + 1);

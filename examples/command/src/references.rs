@@ -6,8 +6,8 @@ use estafette::Node;
 use estafette::TransferId;
 use estafette::node::{OutboxEntry, blocking};
 
-use super::{Finding, Severity};
 use crate::error::CommandError;
+use crate::finding::{Finding, Severity};
 use crate::{entry, settings};
 
 /// Looks at what a node has to deliver.
@@ -28,7 +28,7 @@ pub(crate) async fn examine(node: &Node) -> Result<Vec<Finding>, CommandError> {
     Ok(failed.into_iter().chain(gone).collect())
 }
 
-pub(super) fn gone(entries: &[(TransferId, OutboxEntry)]) -> Vec<Finding> {
+pub(crate) fn gone(entries: &[(TransferId, OutboxEntry)]) -> Vec<Finding> {
     let open = entries.iter().filter(|(_, entry)| entry.is_open());
     open.flat_map(|(id, entry)| {
         missing(entry).into_iter().map(move |(path, error)| finding(*id, &path, &error))

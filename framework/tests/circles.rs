@@ -9,7 +9,7 @@ use std::path::Path;
 use self::sources::{code_of, read, sources};
 
 /// The folders with the sources of crates, from the root of the workspace.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 11] = [
     "framework/src",
     "framework/derive/src",
     "framework/topology/src",
@@ -17,8 +17,10 @@ const CRATES: [&str; 9] = [
     "actors/src",
     "actors/page/src",
     "actors/doors/src",
+    "examples/command/src",
     "examples/own_command/src",
     "benches/src",
+    "benches/benches/doors",
 ];
 
 #[test]
@@ -80,11 +82,13 @@ struct House(BTreeMap<Place, Module>);
 
 impl House {
     fn read(src: &Path) -> Self {
+        // Beside a library the program is a crate of its own, which has no modules here.
+        let root = if src.join("lib.rs").exists() { "lib" } else { "main" };
         let modules = sources(src).into_iter().map(|file| {
             let place = file.strip_prefix(src).expect("it lies there").with_extension("");
             let mut place: Place =
                 place.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-            if place.last().is_some_and(|last| last == "mod" || place == ["lib"]) {
+            if place.last().is_some_and(|last| last == "mod" || place == [root]) {
                 place.pop();
             }
             (place, Module::read(&read(&file)))

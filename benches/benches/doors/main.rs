@@ -15,7 +15,7 @@ mod tonics;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use estafette_benches::report::{Table, number};
 use estafette_benches::{Settings, machine};
 use tokio::runtime::Runtime;
@@ -27,13 +27,28 @@ const BYTES: usize = 64;
 const PARTS: [&str; 5] = ["unary", "streams", "http", "idle", "flood"];
 
 fn main() -> ExitCode {
-    match role::play().unwrap_or_else(bench) {
+    match play().unwrap_or_else(bench) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Plays the role that this process was started for.
+fn play() -> Option<Result<()>> {
+    let role = std::env::var(role::ROLE).ok()?;
+    let of = std::env::var(role::OF).unwrap_or_default();
+    Some(match &*role {
+        "tonic" => tonics::server(None),
+        "proxy" => tonics::server(Some(&of)),
+        "axum" => http::server(),
+        "actor" => node::actor(),
+        "door" => node::door(&of),
+        "idle" => idle::door(),
+        other => Err(anyhow!("no role {other:?}")),
+    })
 }
 
 fn bench() -> Result<()> {

@@ -3,13 +3,11 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
-
-use crate::{http, idle, node, tonics};
+use anyhow::{Context as _, Result, ensure};
 
 /// The variables that make this program a server: its role, and what that needs.
-const ROLE: &str = "ESTAFETTE_DOORS_ROLE";
-const OF: &str = "ESTAFETTE_DOORS_OF";
+pub(crate) const ROLE: &str = "ESTAFETTE_DOORS_ROLE";
+pub(crate) const OF: &str = "ESTAFETTE_DOORS_OF";
 
 /// A process that serves.
 pub(crate) struct Role {
@@ -59,21 +57,6 @@ impl Drop for Role {
         drop(self.input.take());
         let _ = self.process.wait();
     }
-}
-
-/// Plays the role that this process was started for.
-pub(crate) fn play() -> Option<Result<()>> {
-    let role = std::env::var(ROLE).ok()?;
-    let of = std::env::var(OF).unwrap_or_default();
-    Some(match &*role {
-        "tonic" => tonics::server(None),
-        "proxy" => tonics::server(Some(&of)),
-        "axum" => http::server(),
-        "actor" => node::actor(),
-        "door" => node::door(&of),
-        "idle" => idle::door(),
-        other => Err(anyhow!("no role {other:?}")),
-    })
 }
 
 /// Says where it is.

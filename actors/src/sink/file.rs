@@ -23,6 +23,7 @@ use super::remarks::{self, Remarks};
 use super::resume::Found;
 use super::sparse;
 use super::there;
+use crate::tree::printable;
 
 /// Writes a file, in whatever order its bytes come, and makes it visible when it is complete.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct FileSink {
     name: ContentName,
     kind: ContentKind,
     attributes: Attributes,
+    /// What its sender left behind of it.
+    said: Vec<String>,
     on_conflict: OnConflict,
     policy: Policy,
     meter: Meter,
@@ -110,10 +113,10 @@ impl FileSink {
         part: Option<Part>,
         resumed: Resumed,
     ) -> Self {
-        let Content { name, kind, attributes, .. } = offer.content.clone();
+        let Content { name, kind, attributes, remarks: said, .. } = offer.content.clone();
         let end = if let Resumed::Chunks(progress) = &resumed { progress.length } else { 0 };
         let meter = Meter::new(limits);
-        Self { home, name, kind, attributes, on_conflict, policy, meter, part, end, resumed }
+        Self { home, name, kind, attributes, said, on_conflict, policy, meter, part, end, resumed }
     }
 
     /// The mode of its temporary. A file with a mode of its own is nobody else's business before it
@@ -163,6 +166,7 @@ impl FileSink {
             set_attributes(part.file(), mode, mtime, self.name.as_bytes(), false, &mut remarks)
                 .map_err(failed)?;
         }
+        self.said.iter().for_each(|line| remarks.said(printable(line.as_bytes())));
         // Before its sync, which makes this durable, too, on all file systems that people use.
         let temporary = part.complete(&self.home).map_err(failed)?;
         part.file().sync_all().map_err(failed)?;

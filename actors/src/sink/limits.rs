@@ -39,10 +39,12 @@ impl Limits {
         held: u64,
         home: &Home,
     ) -> Result<(), Refusal> {
-        let length = claimed.length.unwrap_or(0);
-        self.check_length(length)?;
-        let room = claimed.room().filter(|room| *room < length && home.keeps_holes());
-        let claimed = room.unwrap_or(length);
+        self.check_length(claimed.length.unwrap_or(0))?;
+        let room = claimed.room().unwrap_or(0);
+        let claimed = match claimed.length {
+            Some(length) if room < length && !home.keeps_holes() => length,
+            _ => room,
+        };
         let why = if times == 1 { "" } else { ": it is there twice while it is unpacked" };
         self.check_room_for(claimed.saturating_mul(times).saturating_sub(held), why, home)
     }

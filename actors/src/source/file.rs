@@ -41,6 +41,8 @@ pub struct FileSource {
     data: Option<u64>,
     /// Its extended attributes, if they are sent.
     attributes: Attributes,
+    /// What is left behind of it, in lines for a person.
+    remarks: Vec<String>,
     position: u64,
     watch: Watch,
     /// How the file may have changed since it was opened.
@@ -59,19 +61,22 @@ impl FileSource {
         };
         let name = content_name(name.as_bytes())?;
         let (file, mode, version) = open_regular(&path)?;
-        Ok(Self {
+        let mut source = Self {
             path,
             name,
             options: ReadOptions::default(),
             file: None,
             mode,
             version,
-            data: file.data_length(),
+            data: None,
             attributes: Attributes::default(),
+            remarks: Vec::new(),
             position: 0,
             watch: Watch::new(),
             doubt: None,
-        })
+        };
+        source.describe(&file);
+        Ok(source)
     }
 
     /// The file, read in this way: of the options its name and its extended attributes concern it.
@@ -80,11 +85,27 @@ impl FileSource {
             self.name = content_name(name)?;
         }
         self.options = options.clone();
-        if options.xattrs {
-            let (file, ..) = open_regular(&self.path)?;
-            self.attributes = sendable(file.file()).0;
-        }
+        self.describe(&open_regular(&self.path)?.0);
         Ok(self)
+    }
+
+    /// Looks at all that is told of it before it is read.
+    fn describe(&mut self, file: &FileContent) {
+        self.data = file.data_length();
+        let (attributes, report) = self.left_behind(file.file());
+        self.remarks = report.remarks;
+        self.attributes = if self.options.xattrs { attributes } else { Attributes::default() };
+    }
+
+    /// The attributes that may be sent, and what is left behind.
+    fn left_behind(&self, file: &File) -> (Attributes, SourceReport) {
+        let (mut left, name) = (LeftBehind::default(), self.name.as_bytes());
+        left.time(self.version.modified, name);
+        let (attributes, all) = sendable(file);
+        left.attributes_of_file(&self.options, name, file, all);
+        let mut report = SourceReport { files: 1, ..SourceReport::default() };
+        left.tell(&mut report);
+        (attributes, report)
     }
 
     /// The version of the file that is being read.
@@ -151,6 +172,7 @@ impl Source for FileSource {
         Content::new(kind, self.name.clone(), Some(self.version.length))
             .with_data(self.data)
             .with_attributes(self.attributes.clone())
+            .with_remarks(self.remarks.clone())
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
@@ -164,18 +186,12 @@ impl Source for FileSource {
         if let Some(how) = self.doubt.clone() {
             return Err(SourceError::Doubtful { what: printable_path(&self.path), how });
         }
-        let (mut left, name) = (LeftBehind::default(), self.name.as_bytes());
-        left.time(self.version.modified, name);
-        if let Some(file) = self.file.take() {
-            let (attributes, all) = sendable(file.file());
-            if self.options.xattrs && attributes != self.attributes {
-                let (what, how) = (printable_path(&self.path), "its attributes were".into());
-                return Err(SourceError::Changed { what, how });
-            }
-            left.attributes_of_file(&self.options, name, file.file(), all);
+        let Some(file) = self.file.take() else { return Ok(SourceReport::default()) };
+        let (attributes, report) = self.left_behind(file.file());
+        if self.options.xattrs && attributes != self.attributes {
+            let (what, how) = (printable_path(&self.path), "its attributes were".into());
+            return Err(SourceError::Changed { what, how });
         }
-        let mut report = SourceReport { files: 1, ..SourceReport::default() };
-        left.tell(&mut report);
         Ok(report)
     }
 
@@ -198,10 +214,7 @@ impl Source for FileSource {
         }
         let file;
         (file, self.mode, self.version) = open_regular(&self.path)?;
-        self.data = file.data_length();
-        if self.options.xattrs {
-            self.attributes = sendable(file.file()).0;
-        }
+        self.describe(&file);
         Ok(true)
     }
 }

@@ -35,13 +35,13 @@ impl Survey {
         let version = survey.version.map(|version| {
             *blake3::Hasher::new_keyed(&version).update(&by_options).finalize().as_bytes()
         });
-        // Attributes are read only with what they belong to.
-        let told = survey.length.filter(|_| !options.xattrs);
-        Self {
-            length: told,
-            data: told.and(survey.data),
-            version: if by_options.is_empty() { survey.version } else { version },
-        }
+        // Attributes are read only with what they belong to, so how long all is can't be told; but
+        // that it takes so much.
+        let (length, data) = match survey.length {
+            length if options.xattrs => (None, survey.data.or(length)),
+            length => (length, survey.data),
+        };
+        Self { length, data, version: if by_options.is_empty() { survey.version } else { version } }
     }
 
     fn walk(mut walk: Walk, now: i64) -> Result<Self, SourceError> {

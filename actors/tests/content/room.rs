@@ -41,6 +41,10 @@ fn a_file_with_holes_needs_room_for_its_data_alone() {
     let described = source(&tree, &ReadOptions::default()).content();
     assert!(described.data.unwrap() < 2 * MIB && described.length.unwrap() > 48 * MIB);
 
+    // How many bytes attributes are is not known before they are read.
+    let attributed = source(&tree, &ReadOptions::default().xattrs(true)).content();
+    assert!(attributed.length.is_none() && attributed.data == described.data, "{attributed:?}");
+
     let inbox = |name: &str| FileSink::into_dir(small.path().join(name));
     deliver_in(&mut file(), &inbox("a"), MIB as usize).unwrap();
     assert_eq!(took(&small.path().join("a/disk")), (48 * MIB, true));
@@ -60,8 +64,10 @@ fn a_file_with_holes_needs_room_for_its_data_alone() {
     let refusal = inbox("e").open(&offer(unknown)).unwrap_err();
     assert!(refusal.reason.contains(&format!("needs {} bytes", 48 * MIB)), "{refusal}");
     let most = file().content().with_data(Some(20 * MIB));
-    let refusal = inbox("e").open(&offer(most)).unwrap_err();
-    assert!(refusal.reason.contains(&format!("needs {} bytes", 20 * MIB)), "{refusal}");
+    for most in [most.clone(), most.with_length(None).with_data(Some(20 * MIB))] {
+        let refusal = inbox("e").open(&offer(most)).unwrap_err();
+        assert!(refusal.reason.contains(&format!("needs {} bytes", 20 * MIB)), "{refusal}");
+    }
 }
 
 /// Writes 48 MiB, of zeros and then of others, until that is refused; how many MiB were taken, and

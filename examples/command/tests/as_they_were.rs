@@ -119,7 +119,7 @@ fn attributes_of_a_file_that_is_sent_alone_come_with_it() {
         eprintln!("SKIPPED: no attribute can be set in {}: {error}", file.display());
         return;
     }
-    let (_paris, ticket) = world.paris_with(&["--on-conflict", "replace"]);
+    let (paris, ticket) = world.paris_with(&["--on-conflict", "replace"]);
     let ticket = text(&ticket, "ticket");
     let there = || {
         let mut value = [0; 10];
@@ -129,6 +129,10 @@ fn attributes_of_a_file_that_is_sent_alone_come_with_it() {
     let ran = send(&world, &[], &file, &ticket);
     assert_eq!((ran.code, there().is_ok()), (0, false), "{:?}", ran.events);
     assert!(messages(&ran, "remark")[0].contains("were not sent: they were not asked for"));
+    // The receiver hears of it, too, before it is told of the delivery.
+    let heard = text(&paris.wait_for("remark"), "message");
+    let said = "the sender says: extended attributes or ACLs of noted were not sent: they were";
+    assert!(heard.starts_with(said), "{heard}");
     let ran = send(&world, &["--xattrs"], &file, &ticket);
     assert_eq!((ran.code, there().as_deref()), (0, Ok(&b"here"[..])), "{:?}", ran.events);
     assert_eq!(messages(&ran, "remark"), [""; 0]);

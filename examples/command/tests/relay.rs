@@ -156,7 +156,7 @@ fn the_sender_is_gone_before_the_receiver_comes_and_hears_of_it_when_it_is_back(
 }
 
 #[test]
-fn attributes_of_a_file_come_by_a_relay() {
+fn attributes_of_a_file_and_what_was_left_behind_of_it_come_by_a_relay() {
     let road = Road::new().paris_trusts_lyon();
     let flags = rustix::fs::XattrFlags::empty();
     let file = road.world.file("noted", 1000);
@@ -174,6 +174,12 @@ fn attributes_of_a_file_come_by_a_relay() {
     let there = road.world.path("in/noted");
     let length = rustix::fs::getxattr(&there, "user.note", &mut value[..]).unwrap();
     assert_eq!(&value[..length], b"here");
+    let other = road.world.file("other", 1000);
+    rustix::fs::setxattr(&other, "user.note", b"here", flags).unwrap();
+    relayed(&road.world.run("lyon", ["send", "--via", "dijon", other.to_str().unwrap(), &to]));
+    let heard = text(&paris.wait_for("remark"), "message");
+    let said = "the sender says: extended attributes or ACLs of other were not sent: they were";
+    assert!(heard.starts_with(said), "{heard}");
     assert_eq!((paris.terminate(), dijon.terminate()), (0, 0));
 }
 

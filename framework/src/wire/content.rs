@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded::{Lines, cut};
+use super::offer::{FEATURE_DESCRIPTIONS, FEATURE_REMARKS};
+
 /// The longest name in bytes: what Linux file systems allow for one component.
 const NAME_LIMIT: usize = 255;
 
@@ -25,12 +28,22 @@ pub struct Content {
     pub data: Option<u64>,
     /// Extended attributes of one file. Those of a tree are in its stream.
     pub attributes: Attributes,
+    /// Lines for a person about what the sender leaves behind of one file: at most
+    /// [`Content::REMARKS`] of 512 bytes. Those of a tree are in its stream.
+    pub remarks: Vec<String>,
 }
 
 impl Content {
-    /// Content that has no holes that are known, and no attributes.
+    /// The most lines of remarks: with all attributes, a package has little more room for them.
+    pub const REMARKS: usize = 3;
+    /// The longest remark, in bytes.
+    const REMARK: usize = 512;
+
+    /// Content that has no holes that are known, no attributes, and of which nothing is left
+    /// behind.
     pub fn new(kind: ContentKind, name: ContentName, length: Option<u64>) -> Self {
-        Self { kind, name, length, data: None, attributes: Attributes::default() }
+        let (data, attributes, remarks) = Default::default();
+        Self { kind, name, length, data, attributes, remarks }
     }
 
     /// The same description with another length. The bytes that are no holes are those of the
@@ -53,6 +66,14 @@ impl Content {
         Self { attributes, ..self }
     }
 
+    /// The same description with these remarks: the first lines, cut where they are too long.
+    #[must_use]
+    pub fn with_remarks(self, lines: impl IntoIterator<Item = String>) -> Self {
+        let lines = lines.into_iter().take(Self::REMARKS);
+        let remarks = lines.map(|line| cut(&line, Self::REMARK).to_owned()).collect();
+        Self { remarks, ..self }
+    }
+
     /// Returns the bytes that it takes on a disk that keeps its holes, where they are known.
     pub fn room(&self) -> Option<u64> {
         match (self.length, self.data) {
@@ -61,15 +82,22 @@ impl Content {
         }
     }
 
-    /// What a node understands that has no
-    /// [`FEATURE_DESCRIPTIONS`](super::FEATURE_DESCRIPTIONS).
-    pub(crate) fn plain(&self) -> Self {
-        Self::new(self.kind.clone(), self.name.clone(), self.length)
+    /// What a node with these features understands of it.
+    pub(crate) fn understood(self, features: u64) -> Self {
+        if features & FEATURE_DESCRIPTIONS == 0 {
+            return Self::new(self.kind, self.name, self.length);
+        }
+        let remarks = if features & FEATURE_REMARKS == 0 { Vec::new() } else { self.remarks };
+        Self { remarks, ..self }
     }
 
-    /// Whether it says more than [`Content::plain`] does.
-    fn says_more(&self) -> bool {
-        self.data.is_some() || !self.attributes.is_empty()
+    /// The features that a node needs to understand all of it.
+    pub(crate) fn needs(&self) -> u64 {
+        match self {
+            _ if !self.remarks.is_empty() => FEATURE_DESCRIPTIONS | FEATURE_REMARKS,
+            _ if self.data.is_some() || !self.attributes.is_empty() => FEATURE_DESCRIPTIONS,
+            _ => 0,
+        }
     }
 }
 
@@ -97,14 +125,25 @@ enum KindOnWire {
         attributes: Attributes,
         kind: ContentKind,
     },
+    /// Of one that says what was left behind.
+    Told {
+        data: Option<u64>,
+        attributes: Attributes,
+        #[serde(with = "Lines::<{ Content::REMARKS }, { Content::REMARK }>")]
+        remarks: Vec<String>,
+        kind: ContentKind,
+    },
 }
 
 impl From<Content> for OnWire {
     fn from(content: Content) -> Self {
-        let more = content.says_more();
-        let Content { kind, name, length, data, attributes } = content;
+        let needs = content.needs();
+        let Content { kind, name, length, data, attributes, remarks } = content;
         let kind = match kind {
-            kind if more => KindOnWire::More { data, attributes, kind },
+            kind if needs & FEATURE_REMARKS != 0 => {
+                KindOnWire::Told { data, attributes, remarks, kind }
+            }
+            kind if needs != 0 => KindOnWire::More { data, attributes, kind },
             ContentKind::Bytes => KindOnWire::Bytes,
             ContentKind::File { mode, mtime } => KindOnWire::File { mode, mtime },
             ContentKind::Tree => KindOnWire::Tree,
@@ -117,17 +156,21 @@ impl From<Content> for OnWire {
 impl TryFrom<OnWire> for Content {
     type Error = &'static str;
     fn try_from(OnWire { kind, name, length }: OnWire) -> Result<Self, Self::Error> {
-        let kind = match kind {
-            KindOnWire::Bytes => ContentKind::Bytes,
-            KindOnWire::File { mode, mtime } => ContentKind::File { mode, mtime },
-            KindOnWire::Tree => ContentKind::Tree,
-            KindOnWire::Package => ContentKind::Package,
+        let plain = |kind| Self::new(kind, name, length);
+        let (content, needs) = match kind {
+            KindOnWire::Bytes => (plain(ContentKind::Bytes), 0),
+            KindOnWire::File { mode, mtime } => (plain(ContentKind::File { mode, mtime }), 0),
+            KindOnWire::Tree => (plain(ContentKind::Tree), 0),
+            KindOnWire::Package => (plain(ContentKind::Package), 0),
             KindOnWire::More { data, attributes, kind } => {
-                let content = Self { kind, name, length, data, attributes };
-                return if content.says_more() { Ok(content) } else { Err("it says no more") };
+                (Self { data, attributes, ..plain(kind) }, FEATURE_DESCRIPTIONS)
             }
+            KindOnWire::Told { data, attributes, remarks, kind } => (
+                Self { data, attributes, remarks, ..plain(kind) },
+                FEATURE_DESCRIPTIONS | FEATURE_REMARKS,
+            ),
         };
-        Ok(Self::new(kind, name, length))
+        if content.needs() == needs { Ok(content) } else { Err("it says no more") }
     }
 }
 
@@ -310,7 +353,7 @@ mod tests {
         let golden = [
             (plain.clone(), [b"\x02\0\0\0", &rest[..]].concat()),
             (
-                plain.with_data(Some(8)),
+                plain.clone().with_data(Some(8)),
                 [b"\x04\0\0\0\x01", &eight[..], &[0; 8], b"\x02\0\0\0", rest].concat(),
             ),
             (
@@ -328,9 +371,39 @@ mod tests {
             assert_eq!(codec::encode(&content).unwrap(), bytes);
             assert_eq!(codec::decode::<Content>(&bytes), Ok(content));
         }
-        // One that says no more, said as if it did.
+        let remarked = plain.clone().with_remarks(["left".to_owned()]);
+        let lines = [&[1, 0, 0, 0, 0, 0, 0, 0, 4][..], &[0; 7], b"left"].concat();
+        let bytes = [&b"\x05\0\0\0\0"[..], &[0; 8], &lines, b"\x02\0\0\0", rest].concat();
+        assert_eq!(codec::encode(&remarked).unwrap(), bytes);
+        assert_eq!(codec::decode::<Content>(&bytes), Ok(remarked.clone()));
+        assert_eq!(remarked.clone().understood(FEATURE_DESCRIPTIONS), plain);
+        assert_eq!(remarked.understood(0), plain);
+        // Those that say no more, said as if they did.
         let idle = [b"\x04\0\0\0\0", &[0; 8][..], b"\x02\0\0\0", rest].concat();
         assert!(codec::decode::<Content>(&idle).is_err());
+        let idle = [b"\x05\0\0\0\0", &[0; 16][..], b"\x02\0\0\0", rest].concat();
+        assert!(codec::decode::<Content>(&idle).is_err());
+    }
+
+    #[test]
+    fn remarks_are_bounded_by_who_says_them_and_by_who_hears_them() {
+        let plain = Content::new(ContentKind::Tree, ContentName::new("a").unwrap(), None);
+        let told = plain.clone().with_remarks(vec!["é".repeat(300); 9]);
+        assert_eq!(told.remarks, vec!["é".repeat(256); Content::REMARKS]);
+        assert_eq!(codec::decode(&codec::encode(&told).unwrap()), Ok(told.clone()));
+        let long = Content { remarks: vec!["x".repeat(513)], ..plain.clone() };
+        let cut = codec::decode::<Content>(&codec::encode(&long).unwrap()).unwrap();
+        assert_eq!(cut.remarks, ["x".repeat(512)]);
+        let name = ContentName::new("a").unwrap();
+        let hostile = |lines: &[Vec<u8>]| {
+            let lines: Vec<_> = lines.iter().map(|line| serde_bytes::Bytes::new(line)).collect();
+            let kind = (None::<u64>, Attributes::default(), lines, ContentKind::Tree);
+            let bytes = codec::encode(&(5_u32, kind, &name, None::<u64>)).unwrap();
+            codec::decode::<Content>(&bytes)
+        };
+        assert!(hostile(&[vec![b'x'; 512]]).is_ok());
+        assert!(hostile(&[vec![b'x'; 513]]).is_err());
+        assert!(hostile(&vec![b"x".to_vec(); 4]).is_err());
     }
 
     #[test]

@@ -68,7 +68,9 @@ pub use lane::{
     lane_prologue,
 };
 pub use link::{Link, LinkAction, LinkConfig, LinkConfigError};
-pub use offer::{Choice, FEATURE_DESCRIPTIONS, FEATURE_MESSAGES, LEAST_MAX_FRAME, Offer, choose};
+pub use offer::{
+    Choice, FEATURE_DESCRIPTIONS, FEATURE_MESSAGES, FEATURE_REMARKS, LEAST_MAX_FRAME, Offer, choose,
+};
 pub(crate) use opening::STAGES_LIMIT;
 pub use opening::{Opening, join_codec, split_codec};
 pub use peer_id::{PeerId, PeerIdError};

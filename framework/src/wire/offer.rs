@@ -15,14 +15,16 @@ pub const FEATURE_MESSAGES: u64 = 1;
 /// Of [`Offer::features`]: descriptions of content that tell of its holes, and have a file's
 /// attributes.
 pub const FEATURE_DESCRIPTIONS: u64 = 2;
+/// Of [`Offer::features`]: descriptions of content that tell what was left behind of a file.
+pub const FEATURE_REMARKS: u64 = 4;
 
 /// The suites, features and limits of one side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     /// The suites it has, the preferred first.
     pub suites: Vec<Suite>,
-    /// The features it has, a bit each: [`FEATURE_MESSAGES`], [`FEATURE_DESCRIPTIONS`], and from
-    /// 32 on the codecs with the numbers from 0 on.
+    /// The features it has, a bit each: [`FEATURE_MESSAGES`], [`FEATURE_DESCRIPTIONS`],
+    /// [`FEATURE_REMARKS`], and from 32 on the codecs with the numbers from 0 on.
     pub features: u64,
     /// The largest body of a frame it takes, in bytes; at least [`LEAST_MAX_FRAME`].
     pub max_frame: u32,

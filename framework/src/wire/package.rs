@@ -26,16 +26,18 @@ use super::codec::{self, CodecError};
 use super::envelope::{self, EnvelopeError};
 use super::opening::{INBOX_LIMIT, STAGE_NAME_LIMIT, STAGES_LIMIT};
 use super::{
-    FrameError, FrameHeader, FrameKind, HEADER_LENGTH, Identity, PeerId, SecretBytes, Suite,
-    growth_limit,
+    FEATURE_DESCRIPTIONS, FrameError, FrameHeader, FrameKind, HEADER_LENGTH, Identity, PeerId,
+    SecretBytes, Suite, growth_limit,
 };
 use crate::wire::{Content, KeyScope, TransferId, TransferKey};
 
 /// The version of the format that is written for what every release reads.
 const PLAIN: u16 = 1;
-/// The latest version of the format: its letter has the attributes of a file. Without any, none is
-/// written.
-pub const PACKAGE_VERSION: u16 = 2;
+/// The version whose letter tells of holes, or has the attributes of a file.
+const DESCRIBED: u16 = 2;
+/// The latest version of the format: its letter says what was left behind of a file. Each is
+/// written only where one before it could not tell all.
+pub const PACKAGE_VERSION: u16 = 3;
 /// Bytes before the header: magic, version, length.
 pub const PACKAGE_PREAMBLE: usize = 16;
 /// The most bytes of a header, without preamble and checksum.
@@ -121,7 +123,7 @@ pub enum PackageError {
     NotAPackage,
     /// A version this release does not read.
     #[error(
-        "it is a package of version {found}, and this release reads versions {PLAIN} and \
+        "it is a package of version {found}, and this release reads versions {PLAIN} to \
          {PACKAGE_VERSION}: use the release that wrote it, or a later one"
     )]
     UnknownVersion {
@@ -246,12 +248,12 @@ impl PackageHeader {
                 envelope: identity.peer(),
             });
         }
-        let version = if letter.content.attributes.is_empty() { PLAIN } else { PACKAGE_VERSION };
-        let letter = Zeroizing::new(match version {
-            // Holes alone are no reason for what an earlier release can't read.
-            PLAIN => codec::encode(&Letter { content: letter.content.plain(), ..letter.clone() })?,
-            _ => codec::encode(letter)?,
-        });
+        let version = match letter.content.needs() {
+            0 => PLAIN,
+            FEATURE_DESCRIPTIONS => DESCRIBED,
+            _ => PACKAGE_VERSION,
+        };
+        let letter = Zeroizing::new(codec::encode(letter)?);
         let prologue = prologue(version, &label)?;
         let envelope = envelope::seal(identity, label.receiver, &prologue, &letter)?;
         let header = codec::encode(&(&label, ByteBuf::from(envelope.clone())))?;
@@ -272,7 +274,7 @@ impl PackageHeader {
             return Err(PackageError::NotAPackage);
         }
         let found = u16::from_le_bytes([v0, v1]);
-        let known = [PLAIN, PACKAGE_VERSION].contains(&found);
+        let known = (PLAIN..=PACKAGE_VERSION).contains(&found);
         if !known || (z0, z1) != (0, 0) {
             return Err(if known {
                 PackageError::HeaderChecksum

@@ -175,7 +175,7 @@ fn a_flipped_bit_or_a_missing_byte_of_a_header_is_noticed() {
 }
 
 #[test]
-fn attributes_make_a_package_of_the_second_version_and_holes_alone_do_not() {
+fn what_a_letter_tells_makes_its_version() {
     let told = letter().content.with_data(Some(1));
     let with = |content: &Content| {
         let letter = Letter { content: content.clone(), ..letter() };
@@ -183,12 +183,26 @@ fn attributes_make_a_package_of_the_second_version_and_holes_alone_do_not() {
         let again = PackageHeader::decode(header.as_bytes()).unwrap();
         (again.as_bytes()[8], again.open(&receiver()).unwrap().content)
     };
-    assert_eq!(with(&told), (1, told.plain()));
+    assert_eq!(with(&letter().content), (1, letter().content));
+    assert_eq!(with(&told), (2, told.clone()));
     let length = Attributes::BYTES_LIMIT / Attributes::COUNT_LIMIT - 6;
     let most = vec![(b"user.a".to_vec(), vec![0; length]); Attributes::COUNT_LIMIT];
     let name = ContentName::new(vec![b'n'; 255]).unwrap();
     let told = Content { name, ..told.with_attributes(Attributes::new(most).unwrap()) };
-    assert_eq!(with(&told), (2, told));
+    assert_eq!(with(&told), (2, told.clone()));
+    let told = told.with_remarks(vec!["r".repeat(512); Content::REMARKS]);
+    let stages = vec!["s".repeat(64); 8];
+    let label = PackageLabel { stages, ..label() };
+    let most = Letter {
+        inbox: "i".repeat(128),
+        content: told.clone(),
+        version: Some([1; 32]),
+        token: Some(SecretBytes::new([2; 32])),
+        ..letter()
+    };
+    let full = PackageHeader::seal(&sender(), label, &most).unwrap();
+    assert_eq!(full.open(&receiver()).unwrap().content, told, "all of it together fits");
+    assert_eq!(with(&told), (3, told));
     // The version is vouched for.
     let mut other = header().as_bytes().to_vec();
     other[8] = 2;
@@ -207,7 +221,7 @@ fn other_files_other_versions_and_great_claims_are_named() {
         PackageHeader::length(&changed)
     };
     assert_eq!(changed(0, b"%PDF-1.7"), Err(PackageError::NotAPackage));
-    assert_eq!(changed(8, &[3]), Err(PackageError::UnknownVersion { found: 3 }));
+    assert_eq!(changed(8, &[4]), Err(PackageError::UnknownVersion { found: 4 }));
     assert_eq!(changed(10, &[1]), Err(PackageError::HeaderChecksum));
     assert_eq!(
         changed(12, &[0xff; 4]),

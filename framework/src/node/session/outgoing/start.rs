@@ -111,17 +111,10 @@ impl Session {
         self.send(start);
     }
 
-    /// Whether the other end of the link knows descriptions that say more; without one, not yet.
-    fn knows_descriptions(&self) -> Option<bool> {
-        self.link.as_ref().map(|link| link.features & FEATURE_DESCRIPTIONS != 0)
-    }
-
-    /// The opening in words that the other end understands.
+    /// The opening in words that the other end understands; without a link, not yet.
     pub(super) fn understood(&self, opening: Opening) -> Opening {
-        if self.knows_descriptions() == Some(true) {
-            return opening;
-        }
-        Opening { content: opening.content.plain(), ..opening }
+        let features = self.link.as_ref().map_or(0, |link| link.features);
+        Opening { content: opening.content.understood(features), ..opening }
     }
 
     /// Says what is in the way of one more transfer with these coders and this compression.
@@ -179,7 +172,9 @@ impl Handler<NoRoomHere> for Session {
 
     fn handle(&mut self, NoRoomHere { stream }: NoRoomHere, _: &mut Context<Self>) {
         if self.sending.seeks_room(stream) {
-            let running = self.outgoing.values().filter(|out| out.room.is_some()).count();
+            // Not itself: it gives its room back, and seeks one, when it begins anew.
+            let others = self.outgoing.iter().filter(|&(&other, _)| other != stream);
+            let running = others.filter(|(_, out)| out.room.is_some()).count();
             self.tell_outgoing(
                 stream,
                 TransferNews::Waiting { running: u32::try_from(running).unwrap_or(u32::MAX) },
@@ -207,9 +202,10 @@ impl Handler<SourceEnded> for Session {
 
     fn handle(&mut self, SourceEnded { stream, outcome }: SourceEnded, _: &mut Context<Self>) {
         let Some(out) = self.outgoing.get(&stream) else { return };
-        let knows = self.knows_descriptions();
+        let features = self.link.as_ref().map(|link| link.features);
+        let knows_none = features.is_some_and(|features| features & FEATURE_DESCRIPTIONS == 0);
         let outcome = outcome.map(|mut report| {
-            if !out.content.attributes.is_empty() && knows == Some(false) {
+            if !out.content.attributes.is_empty() && knows_none {
                 let text = "extended attributes of a file that is sent alone were not sent: the \
                             receiver is an earlier release, which takes none";
                 report.remarks.push(text.into());

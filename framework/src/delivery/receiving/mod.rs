@@ -241,9 +241,10 @@ impl<O> Receiving<O> {
             self.give_up(older, Ending { failure, keep: true, tell: false });
             if let Some(known) = self.known.get_mut(&older) {
                 // It may commit, or be being remembered: an attempt that began now would find
-                // neither note nor memory, and deliver it again.
+                // neither note nor memory, and deliver it again. That takes a moment, and is no
+                // matter of room.
                 known.next = Some(offer);
-                return self.act(Action::SayWaiting(stream, 1));
+                return;
             }
         }
         self.act(Action::Check(offer));
@@ -277,9 +278,17 @@ impl<O> Receiving<O> {
     fn say_waiting(&mut self, stream: u64) {
         let waits = |known: &Reception<O>| known.stage == Stage::Waiting && known.ending.is_none();
         if self.known.get(&stream).is_some_and(waits) {
-            let running = self.known.values().filter(|known| known.stage != Stage::Waiting).count();
-            self.act(Action::SayWaiting(stream, u32::try_from(running).unwrap_or(u32::MAX)));
+            self.act(Action::SayWaiting(stream, self.running_beside(stream)));
         }
+    }
+
+    /// How many other deliveries of the sender run. One that ends is told of no more; it may be an
+    /// earlier attempt of the very delivery that waits.
+    fn running_beside(&self, stream: u64) -> u32 {
+        let others = self.known.iter().filter(|&(&other, known)| {
+            other != stream && known.stage != Stage::Waiting && known.ending.is_none()
+        });
+        u32::try_from(others.count()).unwrap_or(u32::MAX)
     }
 
     fn opened(&mut self, stream: u64, outcome: Result<Sink, Failure>) {

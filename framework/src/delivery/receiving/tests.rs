@@ -79,6 +79,25 @@ fn a_cancel_counts_for_the_attempt_that_waits_behind_the_one_that_it_ends() {
 }
 
 #[test]
+fn who_waits_for_room_is_told_of_other_deliveries_and_never_of_an_earlier_attempt() {
+    let mut receiver = running();
+    let waits =
+        |done: &[Action<()>]| done.iter().any(|action| matches!(action, Action::SayWaiting(..)));
+    // It waits for the end of the attempt before it, which takes a moment.
+    assert!(!waits(&receiver.on(Event::Offered(offer(3, 1)))));
+    let another = Offer { transfer: TransferId::from_bytes([2; 24]), ..offer(5, 0) };
+    receiver.on(Event::Offered(another.clone()));
+    receiver.on(Event::Taken(another));
+    // The one that ends may be an earlier attempt of the one that waits.
+    assert_eq!(receiver.on(Event::NoRoom(5)), [Action::SayWaiting(5, 0)]);
+    let mut receiver = running();
+    let another = Offer { transfer: TransferId::from_bytes([2; 24]), ..offer(5, 0) };
+    receiver.on(Event::Offered(another.clone()));
+    receiver.on(Event::Taken(another));
+    assert_eq!(receiver.on(Event::NoRoom(5)), [Action::SayWaiting(5, 1)]);
+}
+
+#[test]
 fn what_is_thrown_away_ends_when_it_is_and_not_before() {
     let mut receiver = running();
     receiver.on(Event::GiveUp(1, Failure::new(FailureKind::Unreachable, "gone")));

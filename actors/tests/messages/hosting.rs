@@ -74,6 +74,16 @@ impl Handler<Panic> for Ordered {
     }
 }
 
+#[derive(serde::Serialize, serde::Deserialize, estafette::RemoteMessage)]
+#[remote(name = "hosting.Other")]
+struct Other;
+
+impl Handler<Other> for Ordered {
+    type Result = ();
+
+    fn handle(&mut self, _: Other, _: &mut Context<Self>) {}
+}
+
 async fn pair(seed: u64) -> Pair {
     Pair::start(seed, config(), standard(), standard()).await.unwrap()
 }
@@ -252,10 +262,12 @@ async fn one_that_is_to_stop_stays_down_and_one_that_escalates_is_told_of() {
         assert_eq!(add(&pair, name).await, Err(RemoteErrorKind::Died));
     }
     assert_eq!(orders.made(), 2);
-    // Its name can be given to another one.
+    // Their names can be given to others, as they are or when they were taken away.
     assert!(pair.paris.directory().unregister("escalates"));
-    pair.paris.host("escalates", orders.make("again")).takes::<Add>().start().await.unwrap();
-    assert_eq!(lives(&pair, "escalates").await, 1);
+    for name in ["stops", "escalates"] {
+        pair.paris.host(name, orders.make("again")).takes::<Add>().start().await.unwrap();
+        assert_eq!(lives(&pair, name).await, 1);
+    }
 }
 
 #[tokio::test]
@@ -294,4 +306,29 @@ async fn actors_that_are_wired_to_one_are_started_after_it_and_the_others_are_le
     }
     assert_eq!(names, ["store", "index", "search"]);
     assert!(add(&pair, "clock").await.unwrap() > 0, "the same one as before");
+}
+
+#[tokio::test]
+async fn one_that_does_not_get_its_name_is_no_end_of_the_one_that_has_it() {
+    let (pair, orders, others) = (pair(86).await, Orders::default(), Orders::default());
+    let host = |name: &'static str| pair.paris.host(name, orders.make(name)).takes::<Add>();
+    host("store").takes::<Panic>().start().await.unwrap();
+    host("index").after("store").start().await.unwrap();
+    let second = || pair.paris.host("store", others.make("second"));
+    let taken = soon(second().takes::<Add>().start()).await.unwrap_err();
+    assert!(matches!(taken, HostError::Name(_)), "{taken}");
+    assert_eq!(others.made(), 0, "it is not even started");
+    // One of other messages may have it, too; this one fails.
+    others.panics.store(true, Ordering::SeqCst);
+    let failed = soon(second().takes::<Other>().start()).await.unwrap_err();
+    assert!(matches!(failed, HostError::Start { .. }), "{failed}");
+    // Neither is stopped, nor waits for one that is there all the time.
+    assert_eq!((add(&pair, "index").await, add(&pair, "store").await), (Ok(1), Ok(1)));
+    assert_eq!(orders.made(), 2);
+    // It still hears of the one that it is wired to.
+    panic(&pair, "store").await;
+    while orders.made() < 4 {
+        lives(&pair, "store").await;
+    }
+    assert_eq!(lives(&pair, "index").await, 1);
 }

@@ -106,6 +106,10 @@ struct Kept<A: Actor<Context = Context<A>>> {
     seen: Arc<ActorSeen>,
     /// Those it is wired to that are dead.
     down: HashSet<Arc<str>>,
+    /// One of them that was given up.
+    gone: Option<Arc<str>>,
+    /// Whether it has got its name.
+    has_name: bool,
     lives: Lives,
     deaths: u64,
 }
@@ -129,10 +133,10 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
                 tell: tell.clone(),
             })
         });
-        let (down, lives) = (HashSet::new(), Lives::default());
-        let mut kept = Kept { keeper: self, words, seen, down, lives, deaths: 0 };
+        let (down, lives, gone, has_name) = Default::default();
+        let mut kept = Kept { keeper: self, words, seen, down, gone, has_name, lives, deaths: 0 };
         let over = kept.live(first, named).await;
-        let Kept { keeper, deaths, .. } = kept;
+        let Kept { keeper, deaths, has_name, .. } = kept;
         keeper.shared.hosted.each(|all| all.retain(|wired| !wired.tell.same_channel(&tell)));
         keeper.place.fate.give_up();
         match over {
@@ -152,8 +156,11 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
             }
             Over::Ended => {}
         }
-        // Those that find it gone from the list.
-        keeper.shared.hosted.tell(&keeper.name, Word::GivenUp);
+        // Those that find it gone from the list. One that never got its name, since another one has
+        // it, is nobody whom they could be wired to.
+        if has_name || keeper.shared.hosted.missing(&[Arc::clone(&keeper.name)]).is_some() {
+            keeper.shared.hosted.tell(&keeper.name, Word::GivenUp);
+        }
     }
 
     /// Begins a life; `Err`: making it panicked.
@@ -201,7 +208,9 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
                 return Over::Ended;
             }
             let (name, hosted) = (Arc::clone(&self.keeper.name), Arc::clone(&self.keeper.shared));
-            hosted.hosted.tell(&name, Word::Down);
+            if self.has_name {
+                hosted.hosted.tell(&name, Word::Down);
+            }
             self.seen.lives(false);
             let wait = match self.judge(end, begun.elapsed()) {
                 Ok(wait) => wait,
@@ -267,19 +276,30 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
                             // Whoever started it may be gone: it is to end then.
                             let _ = first.send(Ok(()));
                         }
-                        self.keeper.shared.hosted.tell(&self.keeper.name, Word::Up);
+                        if self.has_name {
+                            self.keeper.shared.hosted.tell(&self.keeper.name, Word::Up);
+                        }
                         continue;
                     }
                 },
                 has_name = wait_for(named.as_mut()) => {
                     *named = None;
-                    if has_name { continue } else { return Err(()) }
+                    self.has_name = has_name;
+                    if !has_name {
+                        return Err(());
+                    }
+                    self.keeper.shared.hosted.tell(&self.keeper.name, Word::Up);
+                    continue;
                 }
                 word = self.words.recv() => word,
             };
             match word {
-                Some(Word::Down(of) | Word::GivenUp(of)) => {
+                Some(Word::Down(of)) => {
                     self.down.insert(of);
+                    return Ok(End::Wired);
+                }
+                Some(Word::GivenUp(of)) => {
+                    self.gone = Some(of);
                     return Ok(End::Wired);
                 }
                 Some(Word::Up(of)) => drop(self.down.remove(&of)),
@@ -292,18 +312,18 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
     async fn rest(&mut self, wait: Duration) -> Result<(), Over> {
         let due = Instant::now() + wait;
         loop {
-            if let Some(of) = self
-                .down
-                .iter()
-                .find(|of| self.keeper.shared.hosted.missing(std::slice::from_ref(of)).is_some())
-            {
+            let is_missing = |of: &&Arc<str>| {
+                self.keeper.shared.hosted.missing(std::slice::from_ref(of)).is_some()
+            };
+            if let Some(of) = self.gone.as_ref().or_else(|| self.down.iter().find(is_missing)) {
                 return Err(Over::GivenUp(format!(
                     "{of:?}, which it is wired to, is not there any more"
                 )));
             }
             tokio::select! {
                 word = self.words.recv() => match word {
-                    Some(Word::Down(of) | Word::GivenUp(of)) => drop(self.down.insert(of)),
+                    Some(Word::Down(of)) => drop(self.down.insert(of)),
+                    Some(Word::GivenUp(of)) => self.gone = Some(of),
                     Some(Word::Up(of)) => drop(self.down.remove(&of)),
                     None => return Err(Over::Ended),
                 },

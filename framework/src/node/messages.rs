@@ -369,13 +369,16 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
     ///
     /// # Errors
     /// When it panics or stops in its first `started`, or while it is made: nothing is left of it
-    /// then. When the name is taken.
+    /// then. When the name is taken: by an actor that lives, or is being started anew; one that was
+    /// given up leaves it.
     pub async fn start(self) -> Result<(), HostError> {
         let Self { keeper, mailboxes } = self;
         let (shared, name) = (Arc::clone(&keeper.shared), Arc::clone(&keeper.name));
         if let Some(to) = shared.hosted.missing(&keeper.after) {
             return Err(HostError::NotHosted { name: name.to_string(), to: to.to_string() });
         }
+        // Before it does anything.
+        shared.directory.check_offer(&name, &mailboxes)?;
         let (first, is_started) = oneshot::channel();
         let (named, is_named) = oneshot::channel();
         // It lives where it is spawned.

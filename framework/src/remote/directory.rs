@@ -138,11 +138,11 @@ impl Directory {
         self.offer_all(name, vec![mailbox])
     }
 
-    /// Lets a name take messages of these types, too: of all of them or, after an error, of none.
-    pub(crate) fn offer_all(
+    /// Whether [`Directory::offer_all`] would take these now.
+    pub(crate) fn check_offer(
         &self,
         name: &str,
-        offered: Vec<Arc<dyn Mailbox>>,
+        offered: &[Arc<dyn Mailbox>],
     ) -> Result<(), DirectoryError> {
         let is_wrong = |message: &&str| message.is_empty() || message.len() > NAME_LIMIT;
         if let Some(message) = offered.iter().map(|mailbox| mailbox.message()).find(is_wrong) {
@@ -151,18 +151,44 @@ impl Directory {
         self.check(name)?;
         let mut kinds = HashSet::new();
         let are_new = offered.iter().all(|mailbox| kinds.insert(kind(&**mailbox)));
-        let taken = || DirectoryError::Taken { name: name.to_owned() };
-        if !are_new {
-            return Err(taken());
+        let collides = |mailbox: &Arc<dyn Mailbox>| {
+            kinds.contains(&kind(&**mailbox)) && !is_over(&**mailbox, name)
+        };
+        let is_free = match self.names.get(name).as_deref() {
+            None => true,
+            Some(Named::Mailboxes(mailboxes)) => !mailboxes.iter().any(collides),
+            Some(_) => offered.is_empty(),
+        };
+        if are_new && is_free {
+            Ok(())
+        } else {
+            Err(DirectoryError::Taken { name: name.to_owned() })
         }
+    }
+
+    /// Lets a name take messages of these types, too: of all of them or, after an error, of none.
+    /// What takes one of them already keeps it, unless its actor has ended for good.
+    pub(crate) fn offer_all(
+        &self,
+        name: &str,
+        offered: Vec<Arc<dyn Mailbox>>,
+    ) -> Result<(), DirectoryError> {
+        self.check_offer(name, &offered)?;
         if offered.is_empty() {
             return Ok(());
         }
+        let taken = || DirectoryError::Taken { name: name.to_owned() };
         match self.names.entry(name.to_owned()) {
             Seat::Occupied(mut place) => match place.get_mut() {
-                Named::Mailboxes(mailboxes)
-                    if mailboxes.iter().all(|other| !kinds.contains(&kind(&**other))) =>
-                {
+                Named::Mailboxes(mailboxes) => {
+                    mailboxes.retain(|mailbox| !is_over(&**mailbox, name));
+                    let is_there = |new: &Arc<dyn Mailbox>| {
+                        mailboxes.iter().any(|other| kind(&**other) == kind(&**new))
+                    };
+                    // Somebody may have come in between.
+                    if offered.iter().any(is_there) {
+                        return Err(taken());
+                    }
                     mailboxes.extend(offered)
                 }
                 _ => return Err(taken()),
@@ -359,6 +385,11 @@ impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.names()).finish()
     }
+}
+
+/// Whether the actor behind it has ended, and is not started anew.
+fn is_over(mailbox: &dyn Mailbox, name: &str) -> bool {
+    !mailbox.is_alive() && mailbox.why_dead(name).kind == RemoteErrorKind::Died
 }
 
 #[cfg(test)]

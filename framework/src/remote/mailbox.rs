@@ -148,8 +148,8 @@ where
         match &self.fate {
             Some(fate) if fate.is_given_up() => {
                 let text = format!(
-                    "the actor {name:?} has died, and is given up: whoever runs its node has been \
-                     told, and starts it anew"
+                    "the actor {name:?} has ended and is given up: it is not started anew, unless \
+                     whoever runs its node hosts it again"
                 );
                 RemoteError::new(RemoteErrorKind::Died, text)
             }

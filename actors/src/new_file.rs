@@ -8,6 +8,8 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 /// A file that appears when it is whole.
 #[derive(Debug)]
 pub(crate) struct NewFile {
@@ -95,9 +97,17 @@ impl NewFile {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()?;
+        sync_folder(folder)?;
         self.published = true;
         Ok(self.bytes)
+    }
+}
+
+/// Makes the names in a folder durable, as far as its file system can: some don't sync folders.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    match rustix::fs::fsync(File::open(folder)?) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::BADF) => Ok(()),
+        synced => Ok(synced?),
     }
 }
 

@@ -137,8 +137,7 @@ fn rename_new(
     intend: &impl Fn(&[u8], Taking) -> Result<(), SinkError>,
 ) -> Result<Result<(), Errno>, SinkError> {
     match rustix::fs::renameat_with(home.dir(), from, home.dir(), to, RenameFlags::NOREPLACE) {
-        // File systems without this kind of rename.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+        Err(error) if is_unknown(error) => {}
         done => return Ok(done),
     }
     if !folder {
@@ -157,6 +156,13 @@ fn rename_new(
     }
     intend(to, Taking::Reserved)?;
     Ok(rename_reserved(home, from, to, folder))
+}
+
+/// Whether the file system may know no renames but the plain one, or a sandbox may not let it do
+/// another one: old filters of system calls answer so for what they have never heard of. Where
+/// nothing may be renamed at all, what is tried next says so.
+fn is_unknown(error: Errno) -> bool {
+    matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM | Errno::ACCESS)
 }
 
 /// The same by a second name.
@@ -228,14 +234,10 @@ fn replace_folder(
 ) -> Result<Result<(), Errno>, SinkError> {
     match rustix::fs::renameat_with(home.dir(), staged, home.dir(), target, RenameFlags::EXCHANGE) {
         Err(Errno::NOENT) => rename_new(home, staged, target, true, intend),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP)
-            if matches!(home.kind_of(target), Ok(None)) =>
-        {
+        Err(error) if is_unknown(error) && matches!(home.kind_of(target), Ok(None)) => {
             rename_new(home, staged, target, true, intend)
         }
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            Ok(replace_by_two(home, staged, target))
-        }
+        Err(error) if is_unknown(error) => Ok(replace_by_two(home, staged, target)),
         // What was there is removed only once its successor is there for good.
         done => Ok(done.and_then(|()| settle(home, staged))),
     }

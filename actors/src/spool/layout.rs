@@ -21,6 +21,7 @@ use redb::backends::FileBackend;
 
 use super::database::{Opened, unreadable};
 use super::medium::Medium;
+use crate::new_file::sync_folder;
 
 /// A spool's folder, locked.
 #[derive(Debug)]
@@ -61,7 +62,14 @@ impl Folder {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(in_use(path, file)),
-            Err(TryLockError::Error(error)) => return Err(named(&lock, &error)),
+            Err(TryLockError::Error(error)) => {
+                let text = format!(
+                    "{} can't be locked ({error}), and without locks two nodes could write to one \
+                     spool: name a folder on another file system",
+                    lock.display()
+                );
+                return Err(io::Error::new(error.kind(), text));
+            }
         }
         file.set_len(0)
             .and_then(|()| file.write_all(std::process::id().to_string().as_bytes()))
@@ -138,9 +146,7 @@ impl Folder {
 
     /// Makes the names in the folder durable.
     fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|error| named(&self.path, &error))
+        sync_folder(&self.path).map_err(|error| named(&self.path, &error))
     }
 }
 

@@ -18,7 +18,7 @@ use super::ledger::{Account, Charge, Full, Kind, Ledger};
 use super::memory::delivery_key;
 use crate::delivery::TransferId;
 use crate::pipeline::Journal;
-use crate::store::Store;
+use crate::store::{Store, sync_folder};
 use crate::wire::PeerId;
 
 /// How the file of a package that comes in is called at its end.
@@ -128,7 +128,7 @@ impl Stopped {
                 }
             }
         }
-        if removed { sync(folder) } else { Ok(()) }
+        if removed { sync_folder(folder) } else { Ok(()) }
     }
 
     /// A package has stopped coming, and its sender may come back with it.
@@ -207,7 +207,7 @@ impl Stopped {
             let removed = left
                 .path
                 .parent()
-                .map_or(Ok(()), sync)
+                .map_or(Ok(()), sync_folder)
                 .and_then(|()| spool.remove(Journal::TABLE, &delivery_key(key.0, key.1)));
             if let Err(error) = removed {
                 tracing::warn!(
@@ -303,11 +303,6 @@ fn parse(stem: &str) -> Option<(PeerId, TransferId)> {
     let transfer: [u8; 24] =
         data_encoding::HEXLOWER.decode(transfer.as_bytes()).ok()?.try_into().ok()?;
     Some((peer.parse().ok()?, TransferId::from_bytes(transfer)))
-}
-
-/// Makes the names in a folder durable.
-pub(crate) fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// Bytes that packages may still take of the disk that `folder` is on.

@@ -23,6 +23,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
+use rustix::io::Errno;
 
 use super::{Change, Hold, Store};
 
@@ -258,7 +259,14 @@ impl Store for FileStore {
             match file.try_lock() {
                 // Closing the file frees the lock, whatever becomes of the process.
                 Ok(()) => return Ok(Hold::new(file)),
-                Err(TryLockError::Error(error)) => return Err(named(&path, &error)),
+                Err(TryLockError::Error(error)) => {
+                    let text = format!(
+                        "{} can't be locked ({error}), and without locks two processes could \
+                         change it at once: name a folder on another file system",
+                        path.display()
+                    );
+                    return Err(io::Error::new(error.kind(), text));
+                }
                 Err(TryLockError::WouldBlock) if start.elapsed() > HELD_MOST => {
                     let text = format!(
                         "another process has held {} for {HELD_MOST:?}; is one of them stopped?",
@@ -349,8 +357,12 @@ fn private(path: &Path) -> io::Result<File> {
     options.open(path).map_err(|error| named(path, &error))
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+/// Makes the names in a folder durable, as far as its file system can: some don't sync folders.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    match rustix::fs::fsync(File::open(folder)?) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::BADF) => Ok(()),
+        synced => Ok(synced?),
+    }
 }
 
 const MAGIC: &[u8] = b"estafette record 1\n";

@@ -19,6 +19,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub(crate) use self::clock::now;
 pub use self::file_store::FileStore;
+pub(crate) use self::file_store::sync_folder;
 pub use self::thread::start_thread;
 
 /// Returns 32 bytes that nobody can guess.

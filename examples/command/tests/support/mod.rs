@@ -5,6 +5,7 @@
 pub(crate) mod browser;
 pub(crate) mod clock;
 pub(crate) mod disk;
+pub(crate) mod faults;
 pub(crate) mod http;
 pub(crate) mod network;
 pub(crate) mod process;

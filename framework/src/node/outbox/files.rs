@@ -11,8 +11,7 @@ use super::held::Held;
 use super::{NOTE, Outbox, OutboxEntry};
 use crate::delivery::TransferId;
 use crate::node::blocking::surely;
-use crate::node::coming::sync;
-use crate::store::Store;
+use crate::store::{Store, sync_folder};
 
 /// Moves what has come to the name under which it is kept; durable when it is done.
 pub(super) async fn move_to(
@@ -25,7 +24,7 @@ pub(super) async fn move_to(
     let moved = surely(move || {
         let folder = spool.folder().ok_or_else(|| io::Error::other("it has no folder"))?;
         std::fs::rename(&from, folder.join(name))?;
-        sync(folder)
+        sync_folder(folder)
     });
     moved.await?
 }
@@ -39,9 +38,9 @@ pub(super) async fn disown(folder: PathBuf) -> io::Result<()> {
             done => done,
         };
         none(std::fs::remove_file(folder.join(NOTE)))?;
-        none(sync(&folder))?;
+        none(sync_folder(&folder))?;
         // It may have been removed, which nobody waited for.
-        folder.parent().map_or(Ok(()), sync)
+        folder.parent().map_or(Ok(()), sync_folder)
     });
     disowned.await?
 }
@@ -120,6 +119,6 @@ impl Outbox {
                 removed = true;
             }
         }
-        if removed { sync(folder) } else { Ok(()) }
+        if removed { sync_folder(folder) } else { Ok(()) }
     }
 }

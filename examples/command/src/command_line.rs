@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, FromArgMatches};
 
-use crate::arguments::Arguments;
+use crate::arguments::{Action, Arguments};
 use crate::config::ConfigFile;
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::order;
 use crate::output::{self, Output};
 use crate::program::Program;
+use crate::where_to::AS_SAID;
 
 impl Arguments {
     /// What there is of a command line that somebody still types, with what its configuration says.
@@ -37,11 +38,13 @@ impl Arguments {
             Err(error) => return Err(Output::before(wants_json(&given)).fail(&error)),
         };
         let wants_json = wants_json(&given);
-        let parsed = syntax.clone().try_get_matches_from(given).and_then(|matches| {
-            Self::from_arg_matches(&matches).map_err(|error| error.format(&mut syntax))
-        });
-        match parsed {
+        match parsed(&mut syntax, given) {
             Ok(mut arguments) => {
+                if let Action::Send(options) = &mut arguments.action
+                    && let Err(error) = options.settle()
+                {
+                    return Err(Output::before(wants_json).fail(&error));
+                }
                 let global = &mut arguments.global;
                 global.program = program;
                 if let Some(file) = file {
@@ -62,6 +65,27 @@ impl Arguments {
             }
         }
     }
+}
+
+/// The arguments of a command line.
+fn parsed(syntax: &mut clap::Command, mut given: Vec<OsString>) -> Result<Arguments, clap::Error> {
+    let mut parse = |given: &[OsString]| {
+        let matches = syntax.clone().try_get_matches_from(given)?;
+        Arguments::from_arg_matches(&matches).map_err(|error| error.format(syntax))
+    };
+    parse(&given).or_else(|error| {
+        // The parser wants a last one, which `--to` may have said.
+        if !lacks(&error, "<PATH>...") {
+            return Err(error);
+        }
+        given.push(AS_SAID.into());
+        match parse(&given) {
+            Ok(Arguments { action: Action::Send(options), .. }) if options.also.is_empty() => {
+                Err(error)
+            }
+            parsed => parsed.map_err(|_| error),
+        }
+    })
 }
 
 /// The command line with what the configuration file says, and that, if there is one.
@@ -106,7 +130,8 @@ fn explained(error: &clap::Error, name: &str) -> Option<String> {
     lacks(error, "<PATH>...").then(|| {
         format!(
             "error: one of two is missing: what to send, or where to\n\nUsage: {name} send \
-             <PATH>... <TICKET|PEER/INBOX>\n\nFor more information, try '{name} send --help'."
+             <PATH>... <TICKET|PEER/INBOX>\n       {name} send <PATH>... --to \
+             <TICKET|PEER/INBOX>\n\nFor more information, try '{name} send --help'."
         )
     })
 }

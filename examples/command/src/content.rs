@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use estafette::pipeline::Source;
 use estafette_actors::source::{self, ReadFirst, ReadOptions, ReaderSource, from_paths_with};
@@ -100,11 +101,16 @@ pub(crate) fn stream(paths: &[PathBuf]) -> Result<Option<u32>, CommandError> {
 
 /// The path of a stream that is open here, for whichever process reads it.
 pub(crate) fn handed_over(number: u32) -> Result<PathBuf, CommandError> {
+    /// Where stdin is to be read once it is moved: a node that runs is asked first, and then it may
+    /// be this process that sends it.
+    static MOVED: OnceLock<PathBuf> = OnceLock::new();
     let own = |number: i64| PathBuf::from(format!("/proc/{}/fd/{number}", std::process::id()));
     let path = own(number.into());
-    // A socket can't be opened a second time.
-    if !path.metadata().is_ok_and(|there| there.file_type().is_socket()) || number != 0 {
+    if number != 0 || opens_again(&path) {
         return Ok(path);
+    }
+    if let Some(path) = MOVED.get() {
+        return Ok(path.clone());
     }
     let failed = |error: io::Error| {
         CommandError::io(
@@ -118,7 +124,14 @@ pub(crate) fn handed_over(number: u32) -> Result<PathBuf, CommandError> {
         .name("stdin".into())
         .spawn(move || pump(writing, reading))
         .map_err(failed)?;
-    Ok(path)
+    Ok(MOVED.get_or_init(|| path).clone())
+}
+
+/// Whether stdin, opened a second time, is the same at the same place. A socket can't be opened,
+/// nor may be a pipe that another user has made (`sudo -u`), and a file would begin anew.
+fn opens_again(path: &Path) -> bool {
+    let is_begun = rustix::fs::tell(io::stdin()).is_ok_and(|at| at > 0);
+    !is_begun && rustix::fs::open(path, READING, Mode::empty()).is_ok()
 }
 
 /// Moves stdin into a pipe, whose other end stays open as long.
@@ -130,6 +143,11 @@ fn pump(mut writing: PipeWriter, reading: PipeReader) {
     std::mem::forget(reading);
 }
 
+/// How a stream is opened. Without NONBLOCK, opening a pipe whose writer has gone would wait for
+/// another one.
+const READING: OFlags =
+    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
 fn open_stream(path: &Path, name: &str) -> Result<Box<dyn Source>, CommandError> {
     let failed = |error: io::Error| {
         CommandError::io(
@@ -137,10 +155,8 @@ fn open_stream(path: &Path, name: &str) -> Result<Box<dyn Source>, CommandError>
             "keep the command that reads it running until it is sent",
         )
     };
-    // Without NONBLOCK, opening a pipe whose writer has gone would wait for another one.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(
-        rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?,
+        rustix::fs::open(path, READING, Mode::empty()).map_err(|error| failed(error.into()))?,
     );
     if file.metadata().map_err(failed)?.file_type().is_fifo() {
         return Ok(Box::new(ReaderSource::new(

@@ -99,5 +99,6 @@ mod turn;
 mod units;
 #[cfg(feature = "webhooks")]
 mod webhook;
+mod where_to;
 
 pub use self::command::Command;

@@ -23,7 +23,8 @@ pub(crate) struct Send {
     /// id means that node, never one that is called so
     #[arg(required = true, value_name = "TICKET|PEER/INBOX")]
     pub(crate) to: String,
-    /// Send it there, too, one after the other; may be repeated
+    /// Send it there, too, one after the other; may be repeated. With it, the last argument may be
+    /// one more path
     #[arg(long = "to", value_name = "TICKET|PEER/INBOX", env = "ESTAFETTE_TO", hide_env = true)]
     pub(crate) also: Vec<String>,
     /// Only store it, and return; whichever `estafette node` or `receive` runs with the same spool

@@ -1,5 +1,5 @@
 //! Tests of what a shell is told when somebody presses Tab: by the scripts of the command, in bash
-//! itself, and as the others ask.
+//! and zsh themselves, and as the others ask.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
@@ -127,4 +127,46 @@ fn a_shell_completes_by_the_script_that_it_reads() {
     });
     let output = bash.output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "paris", "{output:?}");
+}
+
+/// What somebody types who uses zsh: each Tab when all before it was taken.
+const TYPED: &str = r#"
+zmodload zsh/zpty || exit
+zpty shell zsh -f -i
+zpty -w shell "PS1=; autoload -U compinit; compinit -u -D; source <('$1' completions zsh); \
+    print -r -- set''-up"
+zpty -r shell said '*set-up*'
+zpty -w -n shell $'estafette send --via p\t'
+zpty -r shell said '*--via paris*' && print -r -- completed
+zpty -w -n shell $'\nestafette describe d\t'
+zpty -r shell said '*describe dijon*' && print -r -- completed
+zpty -d shell
+"#;
+
+#[test]
+fn zsh_completes_by_the_script_that_it_reads() {
+    if Command::new("zsh").arg("--version").output().is_err() {
+        assert!(
+            std::env::var_os("ESTAFETTE_ZSH").is_none(),
+            "zsh is not there, and ESTAFETTE_ZSH says that it must be"
+        );
+        eprintln!("SKIPPED: completion in zsh, which is not installed");
+        return;
+    }
+    let world = World::new();
+    for name in ["dijon", "paris"] {
+        let id = text(world.run(name, ["id"]).event("id"), "peer");
+        assert_eq!(world.run("lyon", ["trust", "add", &id, "--name", name]).code, 0);
+    }
+    let lyon = world.command("lyon");
+    // A shell that waits for what never comes is ended.
+    let mut zsh = Command::new("timeout");
+    zsh.args(["180", "zsh", "-f", "-c", TYPED, "zsh"]).arg(lyon.get_program());
+    zsh.env("ESTAFETTE_KEY", world.path("lyon.key")).env("TERM", "dumb");
+    lyon.get_envs().for_each(|(name, value)| match value {
+        Some(value) => _ = zsh.env(name, value),
+        None => _ = zsh.env_remove(name),
+    });
+    let output = zsh.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "completed\ncompleted\n", "{output:?}");
 }

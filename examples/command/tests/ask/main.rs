@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+mod completing;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,21 +1,17 @@
 //! Doors of a node of a topology: who has a token comes in, to where the file says and nowhere
 //! else, and a reload changes them while the node runs.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use estafette::node::{FileStore, StageRegistry};
 use estafette_doors::Tokens;
 use estafette_topology::{Change, ReloadError, RunningNode, Topology};
 
-/// Nothing here takes longer unless it hangs.
-const HANGS: Duration = Duration::from_secs(60);
+use crate::harness::HANGS;
 
 /// It is stored, or, where that took no longer than the answer, delivered.
 const TAKEN: [u16; 2] = [202, 200];

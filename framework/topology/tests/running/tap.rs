@@ -1,7 +1,5 @@
 //! Taps and recordings of routes: what they see by a relay, and that no route waits for them.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
-
 use std::fs;
 use std::path::Path;
 

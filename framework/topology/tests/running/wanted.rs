@@ -1,47 +1,10 @@
 //! Rates and receipts of routes, on real sockets and disks.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
-
-use std::path::Path;
 use std::time::Duration;
 
-use estafette_actors::standard;
-use estafette_topology::{RunningNode, Topology};
+use estafette_topology::RunningNode;
 
-/// Nothing here takes longer unless it hangs.
-const HANGS: Duration = Duration::from_secs(60);
-
-fn write(folder: &Path, text: &str) -> Topology {
-    let file = folder.join("topology.toml");
-    std::fs::write(&file, text).unwrap();
-    Topology::load(file, &standard()).unwrap_or_else(|error| panic!("{error}"))
-}
-
-async fn start(topology: &Topology, name: &str) -> RunningNode {
-    topology.start(name, standard()).await.unwrap()
-}
-
-const TWO_NODES: &str = r#"
-    state = "state"
-
-    [node.lyon]
-
-    [node.paris]
-    listen = "unix:{here}/paris.sock"
-
-    [inbox.letters]
-    node = "paris"
-    sink = { folder = "in" }
-
-    [route.post]
-    from = "lyon"
-    source = { paths = "letter" }
-    to = "paris/letters"
-"#;
-
-fn here(folder: &Path, text: &str) -> String {
-    text.replace("{here}", folder.to_str().unwrap())
-}
+use crate::harness::{HANGS, TWO_NODES, here, start, write};
 
 #[tokio::test]
 async fn a_slow_route_keeps_to_its_rate_and_holds_no_other_up() {

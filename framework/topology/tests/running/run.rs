@@ -1,73 +1,11 @@
 //! Nodes of a topology run, on real sockets and disks: what a route says is delivered, once.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
-
-use std::path::Path;
 use std::time::Duration;
 
-use estafette::TransferNews;
-use estafette::node::{Direction, NodeEvent, TransferEvent};
 use estafette_actors::standard;
-use estafette_topology::{Document, RunningNode, Topology};
+use estafette_topology::{Document, Topology};
 
-/// Nothing here takes longer unless it hangs.
-const HANGS: Duration = Duration::from_secs(180);
-
-fn write(folder: &Path, text: &str) -> Topology {
-    let file = folder.join("topology.toml");
-    std::fs::write(&file, text).unwrap();
-    Topology::load(file, &standard()).unwrap_or_else(|error| panic!("{error}"))
-}
-
-async fn start(topology: &Topology, name: &str) -> RunningNode {
-    topology.start(name, standard()).await.unwrap()
-}
-
-/// Waits until a node has taken so many deliveries since it was started.
-async fn takes(node: &RunningNode, count: usize) {
-    let mut events = node.node().events_since_start().unwrap_or_else(|| node.node().events());
-    let taken = async {
-        let mut taken = 0;
-        while taken < count {
-            let event = events.next().await.expect("the node runs");
-            if let NodeEvent::Transfer(TransferEvent {
-                direction: Direction::Incoming,
-                news: TransferNews::Delivered { .. },
-                ..
-            }) = event
-            {
-                taken += 1;
-            }
-        }
-    };
-    tokio::time::timeout(HANGS, taken).await.expect("what the route says arrives");
-}
-
-fn read(folder: &Path, path: &str) -> String {
-    std::fs::read_to_string(folder.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-const TWO_NODES: &str = r#"
-    state = "state"
-
-    [node.lyon]
-
-    [node.paris]
-    listen = "unix:{here}/paris.sock"
-
-    [inbox.letters]
-    node = "paris"
-    sink = { folder = "in" }
-
-    [route.post]
-    from = "lyon"
-    source = { paths = "letter" }
-    to = "paris/letters"
-"#;
-
-fn here(folder: &Path, text: &str) -> String {
-    text.replace("{here}", folder.to_str().unwrap())
-}
+use crate::harness::{HANGS, TWO_NODES, here, read, start, takes, write};
 
 #[tokio::test]
 async fn a_route_delivers_its_source_once_whatever_is_started_again() {

@@ -1,19 +1,14 @@
 //! A node that is changed while it runs: nothing is lost, nothing else is touched, and what can't
 //! be made changes nothing.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use estafette::{Identity, TrustedPeer};
-use estafette_actors::standard;
 use estafette_topology::{Change, NodeChange, ReloadError, RouteNews, RunningNode, Topology};
 
-/// Nothing here takes longer unless it hangs.
-const HANGS: Duration = Duration::from_secs(60);
+use crate::harness::{HANGS, here, start, write};
 
 const NODES: &str = r#"
     [node.lyon]
@@ -29,13 +24,7 @@ const NODES: &str = r#"
 "#;
 
 fn topology(folder: &Path, text: &str) -> Topology {
-    let file = folder.join("topology.toml");
-    fs::write(&file, text.replace("{here}", folder.to_str().unwrap())).unwrap();
-    Topology::load(file, &standard()).unwrap_or_else(|error| panic!("{error}"))
-}
-
-async fn start(topology: &Topology, name: &str) -> RunningNode {
-    topology.start(name, standard()).await.unwrap()
+    write(folder, &here(folder, text))
 }
 
 /// Waits until a route has sent something of this name.

@@ -1,7 +1,5 @@
 //! A node tells what it does to those that its topology names, and to nobody else.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
-
 use std::fs;
 use std::path::Path;
 
@@ -9,6 +7,8 @@ use estafette::RemoteErrorKind;
 use estafette_actors::standard;
 use estafette_topology::{Observed, RunningNode, Topology};
 use serde_json::Value;
+
+use crate::harness::{here, write};
 
 /// Brest may deliver to all inboxes of paris; lyon may see it.
 const TOPOLOGY: &str = r#"
@@ -27,10 +27,8 @@ const TOPOLOGY: &str = r#"
     to = "lyon/letters"
 "#;
 
-fn load(place: &Path, text: &str) -> Topology {
-    let text = text.replace("{here}", place.to_str().unwrap());
-    fs::write(place.join("topology.toml"), text).unwrap();
-    Topology::load(place.join("topology.toml"), &standard()).unwrap()
+fn load(folder: &Path, text: &str) -> Topology {
+    write(folder, &here(folder, text))
 }
 
 /// Asks until the link is up.

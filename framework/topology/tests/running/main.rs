@@ -1,0 +1,12 @@
+//! Nodes of a topology run, on real sockets and disks.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+mod doors;
+mod harness;
+mod observe;
+mod relays;
+mod reload;
+mod run;
+mod tap;
+mod wanted;

@@ -141,11 +141,21 @@ impl Output {
     }
 
     /// A remark that begins with words in a colour of their own.
-    pub(crate) fn remark_styled(&self, begin: &str, words: &str, end: &str, text: &str) {
+    pub(crate) fn remark_styled(&self, style: (&str, &str), words: &str, text: &str) {
         if !self.quiet && !self.json {
-            let line = format!("{begin}{}{end} {}", shown(words), shown(text));
-            self.bars.suspend(|| print_line(io::stderr().lock(), &line));
+            self.log_styled(style, words, text);
         }
+    }
+
+    /// A line of the log of another process: that one has left out what nobody wants to hear.
+    pub(crate) fn log_styled(&self, (begin, end): (&str, &str), words: &str, text: &str) {
+        let line = format!("{begin}{}{end} {}", shown(words), shown(text));
+        self.bars.suspend(|| print_line(io::stderr().lock(), &line));
+    }
+
+    /// The same of a log as JSON.
+    pub(crate) fn log_json(&self, line: &serde_json::Value) {
+        self.bars.suspend(|| print_line(io::stderr().lock(), &shown_json(&line.to_string())));
     }
 
     /// The event of another process, as it is.

@@ -238,7 +238,7 @@ async fn serve(
                 let concluded = monitor.conclude(&ended);
                 if once && ended.about.direction == Direction::Incoming {
                     output.report(global, node);
-                    node.shutdown().await;
+                    node.shutdown_within(global.drain).await;
                     return concluded.map(|()| ExitCode::SUCCESS);
                 }
                 if let Err(error) = concluded {
@@ -315,12 +315,13 @@ fn stop(
             "finishing {running}, for {limit} at most; once more to stop at once"
         ));
     }
-    let (node, over) = (node.clone(), exec.map(Exec::over));
+    let (node, over, limit) = (node.clone(), exec.map(Exec::over), global.drain);
     tokio::spawn(async move {
         if let Some(over) = over {
             over.await;
         }
-        if gently { node.shutdown().await } else { node.stop().await }
+        // A node of a topology has a configuration of its own.
+        node.shutdown_within(if gently { limit } else { Duration::ZERO }).await;
     });
 }
 

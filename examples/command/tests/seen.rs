@@ -46,7 +46,7 @@ impl Drop for Running {
     }
 }
 
-/// Both nodes run, and lyon has begun to send.
+/// Both nodes run, and both have something of the letter.
 fn world() -> (TempDir, Running) {
     let place = tempfile::tempdir().unwrap();
     let text = TOPOLOGY.replace("{here}", place.path().to_str().unwrap());
@@ -56,7 +56,14 @@ fn world() -> (TempDir, Running) {
     run.args(["--json", "--drain", "0s", "run", "t.toml"]).stdout(Stdio::piped());
     let mut running = Running(run.spawn().unwrap());
     let mut lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
-    while !lines.next().unwrap().unwrap().contains("\"routed\"") {}
+    let mut waits = vec![("outgoing", "lyon"), ("incoming", "paris")];
+    while !waits.is_empty() {
+        let line = lines.next().unwrap().unwrap();
+        let event: Value = serde_json::from_str(&line).unwrap();
+        let moves = event["event"] == "progress";
+        waits
+            .retain(|(way, node)| !(moves && event["direction"] == *way && event["node"] == *node));
+    }
     std::thread::spawn(move || lines.for_each(drop));
     (place, running)
 }

@@ -243,17 +243,18 @@ impl Node {
     /// Takes nothing new, lets running transfers end within the limit of the configuration, then
     /// stops the node.
     pub async fn shutdown(&self) {
-        self.shut_down(self.0.shared.config.drain_for).await;
+        self.shutdown_within(self.0.shared.config.drain_for).await;
     }
 
     /// [`Node::shutdown`] without waiting: running transfers fail, and their peers are told; what
     /// is stored goes on when the node is started again. Cuts a shutdown short that is under
     /// way.
     pub async fn stop(&self) {
-        self.shut_down(Duration::ZERO).await;
+        self.shutdown_within(Duration::ZERO).await;
     }
 
-    async fn shut_down(&self, limit: Duration) {
+    /// [`Node::shutdown`] with a limit of its own for what runs, whatever the configuration says.
+    pub async fn shutdown_within(&self, limit: Duration) {
         // An error means that the node has stopped already.
         let _ = self.0.hub.send(Shutdown { limit }).await;
         self.0.stop.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -10,6 +10,7 @@ use estafette::Node;
 use estafette::node::DoorCounts;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
 
 use super::letters::Slot;
 use super::payload::{Format, payload};
@@ -111,6 +112,9 @@ fn own(folder: &Path) -> io::Result<File> {
 
 async fn run(worker: Arc<Worker>, mut stopped: watch::Receiver<bool>) {
     let mut posting = JoinSet::new();
+    // It goes on while messages come and go, too.
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !*stopped.borrow() {
         while posting.len() < worker.at_once
             && let Some(number) = worker.queue.claim(worker.is_ordered)
@@ -118,12 +122,13 @@ async fn run(worker: Arc<Worker>, mut stopped: watch::Receiver<bool>) {
             posting.spawn(Arc::clone(&worker).post(number));
         }
         let wait = worker.queue.due_in(worker.is_ordered).clamp(Duration::from_millis(1), LOOK);
-        let is_busy = posting.len() == worker.at_once;
+        let is_free = posting.len() < worker.at_once;
         tokio::select! {
             _ = stopped.changed() => {}
             Some(_) = posting.join_next() => {}
             () = worker.queue.changed.notified() => {}
-            () = tokio::time::sleep(if is_busy { LOOK } else { wait }) => worker.look().await,
+            _ = look.tick() => worker.look().await,
+            () = tokio::time::sleep(wait), if is_free => {}
         }
     }
     let ended = async { while posting.join_next().await.is_some() {} };

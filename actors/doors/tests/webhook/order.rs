@@ -96,3 +96,26 @@ async fn a_folder_is_of_one_webhook_at_a_time_and_a_name_as_well() {
     open.close().await;
     within(webhook().open(paris, "orders", &folder)).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_another_process_wants_is_done_while_messages_come_and_go() {
+    let (hooked, mut receiver) = (Hooked::new().await, Receiver::new([]).await);
+    receiver.then(Answers::Status(500, ""));
+    let open = hooked.open(hooked.to(&receiver.url()).retries([])).await;
+    let dead = &hooked.orders(&["one"]).await[0];
+    receiver.next().await;
+    hooked.until(|kept| kept.message(dead).unwrap().state == KeptState::Dead).await;
+    hooked.kept().retry(dead).unwrap();
+    let is_posted = async {
+        let posts = async { while receiver.next().await.header("webhook-id") != dead {} };
+        let mut posts = std::pin::pin!(posts);
+        loop {
+            tokio::select! {
+                () = &mut posts => return,
+                _ = hooked.order("more") => {}
+            }
+        }
+    };
+    within(is_posted).await;
+    drop(open);
+}

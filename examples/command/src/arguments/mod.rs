@@ -136,6 +136,16 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// Returns the word for it in arguments.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
     /// Send a real input between two processes of this machine, compare it, and show where the time

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use estafette_topology::{NodeChange, Topology};
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,13 +12,14 @@ use serde_json::{Map, Value};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::lines::Lines;
 use super::once::{ASK_AGAIN, PENDING};
 use super::only::Only;
 use super::watch::{LOOK, Watch};
 use crate::arguments::{Global, RunOptions};
+use crate::attached::NEVER;
 use crate::error::{CommandError, ErrorKind};
 use crate::output::Output;
 use crate::signals::Signals;
@@ -137,7 +138,11 @@ pub(super) async fn run(
     let mut asked = 0;
     let mut ask = tokio::time::interval(ASK_AGAIN);
     let (mut before, mut look) = (None, tokio::time::interval(LOOK));
+    let mut killed_at = None;
     while !(children.stopping && children.running() == 0) {
+        if children.stopping && killed_at.is_none() {
+            killed_at = Some(Instant::now() + global.drain.min(NEVER) + LINGER);
+        }
         tokio::select! {
             said = hear.recv() => {
                 // This process holds one end itself.
@@ -159,7 +164,11 @@ pub(super) async fn run(
                 asked += 1;
                 children.stop(if asked < 3 { Signal::TERM } else { Signal::KILL });
             }
-            () = sleep(global.drain + LINGER), if children.stopping => children.stop(Signal::KILL),
+            // Whatever they say meanwhile.
+            () = sleep_until(killed_at.unwrap_or_else(Instant::now)), if killed_at.is_some() => {
+                children.stop(Signal::KILL);
+                killed_at = Some(Instant::now() + LINGER);
+            }
         }
     }
     children.end(asked)
@@ -221,7 +230,7 @@ impl Children<'_> {
     }
 
     fn spawn(&self, name: &str) -> std::io::Result<Process> {
-        let Global { drain, verbose, .. } = self.global;
+        let Global { drain, verbose, quiet, log_format, .. } = self.global;
         let mut command = Command::new(&self.program);
         command
             .arg("run")
@@ -229,6 +238,8 @@ impl Children<'_> {
             .args(["--node", name, "--with-parent", "--json", "--drain"])
             .arg(format!("{}ms", drain.as_millis()))
             .args((0..*verbose).map(|_| "-v"))
+            .args(quiet.then_some("-q"))
+            .args(["--log-format", log_format.name()])
             .env_remove("ESTAFETTE_CONFIG")
             .env_remove("ESTAFETTE_NODE")
             .env_remove("ESTAFETTE_ONCE")

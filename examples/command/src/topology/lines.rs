@@ -26,17 +26,23 @@ impl Lines {
         Self { names: names.to_vec(), width, output: output.clone() }
     }
 
-    /// A line that a person reads; without colours, `name | text`.
-    fn say(&self, name: &str, text: &str) {
+    /// The beginning of a line that a person reads, `name |`, and its style.
+    fn begin(&self, name: &str) -> (String, (String, &'static str)) {
         let shown = printable(name);
         let room = " ".repeat(self.width.saturating_sub(shown.chars().count()));
         let index = self.names.iter().position(|known| known == name).unwrap_or(0);
-        let (begin, end) = match self.output.color {
+        let style = match self.output.color {
             true => (format!("\x1b[{}m", COLORS[index % COLORS.len()]), "\x1b[0m"),
             false => (String::new(), ""),
         };
+        (format!("{shown}{room} |"), style)
+    }
+
+    /// A line that a person reads.
+    fn say(&self, name: &str, text: &str) {
+        let (words, (begin, end)) = self.begin(name);
         for line in text.lines() {
-            self.output.remark_styled(&begin, &format!("{shown}{room} |"), end, line);
+            self.output.remark_styled((&begin, end), &words, line);
         }
     }
 
@@ -57,9 +63,16 @@ impl Lines {
         }
     }
 
-    /// A line of its log.
+    /// A line of its log: on stderr, whoever reads the events.
     pub(super) fn log(&self, name: &str, text: &str) {
-        self.say(name, text);
+        if let Ok(mut line) = serde_json::from_str::<Map<String, Value>>(text) {
+            line.insert("node".into(), name.into());
+            return self.output.log_json(&Value::Object(line));
+        }
+        let (words, (begin, end)) = self.begin(name);
+        for line in text.lines() {
+            self.output.log_styled((&begin, end), &words, line);
+        }
     }
 
     /// An event of a node.

@@ -396,3 +396,32 @@ fn once_is_no_success_where_a_delivery_is_refused() {
     assert!(said.contains("1 delivery was given up"), "{said}");
     assert_eq!(fs::read_to_string(folder.join("in/out")).unwrap(), "in the way");
 }
+
+#[test]
+fn logs_of_nodes_are_merged_for_programs_too_and_what_runs_has_the_time_that_is_given() {
+    let (_place, folder) = world(&(TWO_NODES.to_owned() + "rate = \"1KiB\"\n"));
+    // It takes longer than any test.
+    fs::write(folder.join("out/letter"), vec![7; 100 << 20]).unwrap();
+    let mut run = estafette(&folder);
+    run.args(["--json", "--log-format", "json", "--drain", "0s", "run", "topology.toml"]);
+    let child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut running = Running(child);
+    let stdout = BufReader::new(running.0.stdout.take().unwrap());
+    let mut events = stdout.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+    Running::wait_for(&mut events, "progress", "paris");
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let mut log = String::new();
+    running.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert_eq!(running.0.wait().unwrap().code(), Some(130));
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    // Where one end is the first to go, the other has nothing left that runs.
+    let cut: Vec<_> = lines
+        .filter(|line| text(&line["fields"]["message"]).contains("at the end of the drain"))
+        .map(|line| (text(&line["node"]), text(&line["fields"]["limit"])))
+        .collect();
+    let is_of_a_node =
+        |(node, limit): &(String, String)| ["lyon", "paris"].contains(&&**node) && limit == "0ns";
+    assert!(!cut.is_empty() && cut.iter().all(is_of_a_node), "{log}");
+}

@@ -3,14 +3,14 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use estafette::node::{Arrival, Direction, NodeEvent, Processed, TransferEvent};
+use estafette::node::{Arrival, Direction, EventStream, NodeEvent, Processed, TransferEvent};
 use estafette::{Node, PeerId, TransferId, TransferNews};
 
 use super::RouteNews;
 use super::route::{Route, RouteError};
 use crate::model::Kind;
 
-/// Events may be missed where many come at once: so long after the last one it is looked anyway.
+/// Events may be missed where many come at once: so long after the last look it is looked anyway.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// An inbox, and the routes that begin there.
@@ -32,17 +32,9 @@ impl Onward {
                     break;
                 }
             }
-            tokio::select! {
-                event = events.next() => match event {
-                    Some(NodeEvent::Transfer(TransferEvent {
-                        direction: Direction::Incoming,
-                        news: TransferNews::Delivered { .. },
-                        ..
-                    })) => {}
-                    Some(_) => continue,
-                    None => return,
-                },
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            // It looks again when the time comes, and not when anything else happens.
+            if let Ok(false) = tokio::time::timeout(LOOK_AGAIN, arrives(&mut events)).await {
+                return;
             }
         }
     }
@@ -89,5 +81,20 @@ impl Onward {
             route.forget(&key).await;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Waits until a delivery has arrived; `false` when none does any more.
+async fn arrives(events: &mut EventStream) -> bool {
+    loop {
+        match events.next().await {
+            Some(NodeEvent::Transfer(TransferEvent {
+                direction: Direction::Incoming,
+                news: TransferNews::Delivered { .. },
+                ..
+            })) => return true,
+            Some(_) => {}
+            None => return false,
+        }
     }
 }

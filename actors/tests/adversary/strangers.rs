@@ -60,7 +60,7 @@ async fn what_is_no_preamble_closes_the_connection_and_says_why() {
         ([&[0x16, 3, 1, 2, 0, 1][..], &[0; 64]].concat(), "does not speak estafette"),
         (vec![0; PREAMBLE_LENGTH], "does not speak estafette"),
         (vec![0xff; 100_000], "does not speak estafette"),
-        (spoilt(4, 9), "are no range"),
+        (spoilt(4, 9), "is no range"),
         (spoilt(8, 7), "the purpose 7"),
         (spoilt(9, 1), "reserved bytes"),
         (spoilt(20, 1), "reserved bytes"),

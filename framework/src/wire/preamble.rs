@@ -84,8 +84,8 @@ pub enum Answer {
 pub enum PreambleError {
     /// Something else than estafette is at the other end.
     #[error(
-        "the other side does not speak estafette: it began with {found:02x?}; check the address \
-         and the port"
+        "the other side does not speak estafette: it began with {}; check the address and the port",
+        shown(found)
     )]
     Magic {
         /// The four bytes in place of the magic.
@@ -94,15 +94,19 @@ pub enum PreambleError {
     /// A stranger: it does not know this node's key, or is no node at all.
     #[error(
         "the other side does not know this node's key, or does not speak estafette: it began with \
-         {found:02x?}. It was given another id, its release is too old, or it looks for open \
-         ports; it was told nothing"
+         {}. It was given another id, its release is too old, or it looks for open ports; it was \
+         told nothing",
+        shown(found)
     )]
     Stranger {
         /// The first four bytes.
         found: [u8; 4],
     },
     /// A range whose least is above its highest.
-    #[error("the versions {min} to {max} are no range")]
+    #[error(
+        "the other side says that it speaks the versions {min} to {max}, which is no range: it is \
+         no node, or sends back what it is sent"
+    )]
     EmptyRange {
         /// The lower end.
         min: u16,
@@ -153,6 +157,14 @@ pub enum PreambleError {
          one"
     )]
     UnknownLane,
+}
+
+/// Four bytes as a person knows them: as text, where they are some.
+fn shown(found: &[u8; 4]) -> String {
+    match std::str::from_utf8(found) {
+        Ok(text) if found.iter().all(|byte| byte.is_ascii_graphic()) => format!("{text:?}"),
+        _ => format!("{found:02x?}"),
+    }
 }
 
 /// The answer to a preamble as far as versions go: the highest one in common. Whether there is

@@ -93,6 +93,13 @@ impl Access {
         is_here && pass.leads_to(peer, name)
     }
 
+    /// Returns whether a pass may read what arrived in this inbox of the node, through here.
+    #[cfg(feature = "http")]
+    pub(crate) fn reads(&self, pass: &Pass, inbox: &str) -> bool {
+        let is_here = self.to.as_ref().is_none_or(|to| to.iter().any(|right| right.reads(inbox)));
+        is_here && pass.reads(inbox)
+    }
+
     /// The node.
     pub const fn node(&self) -> &Node {
         &self.node

@@ -49,6 +49,8 @@ struct Common {
     listen: String,
     tokens: BTreeSet<String>,
     connections: usize,
+    /// The inboxes of the node that may be read through it.
+    read: BTreeSet<String>,
     #[cfg(feature = "tls")]
     tls: Option<TlsTable>,
 }
@@ -94,6 +96,9 @@ struct HttpTable {
     /// The most connections at once
     #[serde(default = "connections")]
     connections: usize,
+    /// The inboxes of its node of which tokens with that right may read what arrived; `*` for all
+    #[serde(default)]
+    read: BTreeSet<String>,
     /// By TLS alone, with these certificates
     #[cfg(feature = "tls")]
     #[serde(default)]
@@ -132,6 +137,7 @@ impl OfAddress for HttpSettings {
             listen: table.listen,
             tokens: table.tokens,
             connections: table.connections,
+            read: table.read,
             #[cfg(feature = "tls")]
             tls: table.tls.map(TlsTable::placed),
         };
@@ -187,6 +193,7 @@ impl Common {
             listen,
             tokens: BTreeSet::new(),
             connections: CONNECTIONS,
+            read: BTreeSet::new(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -200,7 +207,7 @@ impl Common {
         if !(1..=65_536).contains(&self.connections) {
             return Err("connections are 1 to 65536".into());
         }
-        Ok(())
+        self.reads().map(drop)
     }
 
     #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, clippy::unnecessary_wraps))]
@@ -223,7 +230,13 @@ impl Common {
         }
         let rights = at.to.iter().map(|to| to.parse::<crate::Right>());
         let rights = rights.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
-        Ok(access.to(rights))
+        Ok(access.to(rights.into_iter().chain(self.reads()?)))
+    }
+
+    /// The rights to read, of which a door has none that it does not say.
+    fn reads(&self) -> Result<Vec<crate::Right>, String> {
+        let rights = self.read.iter().map(|inbox| format!("read:{inbox}").parse());
+        rights.collect::<Result<_, _>>().map_err(|error: crate::RightError| error.to_string())
     }
 
     /// Serves what is made of the access.
@@ -351,6 +364,7 @@ mod grpc {
                 listen: table.listen,
                 tokens: table.tokens,
                 connections: table.connections,
+                read: BTreeSet::new(),
                 #[cfg(feature = "tls")]
                 tls: table.tls.map(super::TlsTable::placed),
             };
@@ -456,6 +470,7 @@ mod tests {
             (json!({}), "missing field `listen`"),
             (json!({ "listen": "a:1", "token": [] }), "unknown field `token`"),
             (json!({ "listen": "a:1", "connections": 0 }), "1 to 65536"),
+            (json!({ "listen": "a:1", "read": ["fi*"] }), "read:INBOX"),
             (json!(7), "an address, or a table"),
         ] {
             let why = made("http", settings).unwrap_err();

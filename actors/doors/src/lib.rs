@@ -34,6 +34,8 @@ mod counted;
 pub mod grpc;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod inbox;
 mod kinds;
 mod rest;
 mod serve;

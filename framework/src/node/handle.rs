@@ -165,7 +165,18 @@ impl Node {
 
     /// Returns the deliveries that arrived here and are still remembered, the newest first.
     pub fn arrivals(&self) -> Vec<(PeerId, TransferId, Arrival)> {
-        let (mut list, now) = (self.0.shared.remembered.list(), self.0.shared.clock.now());
+        self.arrivals_where(usize::MAX, |_, _, _| true)
+    }
+
+    /// Returns the newest of the deliveries that arrived here and are wanted, `most` of them at
+    /// most, the newest first: as [`Node::arrivals`], and nothing is copied but these.
+    pub fn arrivals_where(
+        &self,
+        most: usize,
+        wanted: impl Fn(PeerId, TransferId, &Arrival) -> bool,
+    ) -> Vec<(PeerId, TransferId, Arrival)> {
+        let (mut list, now) =
+            (self.0.shared.remembered.pick(most, wanted), self.0.shared.clock.now());
         for (.., arrival) in &mut list {
             arrival.expires = now.on_the_wall(arrival.passes.unwrap_or(arrival.expires));
         }

@@ -189,22 +189,31 @@ impl Remembered {
         unheard.map(said).take(SAID_AT_ONCE).collect()
     }
 
-    /// All that were delivered here, the newest first: not what is kept for others, and each once,
-    /// whoever carried it.
-    pub(crate) fn list(&self) -> Vec<(PeerId, TransferId, Arrival)> {
+    /// The newest of those that were delivered here and are wanted, so many at most, the newest
+    /// first: not what is kept for others, and each once, whoever carried it.
+    pub(crate) fn pick(
+        &self,
+        most: usize,
+        wanted: impl Fn(PeerId, TransferId, &Arrival) -> bool,
+    ) -> Vec<(PeerId, TransferId, Arrival)> {
         let table = self.table();
-        let here = table
-            .arrivals
-            .iter()
-            .filter(|(_, arrival)| arrival.packed_by.is_none() && arrival.inbox != RELAYED);
-        let mut list: Vec<_> =
-            here.map(|(&(peer, transfer), arrival)| (peer, transfer, arrival.clone())).collect();
-        drop(table);
-        // The same order every time, of those that came in the same second, too.
-        list.sort_by_key(|&(peer, transfer, ref arrival)| {
-            (std::cmp::Reverse(arrival.at), peer, transfer)
+        let here = table.arrivals.iter().filter(|&(&(peer, transfer), arrival)| {
+            let is_here = arrival.packed_by.is_none() && arrival.inbox != RELAYED;
+            is_here && wanted(peer, transfer, arrival)
         });
-        list
+        // The same order every time, of those that came in the same second, too.
+        let order = |&(&(peer, transfer), arrival): &(&(PeerId, TransferId), &Arrival)| {
+            (std::cmp::Reverse(arrival.at), peer, transfer)
+        };
+        let mut list: Vec<_> = here.collect();
+        if list.len() > most {
+            list.select_nth_unstable_by_key(most, order);
+            list.truncate(most);
+        }
+        list.sort_unstable_by_key(order);
+        let copied =
+            |(&(peer, transfer), arrival): (&_, &Arrival)| (peer, transfer, arrival.clone());
+        list.into_iter().map(copied).collect()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -6,6 +6,7 @@ mod body;
 mod deliver;
 mod download;
 mod guard;
+mod inbox;
 mod open;
 mod openapi;
 mod problem;
@@ -29,6 +30,7 @@ use self::room::{Held, Room};
 use self::sent::Sent;
 use self::tus::Uploads;
 use crate::access::Access;
+use crate::inbox::Contents;
 use crate::tokens::Pass;
 
 /// The most streams at once, of answers and of states; a further one is answered 503.
@@ -36,6 +38,11 @@ const STREAMS: usize = 16_384;
 /// The most contents that are being sent at once, each of which has a thread that seals it; a
 /// quarter of them by one token.
 const UPLOADS: usize = 32;
+/// The most contents of inboxes that are being read at once, each of which holds a piece of 64
+/// KiB; a quarter of them by one token.
+const READERS: usize = 256;
+/// The most of them that are compared with their digests at once; a quarter of them by one token.
+const COMPARED: usize = 8;
 /// What bodies of requests may hold of memory, in bytes; a quarter of it, those of one
 /// token.
 const BODIES: usize = 64 << 20;
@@ -54,6 +61,9 @@ pub fn http(access: &Access) -> Router {
         uploads: Room::of(UPLOADS),
         bodies: Room::of(BODIES),
         answers: Room::of(ANSWERS),
+        readers: Room::of(READERS),
+        compared: Room::of(COMPARED),
+        contents: Contents::default(),
         sent: Arc::default(),
         tus: Uploads::of(access.node()),
     }));
@@ -66,6 +76,9 @@ pub fn http(access: &Access) -> Router {
         .route("/v1/open/{peer}/{name}/{message}", get(open::open))
         .route("/v1/send/{peer}/{inbox}/{file}", put(send::send))
         .route("/v1/transfers/{id}", get(send::transfer))
+        .route("/v1/inbox/{inbox}", get(inbox::list))
+        .route("/v1/inbox/{inbox}/{id}", get(inbox::content))
+        .route("/v1/inbox/{inbox}/{id}/processed", post(inbox::processed))
         .merge(tus::routes())
         .route("/openapi.json", get(openapi::openapi))
         .method_not_allowed_fallback(async || Problem::method())
@@ -86,6 +99,9 @@ struct Common {
     uploads: Arc<Room>,
     bodies: Arc<Room>,
     answers: Arc<Room>,
+    readers: Arc<Room>,
+    compared: Arc<Room>,
+    contents: Contents,
     sent: Arc<Sent>,
     tus: Arc<Uploads>,
 }

@@ -121,6 +121,7 @@ fn own_paths() -> Map<String, Value> {
         ),
     );
     paths.extend(upload_paths());
+    paths.extend(inbox_paths());
     let socket =
         json!({ "101": { "description": "A WebSocket: each frame of text is an item, as JSON." } });
     paths.insert(
@@ -148,6 +149,44 @@ fn upload_paths() -> [(String, Value); 2] {
         ("/v1/uploads/{peer}/{inbox}".into(), begin),
         ("/v1/uploads/{id}".into(), json!({ "head": look, "patch": append, "delete": remove })),
     ]
+}
+
+/// Those of what arrived in inboxes of the node itself.
+fn inbox_paths() -> [(String, Value); 3] {
+    let parameter =
+        |name: &str, schema: Value| json!({ "name": name, "in": "query", "schema": schema });
+    let text = || json!({ "type": "string" });
+    let arrivals = json!({ "200": json_of("A page of them.", named("Arrivals")) });
+    let mut list =
+        described("What arrived in an inbox here, the newest first", &["inbox"], None, arrivals);
+    let more = [
+        parameter("after", text()),
+        parameter("limit", json!({ "type": "integer", "minimum": 1, "maximum": 1000 })),
+        parameter("processed", json!({ "enum": ["yes", "no"] })),
+    ];
+    with_more(&mut list, more);
+    let bytes = json!({ "application/octet-stream": {} });
+    let content = json!({
+        "200": { "description": "All of it.", "content": bytes },
+        "206": { "description": "The part that Range says.", "content": bytes },
+        "304": { "description": "The client has it, as If-None-Match says." },
+    });
+    let mut content = described("The content of an arrival", &["inbox", "id"], None, content);
+    with_more(&mut content, [parameter("from", text())]);
+    let done = json!({ "200": json_of("It is noted.", named("Arrival")) });
+    let mut done = described("The application is done with it", &["inbox", "id"], None, done);
+    with_more(&mut done, [parameter("from", text())]);
+    [
+        ("/v1/inbox/{inbox}".into(), json!({ "get": list })),
+        ("/v1/inbox/{inbox}/{id}".into(), json!({ "get": content })),
+        ("/v1/inbox/{inbox}/{id}/processed".into(), json!({ "post": done })),
+    ]
+}
+
+fn with_more(operation: &mut Value, parameters: impl IntoIterator<Item = Value>) {
+    if let Some(known) = operation["parameters"].as_array_mut() {
+        known.extend(parameters);
+    }
 }
 
 /// A path for each message that a peer takes as JSON, and each way of it.
@@ -248,6 +287,11 @@ fn schemas() -> Value {
     let (text, whole) = (json!({ "type": "string" }), json!({ "type": ["integer", "null"] }));
     let handled = json!({ "enum": ["no", "yes", "unknown"] });
     let object = |properties: Value| json!({ "type": "object", "properties": properties });
+    let number = json!({ "type": "integer" });
+    let arrival = object(json!({
+        "id": text, "from": text, "name": text, "bytes": number, "blake3": text, "files": number,
+        "arrived": number, "expires": number, "processed": { "type": "boolean" }, "content": text,
+    }));
     json!({
         "Problem": object(json!({
             "type": text, "title": text, "status": { "type": "integer" },
@@ -257,6 +301,11 @@ fn schemas() -> Value {
             "key": text, "id": text,
             "state": { "enum": ["stored", "delivered", "processed", "dead"] },
             "why": object(json!({ "type": text, "detail": text, "handled": handled })),
+        })),
+        "Arrival": arrival,
+        "Arrivals": object(json!({
+            "arrivals": { "type": "array", "items": named("Arrival") },
+            "after": { "type": ["string", "null"] },
         })),
         "Transfer": object(json!({
             "id": text, "name": text, "bytes": whole,

@@ -106,7 +106,7 @@ pub enum TokensError {
         name: String,
     },
     /// It would lead nowhere, or to more places than a token may.
-    #[error("a token leads to 1 to {} patterns peer/name, not to {count}", Right::MOST)]
+    #[error("a token has 1 to {} patterns peer/name or read:inbox, not {count}", Right::MOST)]
     Rights {
         /// How many were given.
         count: usize,
@@ -336,6 +336,11 @@ impl Pass {
     /// these texts.
     pub fn leads_to(&self, peer: &[&str], name: &str) -> bool {
         self.rights.iter().any(|right| right.covers(peer, name))
+    }
+
+    /// Returns whether it may read what arrived in this inbox of the node itself.
+    pub fn reads(&self, inbox: &str) -> bool {
+        self.rights.iter().any(|right| right.reads(inbox))
     }
 
     /// Returns whether it leads to any name at such a peer.

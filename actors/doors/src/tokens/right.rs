@@ -5,24 +5,33 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A pattern `peer/name` of what somebody may speak to; `*` stands for any peer, or any name.
+/// A pattern of what somebody may do.
+///
+/// `peer/name` is what somebody may speak to, an actor or an inbox of another node; `*` stands for
+/// any peer, or any name. `read:inbox` is an inbox of the node itself, of which somebody may read
+/// what arrived; `read:*` are all of these. The one is never a part of the other: `*` reads nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Right {
-    peer: String,
-    name: String,
+pub struct Right(Covered);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Covered {
+    Speak { peer: String, name: String },
+    Read { inbox: String },
 }
 
 /// A text that is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{given:?} is no pattern PEER/NAME: paris/shop, paris/* for all of a peer, * for everything"
+    "{given:?} is no pattern PEER/NAME: paris/shop, paris/* for all of a peer, * for everything, \
+     or read:INBOX for what arrived in an inbox here"
 )]
 pub struct RightError {
     given: String,
 }
 
 const ANY: &str = "*";
+const READ: &str = "read:";
 
 impl Right {
     /// The most of one token.
@@ -30,12 +39,19 @@ impl Right {
 
     /// Whether it covers this name at a peer that is called by any of these.
     pub(crate) fn covers(&self, peer: &[&str], name: &str) -> bool {
-        self.is_of(peer) && (self.name == ANY || self.name == name)
+        let is_named =
+            matches!(&self.0, Covered::Speak { name: own, .. } if own == ANY || own == name);
+        is_named && self.is_of(peer)
     }
 
     /// Whether it covers some name at it.
     pub(super) fn is_of(&self, peer: &[&str]) -> bool {
-        self.peer == ANY || peer.contains(&&*self.peer)
+        matches!(&self.0, Covered::Speak { peer: own, .. } if own == ANY || peer.contains(&&**own))
+    }
+
+    /// Whether what arrived in this inbox of the node may be read.
+    pub(crate) fn reads(&self, inbox: &str) -> bool {
+        matches!(&self.0, Covered::Read { inbox: own } if own == ANY || own == inbox)
     }
 }
 
@@ -43,22 +59,30 @@ impl FromStr for Right {
     type Err = RightError;
 
     fn from_str(given: &str) -> Result<Self, RightError> {
-        let (peer, name) =
-            if given == ANY { (ANY, ANY) } else { given.split_once('/').unwrap_or_default() };
         let is_part = |part: &str| {
             let is_whole = part == ANY || !part.contains(ANY);
             !part.is_empty() && part.len() <= 256 && is_whole && !part.chars().any(char::is_control)
         };
-        if !is_part(peer) || !is_part(name) {
-            return Err(RightError { given: given.chars().take(80).collect() });
+        let error = || RightError { given: given.chars().take(80).collect() };
+        if let Some(inbox) = given.strip_prefix(READ) {
+            let read = Covered::Read { inbox: inbox.to_owned() };
+            return is_part(inbox).then_some(Self(read)).ok_or_else(error);
         }
-        Ok(Self { peer: peer.to_owned(), name: name.to_owned() })
+        let (peer, name) =
+            if given == ANY { (ANY, ANY) } else { given.split_once('/').unwrap_or_default() };
+        if !is_part(peer) || !is_part(name) {
+            return Err(error());
+        }
+        Ok(Self(Covered::Speak { peer: peer.to_owned(), name: name.to_owned() }))
     }
 }
 
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.peer, self.name)
+        match &self.0 {
+            Covered::Speak { peer, name } => write!(f, "{peer}/{name}"),
+            Covered::Read { inbox } => write!(f, "{READ}{inbox}"),
+        }
     }
 }
 
@@ -106,8 +130,33 @@ mod tests {
     }
 
     #[test]
+    fn reading_an_inbox_is_a_right_of_its_own() {
+        let right = |text: &str| text.parse::<Right>().unwrap();
+        assert!(right("read:files").reads("files") && right("read:*").reads("files"));
+        for other in ["read:file", "*", "*/files", "files/*", "read/files", "*/*"] {
+            assert!(!right(other).reads("files"), "{other}");
+        }
+        for read in ["read:files", "read:*", "read:paris/files"] {
+            assert!(!right(read).covers(&["paris", "read:paris"], "files"), "{read}");
+            assert!(!right(read).is_of(&["paris", "read:paris"]), "{read}");
+            assert_eq!(right(read).to_string(), read);
+        }
+    }
+
+    #[test]
     fn what_is_no_pattern_says_what_one_is() {
-        for bad in ["", "/", "paris", "paris/", "/shop", "par*/shop", "paris/sh*", "a\n/b"] {
+        for bad in [
+            "",
+            "/",
+            "paris",
+            "paris/",
+            "/shop",
+            "par*/shop",
+            "paris/sh*",
+            "a\n/b",
+            "read:",
+            "read:f*",
+        ] {
             let error = bad.parse::<Right>().unwrap_err().to_string();
             assert!(error.contains("PEER/NAME"), "{bad}: {error}");
         }

@@ -126,9 +126,14 @@ impl World {
         self.serving = estafette_doors::serve(router, "127.0.0.1:0").await.unwrap();
     }
 
+    /// The folder of the inbox `files`, of either node.
+    pub(crate) fn inbox(&self) -> std::path::PathBuf {
+        self.folder.path().join("in")
+    }
+
     /// A file that has arrived.
     pub(crate) fn arrived(&self, name: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.folder.path().join("in").join(name)).ok()
+        std::fs::read(self.inbox().join(name)).ok()
     }
 
     /// A token that leads there.

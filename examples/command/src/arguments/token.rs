@@ -15,7 +15,8 @@ pub(crate) enum Token {
     Add {
         /// What it is called in lists and logs
         name: String,
-        /// Where it leads to: PEER/NAME, PEER/* for all of a peer, * for everything; may be repeated
+        /// Where it leads to: PEER/NAME, PEER/* for all of a peer, * for everything, read:INBOX for what
+        /// arrived here; may be repeated
         #[arg(
             long,
             value_name = "PEER/NAME",

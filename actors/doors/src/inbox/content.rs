@@ -1,0 +1,226 @@
+//! The content of an arrival: found, compared with its digest, and read in pieces.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use estafette::node::{Arrival, blocking};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use tokio::sync::OnceCell;
+
+/// Content is read in pieces of so many bytes.
+pub(crate) const PIECE: usize = 64 << 10;
+/// Files of which it is remembered what is in them.
+const KNOWN_MOST: usize = 4_096;
+
+/// Why content can't be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ContentError {
+    /// It was never a file of its own here.
+    NoFile,
+    /// It is not there any more.
+    Gone,
+    /// What is there is not what arrived.
+    Changed,
+    /// It can't be read.
+    Unreadable(String),
+    /// As many are being compared as may be.
+    Busy,
+}
+
+/// What the file system says of a file, which is another as soon as it has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Version {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// Digests of files, by their versions.
+#[derive(Debug, Default)]
+pub(crate) struct Contents(Mutex<Known>);
+
+type Digest = Arc<OnceCell<[u8; 32]>>;
+
+#[derive(Debug, Default)]
+struct Known {
+    digests: HashMap<Version, Digest>,
+    /// In the order in which they came.
+    order: VecDeque<Version>,
+}
+
+impl Version {
+    /// Waits until a further change of the file would be told by its times, which have a grain: that
+    /// of the kernel's clock, or of a file system that keeps whole seconds. It blocks.
+    fn settle(&self) {
+        let (seconds, nanos) = self.changed;
+        let grain = Duration::from_millis(if nanos == 0 { 2_000 } else { 20 });
+        let since = Duration::new(seconds.try_into().unwrap_or(0), nanos.try_into().unwrap_or(0));
+        // A clock that was set back since says another time for any change.
+        let age = SystemTime::now().duration_since(UNIX_EPOCH + since).unwrap_or(grain);
+        std::thread::sleep(grain.saturating_sub(age));
+    }
+}
+
+/// A file that is what arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    file: Arc<File>,
+    version: Version,
+}
+
+impl Contents {
+    /// The content of an arrival, if it is there and what arrived. All of it is read, unless that
+    /// was done before; whoever waits for that may go away, and finds it done when he comes again.
+    /// `place` is asked for first, and kept as long as it takes.
+    pub(crate) async fn open<P: Send + 'static>(
+        &self,
+        arrival: &Arrival,
+        place: impl FnOnce() -> Option<P> + Send + 'static,
+    ) -> Result<Content, ContentError> {
+        let (path, length) = (path_of(arrival)?, arrival.receipt.length);
+        let opened = blocking(move || open(&path)).await;
+        let content = opened.map_err(|error| ContentError::Unreadable(error.to_string()))??;
+        if content.version.length != length {
+            return Err(ContentError::Changed);
+        }
+        let known = self.known().entry(content.version);
+        let own = content.clone();
+        // It goes on without who asked.
+        let compared = tokio::spawn(async move {
+            let digest = known.get_or_try_init(async || {
+                let held = place().ok_or(ContentError::Busy)?;
+                let digest = blocking(move || {
+                    let digest = own.digest();
+                    drop(held);
+                    digest
+                });
+                digest.await.map_err(|error| ContentError::Unreadable(error.to_string()))?
+            });
+            digest.await.copied()
+        });
+        let digest = compared.await;
+        let digest = digest.map_err(|error| ContentError::Unreadable(error.to_string()))??;
+        if digest == arrival.receipt.digest { Ok(content) } else { Err(ContentError::Changed) }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn entry(&mut self, version: Version) -> Digest {
+        if let Some(known) = self.digests.get(&version) {
+            return Arc::clone(known);
+        }
+        if self.order.len() >= KNOWN_MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.digests.remove(&oldest);
+        }
+        self.order.push_back(version);
+        Arc::clone(self.digests.entry(version).or_default())
+    }
+}
+
+impl Content {
+    pub(crate) const fn length(&self) -> u64 {
+        self.version.length
+    }
+
+    /// So many bytes from there, of what is still what was compared.
+    pub(crate) async fn piece(&self, at: u64, count: usize) -> io::Result<Bytes> {
+        let content = self.clone();
+        let read = blocking(move || {
+            let mut piece = vec![0; count];
+            content.file.read_exact_at(&mut piece, at)?;
+            content.is_same()?;
+            Ok(piece.into())
+        });
+        read.await?
+    }
+
+    fn is_same(&self) -> io::Result<()> {
+        if version(&self.file)? == self.version {
+            return Ok(());
+        }
+        Err(io::Error::other("the file was changed while it was read"))
+    }
+
+    /// It blocks.
+    fn digest(&self) -> Result<[u8; 32], ContentError> {
+        let mut hasher = blake3::Hasher::new();
+        let (mut piece, mut at) = (vec![0; PIECE], 0);
+        let unreadable = |error: io::Error| ContentError::Unreadable(error.to_string());
+        while at < self.version.length {
+            let read = self.file.read_at(&mut piece, at).map_err(unreadable)?;
+            if read == 0 {
+                return Err(ContentError::Changed);
+            }
+            hasher.update(&piece[..read]);
+            at += read as u64;
+        }
+        self.is_same().map_err(|_| ContentError::Changed)?;
+        Ok(*hasher.finalize().as_bytes())
+    }
+}
+
+/// The path of an arrival's file.
+fn path_of(arrival: &Arrival) -> Result<PathBuf, ContentError> {
+    let place = &arrival.receipt.place;
+    let path = match &arrival.path {
+        Some(path) => path.clone(),
+        // An earlier build has noted what can be printed of it alone.
+        None if place.contains(['\\', char::REPLACEMENT_CHARACTER])
+            || place.len() > estafette::wire::SHOWN_LIMIT =>
+        {
+            return Err(ContentError::NoFile);
+        }
+        None => PathBuf::from(place),
+    };
+    let is_plain = path.components().all(|part| !matches!(part, Component::ParentDir));
+    if path.is_absolute() && is_plain { Ok(path) } else { Err(ContentError::NoFile) }
+}
+
+/// Opens a plain file in its folder; nothing else, and not what a link there leads to. It blocks.
+fn open(path: &Path) -> Result<Content, ContentError> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(ContentError::NoFile);
+    };
+    let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = openat(CWD, folder, OFlags::CLOEXEC | OFlags::DIRECTORY, Mode::empty())
+        .and_then(|folder: OwnedFd| openat(folder.as_fd(), name, flags, Mode::empty()));
+    let file = File::from(opened.map_err(|error| match error {
+        rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR => ContentError::Gone,
+        // A link, a socket.
+        rustix::io::Errno::LOOP | rustix::io::Errno::NXIO => ContentError::Changed,
+        other => ContentError::Unreadable(io::Error::from(other).to_string()),
+    })?);
+    let unreadable = |error: io::Error| ContentError::Unreadable(error.to_string());
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(ContentError::NoFile);
+    }
+    let version = version(&file).map_err(unreadable)?;
+    version.settle();
+    Ok(Content { file: Arc::new(file), version })
+}
+
+fn version(file: &File) -> io::Result<Version> {
+    let now = file.metadata()?;
+    Ok(Version {
+        device: now.dev(),
+        inode: now.ino(),
+        length: now.size(),
+        modified: (now.mtime(), now.mtime_nsec()),
+        changed: (now.ctime(), now.ctime_nsec()),
+    })
+}

@@ -72,7 +72,12 @@ impl World {
     }
 
     pub(crate) fn command(&self, who: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_estafette")), who)
+    }
+
+    /// The same, of another build.
+    pub(crate) fn command_of(&self, program: &Path, who: &str) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("HOME", self.path(who))

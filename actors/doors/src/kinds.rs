@@ -6,7 +6,9 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use estafette::node::{Door, DoorPlace, FileStore, OpenDoor, StageRegistry};
+#[cfg(feature = "http")]
+use estafette::node::Door;
+use estafette::node::{DoorPlace, FileStore, OpenDoor, StageRegistry};
 use futures_util::future::BoxFuture;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -35,11 +37,12 @@ pub fn with_kinds(registry: StageRegistry) -> StageRegistry {
 
 #[cfg(feature = "schema")]
 fn with_schemas(registry: StageRegistry) -> StageRegistry {
-    use estafette::node::KindOf;
     #[cfg(feature = "http")]
-    let registry = registry.kind_schema::<Short<HttpSettings>>(KindOf::Door, "http");
+    let registry =
+        registry.kind_schema::<Short<HttpSettings>>(estafette::node::KindOf::Door, "http");
     #[cfg(feature = "grpc")]
-    let registry = registry.kind_schema::<Short<self::grpc::GrpcSettings>>(KindOf::Door, "grpc");
+    let registry = registry
+        .kind_schema::<Short<self::grpc::GrpcSettings>>(estafette::node::KindOf::Door, "grpc");
     registry
 }
 
@@ -84,6 +87,7 @@ impl TlsTable {
 }
 
 /// A door for HTTP.
+#[cfg(feature = "http")]
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -105,6 +109,7 @@ struct HttpTable {
     tls: Option<TlsTable>,
 }
 
+#[cfg(feature = "http")]
 #[derive(Clone, Debug)]
 struct HttpSettings {
     door: Common,
@@ -125,6 +130,7 @@ trait OfAddress {
     fn of_table(table: Self::Table) -> Self;
 }
 
+#[cfg(feature = "http")]
 impl OfAddress for HttpSettings {
     type Table = HttpTable;
 
@@ -267,6 +273,7 @@ impl Common {
 }
 
 #[cfg(feature = "http")]
+#[cfg(feature = "http")]
 impl Door for HttpSettings {
     fn address(&self) -> &str {
         &self.door.listen
@@ -382,7 +389,8 @@ mod grpc {
                     "services are of protos: name their files, protos = [\"x.proto\"]".into()
                 );
             }
-            if cfg!(not(feature = "proto")) && !self.protos.is_empty() {
+            let has_protos = !(self.protos.is_empty() && self.includes.is_empty());
+            if cfg!(not(feature = "proto")) && has_protos {
                 return Err("this program reads no protos".into());
             }
             Ok(())

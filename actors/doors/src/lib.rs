@@ -24,6 +24,10 @@
 //! A host with an axum server of its own merges the router into its own:
 //! `router.merge(estafette_doors::http(&access))`; limits of connections are then the host's.
 //! `framework/docs/doors.md` has every path, limit and rule.
+#![cfg_attr(
+    not(any(feature = "http", feature = "grpc")),
+    allow(dead_code, reason = "what doors share is of use where there is one")
+)]
 
 mod access;
 #[cfg(all(feature = "http", feature = "grpc"))]

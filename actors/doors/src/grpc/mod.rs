@@ -40,6 +40,7 @@ mod translation;
 
 use std::collections::HashMap;
 
+#[cfg(feature = "http")]
 pub(crate) use self::door::is_grpc;
 use self::method::Route;
 pub use self::method::{Method, Way};

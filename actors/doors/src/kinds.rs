@@ -6,8 +6,6 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-#[cfg(feature = "http")]
-use estafette::node::Door;
 use estafette::node::{DoorPlace, FileStore, OpenDoor, StageRegistry};
 use futures_util::future::BoxFuture;
 use serde::de::value::MapAccessDeserializer;
@@ -274,7 +272,7 @@ impl Common {
 
 #[cfg(feature = "http")]
 #[cfg(feature = "http")]
-impl Door for HttpSettings {
+impl estafette::node::Door for HttpSettings {
     fn address(&self) -> &str {
         &self.door.listen
     }

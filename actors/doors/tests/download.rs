@@ -70,3 +70,12 @@ async fn who_does_not_read_is_not_sent_to_and_who_goes_cancels_the_call() {
     drop(lines);
     within(world.shop.given_up.acquire()).await.unwrap().forget();
 }
+
+#[tokio::test]
+async fn a_download_that_broke_off_is_not_passed_off_as_one_that_goes_on() {
+    let world = World::new().await;
+    let headers = ["Content-Type: application/json", "Last-Event-ID: 7"];
+    let answer = world.client().ask("POST", COUNT, &headers, br#"{"to":3}"#).await;
+    answer.problem(409, "not-resumable", "no");
+    assert_eq!(world.shop.counted.load(std::sync::atomic::Ordering::Relaxed), 0);
+}

@@ -5,7 +5,7 @@
 mod support;
 
 use support::World;
-use support::http::curl;
+use support::http::{Incoming, curl};
 
 const FILE: &str = "/v1/send/paris/files/photo.raw";
 
@@ -49,6 +49,57 @@ async fn curl_puts_a_file_which_arrives_when_its_receiver_comes_back() {
         other.get(&place).await.problem(404, "no-such-transfer", "no");
     }
     client.get("/v1/transfers/0").await.problem(404, "no-such-transfer", "no");
+}
+
+/// The next event of a stream: its name, its id, and what it tells.
+async fn event(stream: &mut Incoming) -> (String, String, serde_json::Value) {
+    loop {
+        let piece = stream.piece().await;
+        let of = |name: &str| piece.lines().find_map(|line| line.strip_prefix(name));
+        // Comments say that it is alive.
+        if let (Some(name), Some(id), Some(data)) = (of("event: "), of("id: "), of("data: ")) {
+            return (name.into(), id.into(), serde_json::from_str(data).unwrap());
+        }
+        assert!(!piece.is_empty(), "the stream has ended");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_receipts_goes_on_where_it_was_over_restarts_of_both_nodes() {
+    let mut world = World::new().await;
+    world.paris_goes().await;
+    let stored = world.client().ask("PUT", FILE, &[], b"0123456789").await;
+    let id = stored.json()["id"].as_str().unwrap().to_owned();
+    let place = format!("/v1/transfers/{id}");
+    let open = async |world: &World, after: &str| {
+        let headers = ["Accept: text/event-stream", after];
+        let headers = if after.is_empty() { &headers[..1] } else { &headers[..] };
+        let (head, stream) = world.client().open("GET", &place, headers, b"").await;
+        assert_eq!((head.status, head.header("content-type")), (200, "text/event-stream"));
+        stream
+    };
+    let mut stream = open(&world, "").await;
+    let (name, number, told) = event(&mut stream).await;
+    assert_eq!((&*name, &*number, &told["receipt"]), ("stored", "1", &serde_json::Value::Null));
+    // The client, the door and its node go away, and the content arrives meanwhile.
+    drop(stream);
+    world.lyon_restarts().await;
+    let mut stream = open(&world, "Last-Event-ID: 1").await;
+    world.paris_comes().await;
+    let (name, number, told) = event(&mut stream).await;
+    assert_eq!((&*name, &*number), ("delivered", "3"));
+    assert_eq!(told["receipt"]["blake3"], blake3::hash(b"0123456789").to_hex().as_str());
+    let paris = world.paris.as_ref().unwrap();
+    let (sender, transfer, _) = paris.arrivals().remove(0);
+    assert!(paris.processed(sender, transfer).await.unwrap());
+    assert_eq!(event(&mut stream).await.0, "processed");
+    assert_eq!(stream.piece().await, "", "it is over");
+    // Who was away meanwhile is told both.
+    let mut late = open(&world, "Last-Event-ID: 1").await;
+    assert_eq!(event(&mut late).await.0, "delivered");
+    assert_eq!(event(&mut late).await.0, "processed");
+    let heard = open(&world, "Last-Event-ID: 4").await.piece().await;
+    assert_eq!(heard, "", "there is nothing that it has not heard");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -46,6 +47,11 @@ pub(crate) async fn download(
     headers: HeaderMap,
     Json { text, .. }: Json,
 ) -> Result<Response, Problem> {
+    if headers.contains_key("last-event-id") {
+        let text = "answers of a download have no ids, and can't be gone on with: the actor is not \
+                    asked again for what it has said; ask it for what is missing, in its own words";
+        return Err(Problem::new(StatusCode::CONFLICT, "not-resumable", text));
+    }
     let place = seat.stream()?;
     let remote = match target.wait {
         Some(wait) => target.remote.within(wait),

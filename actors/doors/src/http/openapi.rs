@@ -90,16 +90,18 @@ fn own_paths() -> Map<String, Value> {
         let operation = described(summary, parts, None, answer);
         json!({ "get": operation })
     };
-    let states = json!({ "200": {
-        "description": "Its state.",
-        "content": {
-            "application/json": { "schema": named("Delivery") },
-            "text/event-stream": { "schema": text },
-        },
-    } });
+    let states = |of: &str| {
+        json!({ "200": {
+            "description": "Its state.",
+            "content": {
+                "application/json": { "schema": named(of) },
+                "text/event-stream": { "schema": text },
+            },
+        } })
+    };
     paths.insert(
         "/v1/deliveries/{key}".into(),
-        get("What has become of a message that was delivered", &["key"], states),
+        get("What has become of a message that was delivered", &["key"], states("Delivery")),
     );
     let content = json!({ "application/octet-stream": {} });
     let put = described(
@@ -114,11 +116,7 @@ fn own_paths() -> Map<String, Value> {
     paths.insert("/v1/send/{peer}/{inbox}/{file}".into(), json!({ "put": put }));
     paths.insert(
         "/v1/transfers/{id}".into(),
-        get(
-            "What has become of content",
-            &["id"],
-            json!({ "200": json_of("Its state.", named("Transfer")) }),
-        ),
+        get("What has become of content", &["id"], states("Transfer")),
     );
     paths.extend(upload_paths());
     paths.extend(inbox_paths());

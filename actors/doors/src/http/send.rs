@@ -4,6 +4,7 @@
 //! Invariant: what is answered 202 is whole, sealed and durable in the node's spool. A body that
 //! breaks off leaves nothing.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,20 +16,21 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::{Request, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf, Bytes};
 use estafette::node::{OutboxEntry, OutboxState, SendError};
 use estafette::remote::Handled;
-use estafette::{Destination, RemoteErrorKind, SendOptions, TransferId};
+use estafette::{Destination, Node, RemoteErrorKind, SendOptions, TransferId};
 use estafette_actors::source::ReaderSource;
-use futures_util::StreamExt;
+use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
 use super::Seat;
-use super::deliver::{applied, given_key};
+use super::deliver::{ALIVE, applied, given_key, wants_events};
 use super::problem::Problem;
 use super::sent::{self, Found};
 use super::target;
@@ -172,6 +174,16 @@ pub(crate) async fn transfer(
     if entry.relayed_for.is_some() || seat.access.reach(&pass, &peer, &entry.inbox).is_err() {
         return Err(none());
     }
+    if wants_events(&headers) {
+        let place = seat.stream()?;
+        let after = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+        let tokens = seat.access.tokens().clone();
+        let ended = async move { tokens.ended(&pass).await };
+        let events = events(node.clone(), id, after.unwrap_or(0), place);
+        let kept = Sse::new(events.take_until(Box::pin(ended)));
+        let kept = kept.keep_alive(KeepAlive::new().interval(ALIVE));
+        return Ok(([("x-accel-buffering", "no")], kept).into_response());
+    }
     let wait = target::wait(&headers);
     if let Some(wait) = wait
         && let Ok(handle) = node.outbox().transfer(id).await
@@ -190,16 +202,62 @@ fn told(id: TransferId, entry: &OutboxEntry) -> Response {
     ([content], shown(id, entry).to_string()).into_response()
 }
 
+/// Each state that comes behind `after`, in which `delivered` is never left out, up to the last one.
+fn events(
+    node: Node,
+    id: TransferId,
+    after: u64,
+    place: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold((node, after, place), move |(node, after, place)| async move {
+        let mut entry = node.outbox().entry(id).await.ok()?;
+        if after > 0 && step(&entry.state).0 <= after {
+            let handle = node.outbox().transfer(id).await.ok()?;
+            // What is wrong is in its state; one that is no further has been given up.
+            let _ = match after {
+                DELIVERED => handle.processed().await,
+                before if before < DELIVERED => handle.delivered().await,
+                _ => return None,
+            };
+            entry = node.outbox().entry(id).await.ok()?;
+        }
+        let (number, name) = match (after, step(&entry.state)) {
+            (0, (_, "dead")) => (OVER, "dead"),
+            (0, _) => (1, "stored"),
+            (before, (OVER, "processed")) if before < DELIVERED => (DELIVERED, "delivered"),
+            (before, (number, _)) if number <= before => return None,
+            (_, next) => next,
+        };
+        let data = shown_as(id, &entry, name).to_string();
+        let event = Event::default().event(name).id(number.to_string()).data(data);
+        Some((Ok(event), (node, number, place)))
+    })
+}
+
+/// How far these states are.
+const DELIVERED: u64 = 3;
+const OVER: u64 = 4;
+
+/// How far a state is, and its name.
+const fn step(state: &OutboxState) -> (u64, &'static str) {
+    match state {
+        OutboxState::Relayed { .. } => (2, "relayed"),
+        OutboxState::Delivered { .. } => (DELIVERED, "delivered"),
+        OutboxState::Processed { .. } => (OVER, "processed"),
+        OutboxState::Dead { .. } => (OVER, "dead"),
+        _ => (1, "stored"),
+    }
+}
+
 fn shown(id: TransferId, entry: &OutboxEntry) -> Value {
-    let state = match &entry.state {
-        OutboxState::Relayed { .. } => "relayed",
-        OutboxState::Delivered { .. } => "delivered",
-        OutboxState::Processed { .. } => "processed",
-        OutboxState::Dead { .. } => "dead",
-        _ => "stored",
-    };
+    shown_as(id, entry, step(&entry.state).1)
+}
+
+fn shown_as(id: TransferId, entry: &OutboxEntry, state: &str) -> Value {
     let receipt = match &entry.state {
-        OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. } => {
+        OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. }
+            if state != "stored" =>
+        {
             let digest = data_encoding::HEXLOWER.encode(&receipt.digest);
             Some(json!({ "bytes": receipt.length, "blake3": digest }))
         }
@@ -310,8 +368,6 @@ impl AsyncRead for Fed {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
-
-    use futures_util::stream;
 
     use super::*;
 

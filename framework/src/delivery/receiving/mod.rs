@@ -241,10 +241,9 @@ impl<O> Receiving<O> {
             self.give_up(older, Ending { failure, keep: true, tell: false });
             if let Some(known) = self.known.get_mut(&older) {
                 // It may commit, or be being remembered: an attempt that began now would find
-                // neither note nor memory, and deliver it again. That takes a moment, and is no
-                // matter of room.
+                // neither note nor memory, and deliver it again.
                 known.next = Some(offer);
-                return;
+                return self.act(Action::SayWaiting(stream, self.running_beside(stream)));
             }
         }
         self.act(Action::Check(offer));

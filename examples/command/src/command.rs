@@ -8,7 +8,7 @@ use estafette::node::StageRegistry;
 use crate::arguments::Arguments;
 use crate::completion;
 use crate::error::CommandError;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::program::Program;
 use crate::run::run;
 
@@ -67,6 +67,9 @@ impl Command {
         };
         let output = Output::new(&arguments.global);
         output.start_logging(&arguments.global);
+        if let Err(error) = output::check_stdout() {
+            return output.fail(&error);
+        }
         raise_descriptors();
         // A runtime panics where there is no thread for it: whether there is one is asked before.
         let is_one = std::thread::Builder::new().spawn(|| {}).map(|thread| drop(thread.join()));

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use estafette::Node;
 use estafette::wire::is_visible;
 use indicatif::{MultiProgress, ProgressDrawTarget};
+use rustix::fs::OFlags;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -256,6 +257,18 @@ pub(crate) fn shown_json(line: &str) -> Cow<'_, str> {
         }
     }
     text.into()
+}
+
+/// Fails where nothing can be written to stdout: the standard library takes such writes for done.
+pub(crate) fn check_stdout() -> Result<(), CommandError> {
+    let flags = rustix::fs::fcntl_getfl(io::stdout());
+    if flags.is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDONLY) {
+        return Err(CommandError::usage(
+            "stdout is open for reading alone, so that results would be lost",
+            "say where they go: `> FILE`, or `| COMMAND`",
+        ));
+    }
+    Ok(())
 }
 
 /// Where logs go.

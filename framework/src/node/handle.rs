@@ -265,6 +265,7 @@ impl Node {
     }
 
     /// [`Node::shutdown`] with a limit of its own for what runs, whatever the configuration says.
+    /// What is over by then is written down: that takes 15 s more at most.
     pub async fn shutdown_within(&self, limit: Duration) {
         // An error means that the node has stopped already.
         let _ = self.0.hub.send(Shutdown { limit }).await;

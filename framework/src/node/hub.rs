@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler};
+use futures_util::future::join_all;
 use tokio::task::AbortHandle;
 
 use super::accept::LinkAccepted;
@@ -325,13 +326,15 @@ impl Handler<Shutdown> for Hub {
                 // An error means that it has stopped already.
                 let _ = outbox.send(Halt).await;
             }
-            let drained =
-                futures_util::future::join_all(sessions.iter().map(|session| session.send(Drain)));
+            let began = Instant::now();
+            // An error means that the session ended: nothing of it is left either way.
+            let running = join_all(sessions.iter().map(|session| session.send(Drain))).await;
+            let drained = join_all(running.into_iter().flatten());
             if tokio::time::timeout(limit, drained).await.is_err() {
                 tracing::warn!(?limit, "transfers still ran at the end of the drain: they fail");
             }
             if let Some(letters) = letters {
-                letters.halt(limit).await;
+                letters.halt(limit.saturating_sub(began.elapsed())).await;
             }
             if let Some(outbox) = &outbox {
                 // What was given to it until now is stored, as long as that does not take long; an
@@ -339,10 +342,7 @@ impl Handler<Shutdown> for Hub {
                 let _ = tokio::time::timeout(LAST_STORED, outbox.send(Seal)).await;
             }
             let close = Close { reason: "the node is shutting down".into(), refuse: None };
-            futures_util::future::join_all(
-                sessions.iter().map(|session| session.send(close.clone())),
-            )
-            .await;
+            join_all(sessions.iter().map(|session| session.send(close.clone()))).await;
             if let Some(outbox) = &outbox {
                 let _ = tokio::time::timeout(LAST_NOTED, outbox.send(Settle)).await;
             }

@@ -2,7 +2,7 @@
 //! end for all.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -17,20 +17,22 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::lines::Lines;
 use super::once::{ASK_AGAIN, PENDING};
 use super::only::Only;
+use super::process::{cant_start, this_program};
 use super::watch::{LOOK, Watch};
 use crate::arguments::{Global, RunOptions};
 use crate::attached::NEVER;
 use crate::error::{CommandError, ErrorKind};
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::{settings, units};
+use crate::units;
 
 /// The wait before a process that has ended is started again: doubled each time, up to the second.
 const RESTART: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// A process that ran for so long is started again as if for the first time.
 const STEADY: Duration = Duration::from_secs(60);
-/// Longer than its own time for what runs, a process is not waited for.
-const LINGER: Duration = Duration::from_secs(5);
+/// Longer than its own time for what runs, a process is not waited for: it may write down what is
+/// over for 15 s.
+const LINGER: Duration = Duration::from_secs(20);
 /// The longest line of a process that is read whole, in bytes.
 const LINE_MOST: u64 = 1 << 20;
 
@@ -56,6 +58,8 @@ struct Node {
     is_outdated: bool,
     /// How the last one ended.
     code: Option<i32>,
+    /// Whether its last process ended by a signal.
+    is_killed: bool,
     /// Open, given up, and what has happened.
     pending: Option<[u64; 3]>,
     /// What follows the end of its process.
@@ -76,7 +80,7 @@ impl Default for Node {
     fn default() -> Self {
         let (process, wait, code, pending) = (None, None, None, None);
         let (restart, next) = (RESTART.0, Next::Restart);
-        Self { process, restart, wait, is_outdated: false, code, pending, next }
+        Self { process, restart, wait, is_outdated: false, code, is_killed: false, pending, next }
     }
 }
 
@@ -99,7 +103,8 @@ struct Children<'a> {
     lines: Lines,
     output: &'a Output,
     said: mpsc::Sender<(String, Said)>,
-    stopping: bool,
+    /// When all that still run are killed, once they are to end.
+    killed_at: Option<Instant>,
     /// Deliveries that were given up, in the end.
     dead: u64,
 }
@@ -126,7 +131,7 @@ pub(super) async fn run(
         lines: Lines::new(&here, output),
         output,
         said,
-        stopping: false,
+        killed_at: None,
         dead: 0,
     };
     for name in away {
@@ -138,24 +143,20 @@ pub(super) async fn run(
     let mut asked = 0;
     let mut ask = tokio::time::interval(ASK_AGAIN);
     let (mut before, mut look) = (None, tokio::time::interval(LOOK));
-    let mut killed_at = None;
-    while !(children.stopping && children.running() == 0) {
-        if children.stopping && killed_at.is_none() {
-            killed_at = Some(Instant::now() + global.drain.min(NEVER) + LINGER);
-        }
+    while !(children.is_stopping() && children.running() == 0) {
         tokio::select! {
             said = hear.recv() => {
                 // This process holds one end itself.
                 let Some((name, said)) = said else { break };
                 children.heard(&name, said);
-                if !children.stopping && children.is_hopeless() {
+                if !children.is_stopping() && children.is_hopeless() {
                     children.stop(Signal::TERM);
                 }
             }
-            _ = ask.tick(), if options.once && !children.stopping => {
+            _ = ask.tick(), if options.once && !children.is_stopping() => {
                 before = children.look_done(before).await;
             }
-            _ = look.tick(), if !children.stopping => {
+            _ = look.tick(), if !children.is_stopping() => {
                 if let Some(document) = watch.changed(global, output) {
                     children.reload(document.topology());
                 }
@@ -163,15 +164,23 @@ pub(super) async fn run(
             () = signals.next() => {
                 asked += 1;
                 children.stop(if asked < 3 { Signal::TERM } else { Signal::KILL });
+                if asked > 1 {
+                    children.killed_at = Some(Instant::now() + LINGER);
+                }
             }
             // Whatever they say meanwhile.
-            () = sleep_until(killed_at.unwrap_or_else(Instant::now)), if killed_at.is_some() => {
-                children.stop(Signal::KILL);
-                killed_at = Some(Instant::now() + LINGER);
-            }
+            () = over(children.killed_at) => children.stop(Signal::KILL),
         }
     }
     children.end(asked)
+}
+
+/// Waits until then; for ever without a time.
+async fn over(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The nodes that are of this machine, of which there is one, and the others.
@@ -185,14 +194,6 @@ fn by_place(topology: &Topology) -> Result<(Vec<String>, Vec<String>), CommandEr
         ));
     }
     Ok((here, away))
-}
-
-/// The path of this program, of which each node is a process.
-fn this_program() -> Result<PathBuf, CommandError> {
-    std::env::current_exe().map_err(|error| {
-        let text = format!("it can't be told where this program is: {error}");
-        CommandError::io(text, "mount /proc, or run each node with --node")
-    })
 }
 
 impl Children<'_> {
@@ -300,7 +301,7 @@ impl Children<'_> {
             Said::Ended(code) => self.ended(name, code),
             Said::Again(number) => {
                 let waits = self.nodes.get(name).is_some_and(|node| node.wait == Some(number));
-                if waits && !self.stopping {
+                if waits && !self.is_stopping() {
                     self.start_again(name);
                 }
             }
@@ -309,10 +310,11 @@ impl Children<'_> {
 
     /// A process has ended: started again, unless it was to end, or can't run as it is.
     fn ended(&mut self, name: &str, code: Option<i32>) {
+        let is_stopping = self.is_stopping();
         let Some(node) = self.nodes.get_mut(name) else { return };
         let ran = node.process.take().map(|process| process.since.elapsed());
-        node.code = code;
-        if self.stopping {
+        (node.code, node.is_killed) = (code, code.is_none());
+        if is_stopping {
             return;
         }
         match node.next {
@@ -426,8 +428,16 @@ impl Children<'_> {
         self.nodes.values().filter_map(|node| Some(node.pending?[1])).sum()
     }
 
+    fn is_stopping(&self) -> bool {
+        self.killed_at.is_some()
+    }
+
     fn stop(&mut self, signal: Signal) {
-        self.stopping = true;
+        let is_last = signal == Signal::KILL;
+        let patience = if is_last { NEVER } else { self.global.drain.min(NEVER) + LINGER };
+        if is_last || self.killed_at.is_none() {
+            self.killed_at = Some(Instant::now() + patience);
+        }
         for process in self.nodes.values().filter_map(|node| node.process.as_ref()) {
             // One that has ended is not waited for yet, so its number is still its own.
             let _ = kill_process(process.pid, signal);
@@ -436,8 +446,12 @@ impl Children<'_> {
 
     fn end(self, asked: u32) -> Result<ExitCode, CommandError> {
         let cancelled = i32::from(ErrorKind::Cancelled.exit_code());
-        let failed = self.nodes.iter().find(|(_, node)| node.code.is_some_and(|code| code != 0));
-        match failed {
+        let mut nodes = self.nodes.iter();
+        if let Some((name, _)) = nodes.clone().find(|(_, node)| node.is_killed) {
+            let text = "was killed: deliveries were cut off";
+            return Err(CommandError::cancelled(format!("{} {text}", units::printable(name))));
+        }
+        match nodes.find(|(_, node)| node.code.is_some_and(|code| code != 0)) {
             None if self.dead > 0 => Err(super::once::given_up(self.dead)),
             None => Ok(ExitCode::SUCCESS),
             Some((_, node)) if node.code == Some(cancelled) || asked > 1 => {
@@ -450,17 +464,6 @@ impl Children<'_> {
             }
         }
     }
-}
-
-fn cant_start(name: &str, program: &Path, error: &std::io::Error) -> CommandError {
-    use std::io::ErrorKind::{NotFound, PermissionDenied};
-    let (name, program) = (units::printable(name), settings::shown(program));
-    let text = format!("the process of {name} can't be started: {program}: {error}");
-    let hint = match error.kind() {
-        NotFound | PermissionDenied => "put the program back where it was when this one began",
-        _ => "free some memory and processes",
-    };
-    CommandError::io(text, hint)
 }
 
 /// Hands on each line, until there are no more.

@@ -9,6 +9,7 @@ mod once;
 mod only;
 mod plan;
 mod predicted;
+mod process;
 mod run;
 mod schema;
 mod test;

@@ -425,3 +425,26 @@ fn logs_of_nodes_are_merged_for_programs_too_and_what_runs_has_the_time_that_is_
         |(node, limit): &(String, String)| ["lyon", "paris"].contains(&&**node) && limit == "0ns";
     assert!(!cut.is_empty() && cut.iter().all(is_of_a_node), "{log}");
 }
+
+#[test]
+fn a_node_that_had_to_be_killed_is_no_success() {
+    let (_place, folder) = world(TWO_NODES);
+    let mut run = estafette(&folder);
+    run.args(["--json", "run", "topology.toml"]).stdout(Stdio::piped());
+    let mut running = Running(run.spawn().unwrap());
+    let stdout = BufReader::new(running.0.stdout.take().unwrap());
+    let mut events = stdout.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+    Running::wait_for(&mut events, "delivered", "paris");
+    let paris = child_of(running.0.id(), "--node\0paris\0");
+    rustix::process::kill_process(paris, rustix::process::Signal::STOP).unwrap();
+    // It does not hear the first two, and the third one kills.
+    let pid = rustix::process::Pid::from_child(&running.0);
+    while running.0.try_wait().unwrap().is_none() {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(running.0.wait().unwrap().code(), Some(130));
+    let told = events.find(|event: &Value| event["event"] == "error" && event["node"].is_null());
+    let told = told.unwrap();
+    assert!(told["message"].as_str().unwrap().contains("was killed"), "{told}");
+}

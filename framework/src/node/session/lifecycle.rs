@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{ActorContext, AsyncContext, Context, Handler, ResponseFuture};
+use actix::{ActorContext, AsyncContext, Context, Handler, MessageResult, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::Session;
@@ -395,9 +395,9 @@ impl Handler<LinkLost> for Session {
 }
 
 impl Handler<Drain> for Session {
-    type Result = ResponseFuture<()>;
+    type Result = MessageResult<Drain>;
 
-    fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> ResponseFuture<()> {
+    fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> MessageResult<Drain> {
         let (done, is_done) = oneshot::channel();
         self.draining.push(done);
         self.put_off_stored();
@@ -405,10 +405,7 @@ impl Handler<Drain> for Session {
             self.give_up_broken_off();
         }
         self.settle();
-        Box::pin(async move {
-            // An error means the session ended: nothing is left either way.
-            let _ = is_done.await;
-        })
+        MessageResult(is_done)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::{Addr, Message, Recipient};
+use tokio::sync::oneshot;
 
 use super::Session;
 use crate::delivery::{Failure, Receipt, TransferId};
@@ -135,9 +136,9 @@ pub(crate) struct Owner {
 #[rtype(result = "()")]
 pub(crate) struct StayConnected;
 
-/// No new transfers; answered when none is left.
+/// No new transfers. What it is answered with comes when none is left, or with the session's end.
 #[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "oneshot::Receiver<()>")]
 pub(crate) struct Drain;
 
 /// The session is idle and nobody knows it any more: it ends.

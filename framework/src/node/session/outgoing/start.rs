@@ -85,8 +85,7 @@ impl Handler<StartTransfer> for Session {
             moved: (0, Instant::now()),
             began: Instant::now(),
         };
-        let deadline = end_of(life);
-        let transfer = out.state.id;
+        let (deadline, transfer) = (end_of(life), out.state.id);
         self.begin(out, Event::Start { stream, transfer, attempt, deadline, resumable });
         self.ensure_link(ctx);
     }

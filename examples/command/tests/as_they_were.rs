@@ -312,20 +312,6 @@ fn no_delivery_goes_to_a_terminal() {
 }
 
 #[test]
-fn what_nobody_could_write_is_not_taken_for_written() {
-    let world = World::new();
-    for arguments in [&["receive", "--into", "-"][..], &["id"]] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
-        command.env_clear().env("HOME", world.path("paris")).args(arguments);
-        let only_read = fs::File::open("/dev/null").unwrap();
-        command.stdin(Stdio::null()).stdout(only_read).stderr(Stdio::piped());
-        let ended = command.output().unwrap();
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert!(ended.status.code() == Some(2) && said.contains("for reading alone"), "{said}");
-    }
-}
-
-#[test]
 fn who_watches_hears_which_way_a_delivery_goes_and_what_it_is_and_the_log_has_it() {
     let world = World::new();
     let file = world.file("letter", 3_000_000);

@@ -417,3 +417,17 @@ fn the_demo_runs() {
         assert!(text.contains(wanted), "{wanted} is missing in {text}");
     }
 }
+
+#[test]
+fn what_nobody_could_write_is_not_taken_for_written() {
+    let world = World::new();
+    for arguments in [&["receive", "--into", "-"][..], &["id"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
+        command.env_clear().env("HOME", world.path("paris")).args(arguments);
+        let only_read = fs::File::open("/dev/null").unwrap();
+        command.stdin(Stdio::null()).stdout(only_read).stderr(Stdio::piped());
+        let ended = command.output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(ended.status.code() == Some(2) && said.contains("for reading alone"), "{said}");
+    }
+}

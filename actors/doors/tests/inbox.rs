@@ -101,6 +101,16 @@ async fn a_part_says_what_it_is_of_and_none_is_told_from_all() {
     let known = asked(&client, id, &[&format!("If-None-Match: \"x\", {tag}")]).await;
     assert_eq!((known.status, known.header("etag"), &*known.body), (304, &*tag, ""), "{known:?}");
     asked(&client, id, &["If-Match: \"x\""]).await.problem(412, "another-content", "no");
+    // Lists of several lines are one list; of what is no list, several lines say nothing.
+    let known =
+        asked(&client, id, &["If-None-Match: \"x\"", &format!("If-None-Match: {tag}")]).await;
+    assert_eq!(known.status, 304, "{known:?}");
+    let matched = asked(&client, id, &["If-Match: \"x\"", &format!("If-Match: {tag}")]).await;
+    assert_eq!(matched.status, 200, "{matched:?}");
+    let several = asked(&client, id, &["Range: bytes=0-0", "Range: bytes=1-1"]).await;
+    assert_eq!((several.status, &*several.body), (200, "0123456789"), "{several:?}");
+    let several = asked(&client, id, &["Range: bytes=0-0", &same, "If-Range: \"other\""]).await;
+    assert_eq!((several.status, &*several.body), (200, "0123456789"), "{several:?}");
     let (empty, _) = sent(&world, "empty", "").await;
     let answer = asked(&client, empty, &[]).await;
     assert_eq!((answer.status, answer.header("content-length")), (200, "0"), "{answer:?}");

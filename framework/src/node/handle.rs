@@ -183,22 +183,34 @@ impl Node {
         list
     }
 
+    /// Returns the delivery of this sender by this id, if it arrived here and is still remembered:
+    /// as [`Node::arrivals`] does, and nothing else is looked at.
+    pub fn arrival(&self, sender: PeerId, transfer: TransferId) -> Option<Arrival> {
+        let mut arrival = self.0.shared.remembered.here(sender, transfer)?;
+        let now = self.0.shared.clock.now();
+        arrival.expires = now.on_the_wall(arrival.passes.unwrap_or(arrival.expires));
+        Some(arrival)
+    }
+
     /// Says that this application is done with a delivery it received: the sender hears of it as
     /// soon as there is a link, and is told again until it has noted it. Returns when that is
     /// durable here; `false` if no such delivery is remembered.
     pub async fn processed(&self, sender: PeerId, transfer: TransferId) -> std::io::Result<bool> {
         let (shared, hub) = (Arc::clone(&self.0.shared), self.0.hub.clone());
-        let (done, is_done) = oneshot::channel();
-        std::thread::Builder::new().name("estafette-word".into()).spawn(move || {
-            let changed = shared.remembered.change(sender, transfer, |arrival| {
-                if arrival.processed == super::Processed::No {
-                    arrival.processed = super::Processed::Unheard;
-                }
-            });
-            // Whoever asked may be gone.
-            let _ = done.send(changed);
-        })?;
-        let changed = is_done.await.map_err(std::io::Error::other)??;
+        let changed = match shared.remembered.arrival(sender, transfer) {
+            Some(arrival) if arrival.processed == super::Processed::No => {
+                let note = move || {
+                    shared.remembered.change(sender, transfer, |arrival| {
+                        if arrival.processed == super::Processed::No {
+                            arrival.processed = super::Processed::Unheard;
+                        }
+                    })
+                };
+                crate::store::blocking::blocking(note).await??
+            }
+            // What is remembered is durable.
+            known => known,
+        };
         if let Some(arrival) = &changed {
             let carried_as = arrival.elsewhere.unwrap_or(transfer);
             for (peer, transfer) in

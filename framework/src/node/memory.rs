@@ -72,6 +72,11 @@ impl Remembered {
         self.table().arrivals.get(&(sender, transfer)).cloned()
     }
 
+    /// One that was delivered here, and is not kept for others.
+    pub(crate) fn here(&self, sender: PeerId, transfer: TransferId) -> Option<Arrival> {
+        self.table().arrivals.get(&(sender, transfer)).filter(|arrival| is_here(arrival)).cloned()
+    }
+
     /// Whether a delivery is remembered by now, as far as the spool says. May block.
     pub(crate) fn look_again(&self, sender: PeerId, transfer: TransferId) -> io::Result<bool> {
         if self.arrival(sender, transfer).is_some() {
@@ -198,8 +203,7 @@ impl Remembered {
     ) -> Vec<(PeerId, TransferId, Arrival)> {
         let table = self.table();
         let here = table.arrivals.iter().filter(|&(&(peer, transfer), arrival)| {
-            let is_here = arrival.packed_by.is_none() && arrival.inbox != RELAYED;
-            is_here && wanted(peer, transfer, arrival)
+            is_here(arrival) && wanted(peer, transfer, arrival)
         });
         // The same order every time, of those that came in the same second, too.
         let order = |&(&(peer, transfer), arrival): &(&(PeerId, TransferId), &Arrival)| {
@@ -262,6 +266,11 @@ impl Table {
             }
         }
     }
+}
+
+/// Whether it was delivered here, and is neither kept for others nor a package that carried one.
+fn is_here(arrival: &Arrival) -> bool {
+    arrival.packed_by.is_none() && arrival.inbox != RELAYED
 }
 
 /// Whether what expires then has no use any more.

@@ -43,6 +43,8 @@ const UPLOADS: usize = 32;
 const READERS: usize = 256;
 /// The most of them that are compared with their digests at once; a quarter of them by one token.
 const COMPARED: usize = 8;
+/// The most arrivals that are being noted as processed at once; a quarter of them by one token.
+const NOTED: usize = 32;
 /// What bodies of requests may hold of memory, in bytes; a quarter of it, those of one
 /// token.
 const BODIES: usize = 64 << 20;
@@ -63,6 +65,7 @@ pub fn http(access: &Access) -> Router {
         answers: Room::of(ANSWERS),
         readers: Room::of(READERS),
         compared: Room::of(COMPARED),
+        noted: Room::of(NOTED),
         contents: Contents::default(),
         sent: Arc::default(),
         tus: Uploads::of(access.node()),
@@ -101,6 +104,7 @@ struct Common {
     answers: Arc<Room>,
     readers: Arc<Room>,
     compared: Arc<Room>,
+    noted: Arc<Room>,
     contents: Contents,
     sent: Arc<Sent>,
     tus: Arc<Uploads>,

@@ -6,18 +6,19 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use estafette::node::{Arrival, blocking};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use tokio::sync::OnceCell;
 
 /// Content is read in pieces of so many bytes.
 pub(crate) const PIECE: usize = 64 << 10;
 /// Files of which it is remembered what is in them.
 const KNOWN_MOST: usize = 4_096;
+/// A file whose times are young is looked at again so often before it is said to be changing.
+const LOOKS: u32 = 8;
 
 /// Why content can't be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,25 +49,31 @@ struct Version {
 #[derive(Debug, Default)]
 pub(crate) struct Contents(Mutex<Known>);
 
-type Digest = Arc<OnceCell<[u8; 32]>>;
+/// What is known of one version.
+#[derive(Debug, Default)]
+struct Digest {
+    known: OnceLock<[u8; 32]>,
+    /// Held by who compares it.
+    comparing: Arc<tokio::sync::Mutex<()>>,
+}
 
 #[derive(Debug, Default)]
 struct Known {
-    digests: HashMap<Version, Digest>,
+    digests: HashMap<Version, Arc<Digest>>,
     /// In the order in which they came.
     order: VecDeque<Version>,
 }
 
 impl Version {
-    /// Waits until a further change of the file would be told by its times, which have a grain: that
-    /// of the kernel's clock, or of a file system that keeps whole seconds. It blocks.
-    fn settle(&self) {
+    /// How long it takes until a further change of the file would be told by its times, which have
+    /// a grain: that of the kernel's clock, or of a file system that keeps whole seconds.
+    fn unsettled(&self) -> Duration {
         let (seconds, nanos) = self.changed;
         let grain = Duration::from_millis(if nanos == 0 { 2_000 } else { 20 });
         let since = Duration::new(seconds.try_into().unwrap_or(0), nanos.try_into().unwrap_or(0));
         // A clock that was set back since says another time for any change.
         let age = SystemTime::now().duration_since(UNIX_EPOCH + since).unwrap_or(grain);
-        std::thread::sleep(grain.saturating_sub(age));
+        grain.saturating_sub(age)
     }
 }
 
@@ -84,32 +91,62 @@ impl Contents {
     pub(crate) async fn open<P: Send + 'static>(
         &self,
         arrival: &Arrival,
-        place: impl FnOnce() -> Option<P> + Send + 'static,
+        place: impl FnOnce() -> Option<P>,
     ) -> Result<Content, ContentError> {
-        let (path, length) = (path_of(arrival)?, arrival.receipt.length);
-        let opened = blocking(move || open(&path)).await;
-        let content = opened.map_err(|error| ContentError::Unreadable(error.to_string()))??;
-        if content.version.length != length {
-            return Err(ContentError::Changed);
-        }
-        let known = self.known().entry(content.version);
-        let own = content.clone();
-        // It goes on without who asked.
-        let compared = tokio::spawn(async move {
-            let digest = known.get_or_try_init(async || {
-                let held = place().ok_or(ContentError::Busy)?;
-                let digest = blocking(move || {
-                    let digest = own.digest();
-                    drop(held);
-                    digest
-                });
-                digest.await.map_err(|error| ContentError::Unreadable(error.to_string()))?
-            });
-            digest.await.copied()
-        });
-        let digest = compared.await;
-        let digest = digest.map_err(|error| ContentError::Unreadable(error.to_string()))??;
+        let (content, digest) =
+            self.compared(&path_of(arrival)?, arrival.receipt.length, place).await?;
         if digest == arrival.receipt.digest { Ok(content) } else { Err(ContentError::Changed) }
+    }
+
+    /// A file of this length, and the digest of what is in it. Only who compares it holds it
+    /// meanwhile: those who wait for that, however many, hold no file.
+    async fn compared<P: Send + 'static>(
+        &self,
+        path: &Path,
+        length: u64,
+        place: impl FnOnce() -> Option<P>,
+    ) -> Result<(Content, [u8; 32]), ContentError> {
+        let failed = |error: io::Error| ContentError::Unreadable(error.to_string());
+        let mut looks = 0;
+        loop {
+            let own = path.to_owned();
+            let content = blocking(move || open(&own)).await.map_err(failed)??;
+            if content.version.length != length {
+                return Err(ContentError::Changed);
+            }
+            let unsettled = content.version.unsettled();
+            if !unsettled.is_zero() {
+                drop(content);
+                looks += 1;
+                if looks > LOOKS {
+                    return Err(ContentError::Changed);
+                }
+                tokio::time::sleep(unsettled).await;
+                continue;
+            }
+            let digest = self.known().entry(content.version);
+            if let Some(known) = digest.known.get() {
+                return Ok((content, *known));
+            }
+            let Ok(comparing) = Arc::clone(&digest.comparing).try_lock_owned() else {
+                drop(content);
+                drop(digest.comparing.lock().await);
+                continue;
+            };
+            let place = place().ok_or(ContentError::Busy)?;
+            let (own, noted) = (content.clone(), Arc::clone(&digest));
+            // It goes on without who asked.
+            let compared = blocking(move || {
+                let found = own.digest();
+                if let Ok(found) = found {
+                    // Nobody else holds the lock.
+                    let _ = noted.known.set(found);
+                }
+                drop((own, comparing, place));
+                found
+            });
+            return Ok((content, compared.await.map_err(failed)??));
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -118,7 +155,7 @@ impl Contents {
 }
 
 impl Known {
-    fn entry(&mut self, version: Version) -> Digest {
+    fn entry(&mut self, version: Version) -> Arc<Digest> {
         if let Some(known) = self.digests.get(&version) {
             return Arc::clone(known);
         }
@@ -210,7 +247,6 @@ fn open(path: &Path) -> Result<Content, ContentError> {
         return Err(ContentError::NoFile);
     }
     let version = version(&file).map_err(unreadable)?;
-    version.settle();
     Ok(Content { file: Arc::new(file), version })
 }
 
@@ -223,4 +259,57 @@ fn version(file: &File) -> io::Result<Version> {
         modified: (now.mtime(), now.mtime_nsec()),
         changed: (now.ctime(), now.ctime_nsec()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use super::*;
+
+    fn open_files_at(path: &Path) -> usize {
+        let all = std::fs::read_dir("/proc/self/fd").unwrap();
+        let is_it = |entry: io::Result<std::fs::DirEntry>| {
+            entry.and_then(|entry| std::fs::read_link(entry.path())).is_ok_and(|to| to == path)
+        };
+        all.map(is_it).filter(|is_it| *is_it).count()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn who_waits_for_a_comparison_holds_no_file_and_leaves_nothing_when_he_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("content");
+        std::fs::write(&path, "0123456789").unwrap();
+        let contents = Arc::new(Contents::default());
+        let version = open(&path).unwrap().version;
+        let digest = contents.known().entry(version);
+        let comparing = Arc::clone(&digest.comparing).lock_owned().await;
+        let waits = || {
+            let (contents, path) = (Arc::clone(&contents), path.clone());
+            tokio::spawn(async move { contents.compared(&path, 10, || Some(())).await })
+        };
+        let waiting: Vec<_> = (0..20).map(|_| waits()).collect();
+        // The known one, this one, and those that wait.
+        while Arc::strong_count(&digest) < 22 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(open_files_at(&path), 0);
+        for one in waiting {
+            one.abort();
+            assert!(one.await.unwrap_err().is_cancelled());
+        }
+        assert_eq!(Arc::strong_count(&digest), 2);
+        let waiting: Vec<_> = (0..20).map(|_| waits()).collect();
+        drop(comparing);
+        for one in waiting {
+            let (_, found) = one.await.unwrap().unwrap();
+            assert_eq!(found, *blake3::hash(b"0123456789").as_bytes());
+        }
+        let busy = contents.compared(&path, 10, || None::<()>).await;
+        assert!(busy.is_ok(), "what is known takes no place");
+        contents.known().digests.clear();
+        let busy = contents.compared(&path, 10, || None::<()>).await.map(drop);
+        assert_eq!(busy, Err(ContentError::Busy));
+    }
 }

@@ -1,7 +1,7 @@
 //! What arrived in an inbox of the node itself: the arrivals that it remembers, and their content.
 //!
-//! Invariant: content is given out only as far as it is what arrived, byte for byte: whatever lies
-//! there now was compared with the digest of the arrival, and has not changed since.
+//! Invariant: content is given out only as far as it is what arrived: whatever lies there now was
+//! compared with the digest of the arrival, and has not changed since, as far as its times tell.
 
 mod content;
 mod range;
@@ -48,9 +48,11 @@ pub(crate) fn find(
     id: TransferId,
     from: Option<PeerId>,
 ) -> Result<Arrived, NotOne> {
-    let mut found = node.arrivals_where(2, |peer, own, arrival| {
-        own == id && arrival.inbox == inbox && from.is_none_or(|from| from == peer)
-    });
+    if let Some(peer) = from {
+        let arrival = node.arrival(peer, id).filter(|arrival| arrival.inbox == inbox);
+        return arrival.map(|arrival| Arrived { peer, id, arrival }).ok_or(NotOne::None);
+    }
+    let mut found = node.arrivals_where(2, |_, own, arrival| own == id && arrival.inbox == inbox);
     match (found.pop(), found.is_empty()) {
         (None, _) => Err(NotOne::None),
         (Some(one), true) => Ok(Arrived::of(one)),

@@ -93,16 +93,15 @@ pub(super) async fn content(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Arrived { arrival, .. } = found(&seat, &pass, path, query)?;
-    let (room, token) = (seat.compared.clone(), pass.name.clone());
-    let opened = seat.contents.open(&arrival, move || room.take(&token, 1)).await;
+    let opened = seat.contents.open(&arrival, || seat.compared.take(&pass.name, 1)).await;
     let content = opened.map_err(|error| not_given(&error))?;
     let tag = format!("\"{}\"", HEXLOWER.encode(&arrival.receipt.digest));
-    let said = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let (matched, unmatched) = (listed(&headers, "if-match"), listed(&headers, "if-none-match"));
     let conditions = Conditions {
-        if_match: said("if-match"),
-        if_none_match: said("if-none-match"),
-        if_range: said("if-range"),
-        range: said("range").filter(|_| method == Method::GET),
+        if_match: matched.as_deref(),
+        if_none_match: unmatched.as_deref(),
+        if_range: headers.get("if-range").map(|_| only(&headers, "if-range").unwrap_or_default()),
+        range: only(&headers, "range").filter(|_| method == Method::GET),
     };
     let length = content.length();
     let (status, from, to) = match inbox::asked(&conditions, &tag, length) {
@@ -148,7 +147,18 @@ pub(super) async fn processed(
     query: Result<Query<From>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let mut found = found(&seat, &pass, path, query)?;
-    let noted = seat.access.node().processed(found.peer, found.id).await;
+    if !is_open(&found.arrival) {
+        return Ok(told(&seat, &found));
+    }
+    let place = seat.noted.take(&pass.name, 1).ok_or_else(|| Problem::busy("arrivals"))?;
+    let (node, peer, id) = (seat.access.node().clone(), found.peer, found.id);
+    // It goes on without who asked, and keeps its place.
+    let noted = tokio::spawn(async move {
+        let noted = node.processed(peer, id).await;
+        drop(place);
+        noted
+    });
+    let noted = noted.await.map_err(std::io::Error::other).flatten();
     let noted = noted.map_err(|error| {
         let text = format!("it could not be noted that it is processed: {error}");
         Problem::new(super::status(507), "storage", text).handled(Handled::Unknown)
@@ -156,11 +166,26 @@ pub(super) async fn processed(
     if !noted {
         return Err(no_such_arrival());
     }
-    if is_open(&found.arrival) {
-        found.arrival.processed = Processed::Unheard;
-    }
+    found.arrival.processed = Processed::Unheard;
+    Ok(told(&seat, &found))
+}
+
+fn told(seat: &Seat, found: &Arrived) -> Response {
     let content = (header::CONTENT_TYPE, "application/json");
-    Ok(([content], shown(&seat, &found).to_string()).into_response())
+    ([content], shown(seat, found).to_string()).into_response()
+}
+
+/// The value of a header that is a list, of all its lines.
+fn listed(headers: &HeaderMap, name: &str) -> Option<String> {
+    let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
+    let lines: Vec<_> = lines.collect();
+    (!lines.is_empty()).then(|| lines.join(","))
+}
+
+/// The value of a header that has one line.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut lines = headers.get_all(name).iter();
+    lines.next().filter(|_| lines.next().is_none())?.to_str().ok()
 }
 
 /// The delivery that a path means, for who may read it.

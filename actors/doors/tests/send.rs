@@ -4,8 +4,8 @@
 
 mod support;
 
-use support::World;
 use support::http::{Incoming, curl};
+use support::{World, within};
 
 const FILE: &str = "/v1/send/paris/files/photo.raw";
 
@@ -100,6 +100,45 @@ async fn a_stream_of_receipts_goes_on_where_it_was_over_restarts_of_both_nodes()
     assert_eq!(event(&mut late).await.0, "processed");
     let heard = open(&world, "Last-Event-ID: 4").await.piece().await;
     assert_eq!(heard, "", "there is nothing that it has not heard");
+}
+
+#[tokio::test]
+async fn who_heard_that_content_is_dead_hears_that_it_arrives_after_all() {
+    let world = World::new().await;
+    // It is refused while there is something of that name.
+    let taken = world.inbox().join("photo.raw");
+    std::fs::write(&taken, "taken").unwrap();
+    let stored = world.client().ask("PUT", FILE, &[], b"0123456789").await;
+    let id = stored.json()["id"].as_str().unwrap().to_owned();
+    let place = format!("/v1/transfers/{id}");
+    let open = async |after: &str| {
+        let headers = ["Accept: text/event-stream", after];
+        let (head, stream) = world.client().open("GET", &place, &headers, b"").await;
+        assert_eq!(head.status, 200, "{head:?}");
+        stream
+    };
+    let mut stream = open("Last-Event-ID: 1").await;
+    let (name, number, told) = event(&mut stream).await;
+    assert_eq!((&*name, &*number, &told["state"]), ("dead", "5", &"dead".into()), "{told}");
+    assert_eq!(stream.piece().await, "", "there is nothing more now");
+    let again = open("Last-Event-ID: 5").await.piece().await;
+    assert_eq!(again, "", "there is nothing that it has not heard");
+    std::fs::remove_file(&taken).unwrap();
+    // Until the try that was refused has ended, it says so.
+    let again = async {
+        while world.lyon.outbox().retry(id.parse().unwrap()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(again).await;
+    let mut stream = open("Last-Event-ID: 5").await;
+    let (name, number, _) = event(&mut stream).await;
+    assert_eq!((&*name, &*number), ("delivered", "3"));
+    let paris = world.paris.as_ref().unwrap();
+    let (sender, transfer, _) = paris.arrivals().remove(0);
+    assert!(paris.processed(sender, transfer).await.unwrap());
+    let (name, number, _) = event(&mut stream).await;
+    assert_eq!((&*name, &*number), ("processed", "4"));
 }
 
 #[tokio::test]

@@ -203,6 +203,7 @@ fn told(id: TransferId, entry: &OutboxEntry) -> Response {
 }
 
 /// Each state that comes behind `after`, in which `delivered` is never left out, up to the last one.
+/// What was dead may go on after all: a client that heard of that hears all but `stored`.
 fn events(
     node: Node,
     id: TransferId,
@@ -211,6 +212,8 @@ fn events(
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     stream::unfold((node, after, place), move |(node, after, place)| async move {
         let mut entry = node.outbox().entry(id).await.ok()?;
+        let is_dead = matches!(entry.state, OutboxState::Dead { .. });
+        let after = if after == DEAD && !is_dead { 1 } else { after };
         if after > 0 && step(&entry.state).0 <= after {
             let handle = node.outbox().transfer(id).await.ok()?;
             // What is wrong is in its state; one that is no further has been given up.
@@ -222,7 +225,7 @@ fn events(
             entry = node.outbox().entry(id).await.ok()?;
         }
         let (number, name) = match (after, step(&entry.state)) {
-            (0, (_, "dead")) => (OVER, "dead"),
+            (0, (DEAD, _)) => (DEAD, "dead"),
             (0, _) => (1, "stored"),
             (before, (OVER, "processed")) if before < DELIVERED => (DELIVERED, "delivered"),
             (before, (number, _)) if number <= before => return None,
@@ -237,6 +240,8 @@ fn events(
 /// How far these states are.
 const DELIVERED: u64 = 3;
 const OVER: u64 = 4;
+/// It is no end for ever: whoever sent it may try it again, and a relay may prove that it arrived.
+const DEAD: u64 = 5;
 
 /// How far a state is, and its name.
 const fn step(state: &OutboxState) -> (u64, &'static str) {
@@ -244,7 +249,7 @@ const fn step(state: &OutboxState) -> (u64, &'static str) {
         OutboxState::Relayed { .. } => (2, "relayed"),
         OutboxState::Delivered { .. } => (DELIVERED, "delivered"),
         OutboxState::Processed { .. } => (OVER, "processed"),
-        OutboxState::Dead { .. } => (OVER, "dead"),
+        OutboxState::Dead { .. } => (DEAD, "dead"),
         _ => (1, "stored"),
     }
 }

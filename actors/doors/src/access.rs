@@ -100,6 +100,14 @@ impl Access {
         is_here && pass.reads(inbox)
     }
 
+    /// Returns whether a pass may say that what arrived in this inbox of the node is processed,
+    /// through here.
+    #[cfg(feature = "http")]
+    pub(crate) fn ends(&self, pass: &Pass, inbox: &str) -> bool {
+        let is_here = self.to.as_ref().is_none_or(|to| to.iter().any(|right| right.ends(inbox)));
+        is_here && pass.ends(inbox)
+    }
+
     /// The node.
     pub const fn node(&self) -> &Node {
         &self.node

@@ -52,6 +52,8 @@ struct Common {
     connections: usize,
     /// The inboxes of the node that may be read through it.
     read: BTreeSet<String>,
+    /// Those of which it may be said through it that what arrived is processed.
+    done: BTreeSet<String>,
     #[cfg(feature = "tls")]
     tls: Option<TlsTable>,
 }
@@ -101,6 +103,9 @@ struct HttpTable {
     /// The inboxes of its node of which tokens with that right may read what arrived; `*` for all
     #[serde(default)]
     read: BTreeSet<String>,
+    /// Those of them of which tokens with that right may say that what arrived is processed
+    #[serde(default)]
+    done: BTreeSet<String>,
     /// By TLS alone, with these certificates
     #[cfg(feature = "tls")]
     #[serde(default)]
@@ -142,6 +147,7 @@ impl OfAddress for HttpSettings {
             tokens: table.tokens,
             connections: table.connections,
             read: table.read,
+            done: table.done,
             #[cfg(feature = "tls")]
             tls: table.tls.map(TlsTable::placed),
         };
@@ -198,6 +204,7 @@ impl Common {
             tokens: BTreeSet::new(),
             connections: CONNECTIONS,
             read: BTreeSet::new(),
+            done: BTreeSet::new(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -237,9 +244,11 @@ impl Common {
         Ok(access.to(rights.into_iter().chain(self.reads()?)))
     }
 
-    /// The rights to read, of which a door has none that it does not say.
+    /// The rights in inboxes here, of which a door has none that it does not say.
     fn reads(&self) -> Result<Vec<crate::Right>, String> {
-        let rights = self.read.iter().map(|inbox| format!("read:{inbox}").parse());
+        let read = self.read.iter().map(|inbox| format!("read:{inbox}"));
+        let done = self.done.iter().map(|inbox| format!("done:{inbox}"));
+        let rights = read.chain(done).map(|right| right.parse());
         rights.collect::<Result<_, _>>().map_err(|error: crate::RightError| error.to_string())
     }
 
@@ -370,6 +379,7 @@ mod grpc {
                 tokens: table.tokens,
                 connections: table.connections,
                 read: BTreeSet::new(),
+                done: BTreeSet::new(),
                 #[cfg(feature = "tls")]
                 tls: table.tls.map(super::TlsTable::placed),
             };
@@ -452,48 +462,4 @@ mod grpc {
 }
 
 #[cfg(all(test, feature = "http"))]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
-
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn made(kind: &str, settings: Value) -> Result<String, String> {
-        let registry = with_kinds(StageRegistry::new());
-        let door = registry.door_of(kind, settings).and_then(|door| door.make());
-        door.map(|door| door.address().to_owned()).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn doors_are_made_of_an_address_or_of_a_table_and_nothing_is_passed_over() {
-        let address = Ok("127.0.0.1:7480".to_owned());
-        assert_eq!(made("http", json!("127.0.0.1:7480")), address);
-        let table = json!({ "listen": "127.0.0.1:7480", "tokens": ["till"], "connections": 8 });
-        assert_eq!(made("http", table), address);
-        for (settings, said) in [
-            (json!("here"), "HOST:PORT"),
-            (json!({}), "missing field `listen`"),
-            (json!({ "listen": "a:1", "token": [] }), "unknown field `token`"),
-            (json!({ "listen": "a:1", "connections": 0 }), "1 to 65536"),
-            (json!({ "listen": "a:1", "read": ["fi*"] }), "read:INBOX"),
-            (json!(7), "an address, or a table"),
-        ] {
-            let why = made("http", settings).unwrap_err();
-            assert!(why.contains(said), "{why}");
-        }
-    }
-
-    #[cfg(feature = "grpc")]
-    #[test]
-    fn methods_of_grpc_are_checked_before_anything_is_opened() {
-        let table = |methods: Value| json!({ "listen": "127.0.0.1:1", "methods": methods });
-        let method = json!({ "/helloworld.Greeter/SayHello": "download:paris/greeter" });
-        assert_eq!(made("grpc", table(method)), Ok("127.0.0.1:1".into()));
-        for wrong in [json!({ "SayHello": "ask:paris/greeter" }), json!({ "/a.B/C": "paris" })] {
-            assert!(made("grpc", table(wrong)).is_err());
-        }
-        let why = made("grpc", json!({ "listen": "a:1", "services": { "a.B": "p/q" } }));
-        assert!(why.unwrap_err().contains("protos ="));
-    }
-}
+mod tests;

@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::path::Path;
+
 use estafette::node::OutboxState;
 use estafette::{Receipt, SendOptions, TransferId, TrustedPeer};
 use estafette_actors::source::BytesSource;
@@ -31,6 +33,12 @@ async fn sent(world: &World, name: &str, content: &str) -> (TransferId, Receipt)
 
 fn reader(world: &World) -> Client {
     world.client().with(Some(&world.token("reader", "read:files", None)))
+}
+
+/// The token of one that reads, and says what is processed.
+fn worker(world: &World, name: &str) -> String {
+    let rights = ["read:files", "done:files"].map(|right| right.parse().unwrap());
+    world.access.tokens().add(name, &rights, None, None).unwrap().text().to_owned()
 }
 
 fn place(id: TransferId) -> String {
@@ -181,6 +189,14 @@ async fn nobody_reads_without_the_right_to_read_that_inbox() {
         let processed = format!("{}/processed", place(id));
         client.ask("POST", &processed, &[], b"").await.problem(403, "forbidden", "no");
     }
+    // To read is not to be done with it, and neither is the other way round.
+    let processed = format!("{}/processed", place(id));
+    for to in ["read:files", "read:*", "done:files", "done:*"] {
+        let client = world.client().with(Some(&world.token(to, to, None)));
+        client.ask("POST", &processed, &[], b"").await.problem(403, "forbidden", "no");
+    }
+    let client = world.client().with(Some(&world.token("done", "done:*", None)));
+    client.get(&place(id)).await.problem(403, "forbidden", "no");
     let client = reader(&world);
     client.get("/v1/inbox/other").await.problem(403, "forbidden", "no");
     client.get("/v1/ask/paris/files/x").await.problem(405, "method", "no");
@@ -196,12 +212,19 @@ async fn nobody_reads_without_the_right_to_read_that_inbox() {
     let narrow = estafette_doors::serve(router, "127.0.0.1:0").await.unwrap();
     let client = Client { address: narrow.address(), ..client };
     client.get(&place(id)).await.problem(403, "forbidden", "no");
+    // One that lets read lets nobody be done by that.
+    let access = world.access.clone().to(["read:files".parse().unwrap()]);
+    let router = estafette_doors::http(&access);
+    let reading = estafette_doors::serve(router, "127.0.0.1:0").await.unwrap();
+    let client = Client { address: reading.address(), token: Some(worker(&world, "worker")) };
+    assert_eq!(client.get(&place(id)).await.body, "0123456789");
+    client.ask("POST", &processed, &[], b"").await.problem(403, "forbidden", "no");
 }
 
 #[tokio::test]
 async fn a_list_has_each_arrival_once_and_what_is_processed_is_told_the_sender() {
     let mut world = World::new().await;
-    let client = reader(&world);
+    let client = world.client().with(Some(&worker(&world, "worker")));
     let mut ids = Vec::new();
     for number in 0..7 {
         ids.push(
@@ -250,28 +273,39 @@ async fn a_list_has_each_arrival_once_and_what_is_processed_is_told_the_sender()
     assert_eq!(closed["after"], serde_json::Value::Null);
 }
 
+/// What examples/python/inbox.py has done; nothing where there is no Python.
+async fn python(world: &World, folder: &Path) -> Option<std::process::Output> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/python/inbox.py");
+    let token = worker(world, "worker");
+    let ran = tokio::process::Command::new("python3")
+        .arg(script)
+        .args([&world.url(""), &token, "files"])
+        .arg(folder)
+        .output();
+    match within(ran).await {
+        Ok(ran) => Some(ran),
+        Err(error) => {
+            assert!(std::env::var_os("ESTAFETTE_PYTHON").is_none(), "python3: {error}");
+            eprintln!("LEFT OUT: there is no python3 here");
+            None
+        }
+    }
+}
+
+/// What it calls an arrival.
+fn taken_as(world: &World, id: TransferId, name: &str) -> String {
+    format!("{}-{id}-{name}", world.paris.as_ref().unwrap().peer())
+}
+
 #[tokio::test]
 async fn python_takes_what_arrived_and_goes_on_where_it_was() {
     let world = World::new().await;
     let all = content(300_000);
     let (id, _) = sent(&world, "photo.raw", &all).await;
     let folder = tempfile::tempdir().unwrap();
-    let name = format!("{}-photo.raw", &id.to_string()[..8]);
+    let name = taken_as(&world, id, "photo.raw");
     std::fs::write(folder.path().join(format!("{name}.part")), &all[..100_000]).unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/python/inbox.py");
-    let token = world.token("reader", "read:files", None);
-    let ran = tokio::process::Command::new("python3")
-        .arg(script)
-        .args([&world.url(""), &token, "files"])
-        .arg(folder.path())
-        .output();
-    let ran = match within(ran).await {
-        Ok(ran) => ran,
-        Err(error) => {
-            assert!(std::env::var_os("ESTAFETTE_PYTHON").is_none(), "python3: {error}");
-            return eprintln!("LEFT OUT: there is no python3 here");
-        }
-    };
+    let Some(ran) = python(&world, folder.path()).await else { return };
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     assert_eq!(String::from_utf8(ran.stdout).unwrap(), format!("{name}\n"));
     assert_eq!(std::fs::read_to_string(folder.path().join(name)).unwrap(), all);
@@ -279,6 +313,39 @@ async fn python_takes_what_arrived_and_goes_on_where_it_was() {
     within(paris.outbox().transfer(id).await.unwrap().processed()).await.unwrap();
     let listed = reader_of(&world).get("/v1/inbox/files?processed=no").await.json();
     assert_eq!(listed["arrivals"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn python_passes_over_what_can_t_be_had_and_takes_nothing_for_what_it_is_not() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut names = Vec::new();
+    for name in ["first", "gone", "again", "other", "last"] {
+        let (id, _) = sent(&world, name, "0123456789").await;
+        names.push(taken_as(&world, id, name));
+    }
+    let path = |name: &str| folder.path().join(name);
+    std::fs::remove_file(world.inbox().join("gone")).unwrap();
+    // Of the right length, and not of what arrived.
+    std::fs::write(path(&format!("{}.part", names[0])), "xxxxxxxxxx").unwrap();
+    // It was ended before it said that it was done with it.
+    std::fs::write(path(&names[2]), "0123456789").unwrap();
+    std::fs::write(path(&names[3]), "of somebody else").unwrap();
+    let Some(ran) = python(&world, folder.path()).await else { return };
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    let mut lines: Vec<_> = said.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    lines.sort_unstable();
+    let mut failed = [&*names[1], &*names[3]];
+    failed.sort_unstable();
+    assert_eq!(lines, failed, "{said}");
+    for taken in [0, 2, 4] {
+        assert_eq!(std::fs::read_to_string(path(&names[taken])).unwrap(), "0123456789");
+    }
+    assert_eq!(std::fs::read_to_string(path(&names[3])).unwrap(), "of somebody else");
+    let listed = reader_of(&world).get("/v1/inbox/files?processed=no").await.json();
+    let left = listed["arrivals"].as_array().unwrap();
+    assert_eq!(left.len(), 2, "{listed}");
 }
 
 fn reader_of(world: &World) -> Client {

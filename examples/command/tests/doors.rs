@@ -120,8 +120,15 @@ async fn what_the_documentation_says_to_curl_works_as_it_is_written() {
     let (id, address) = (paris.peer().to_string(), paris.addresses()[0].clone());
     let trusted = ["trust", "add", &*id, "--name", "paris", "--addr", &*address];
     assert_eq!(world.run("lyon", trusted).code, 0);
-    let to =
-        ["token", "add", "till", "--to", "paris/shop,paris/files,read:files", "--expires", "30d"];
+    let to = [
+        "token",
+        "add",
+        "till",
+        "--to",
+        "paris/shop,paris/files,read:files,done:files",
+        "--expires",
+        "30d",
+    ];
     let token = text(world.run("lyon", to).event("token_added"), "token");
     let node = world.lyon_with(&["--http", "127.0.0.1:0"]);
     let url = text(&node.wait_for("page"), "url");

@@ -172,7 +172,8 @@ fn inbox_paths() -> [(String, Value); 3] {
     let mut content = described("The content of an arrival", &["inbox", "id"], None, content);
     with_more(&mut content, [parameter("from", text())]);
     let done = json!({ "200": json_of("It is noted.", named("Arrival")) });
-    let mut done = described("The application is done with it", &["inbox", "id"], None, done);
+    let right = "The application is done with it: a token with read:INBOX and done:INBOX says so";
+    let mut done = described(right, &["inbox", "id"], None, done);
     with_more(&mut done, [parameter("from", text())]);
     [
         ("/v1/inbox/{inbox}".into(), json!({ "get": list })),

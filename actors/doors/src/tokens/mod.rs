@@ -106,7 +106,10 @@ pub enum TokensError {
         name: String,
     },
     /// It would lead nowhere, or to more places than a token may.
-    #[error("a token has 1 to {} patterns peer/name or read:inbox, not {count}", Right::MOST)]
+    #[error(
+        "a token has 1 to {} patterns peer/name, read:inbox or done:inbox, not {count}",
+        Right::MOST
+    )]
     Rights {
         /// How many were given.
         count: usize,
@@ -341,6 +344,11 @@ impl Pass {
     /// Returns whether it may read what arrived in this inbox of the node itself.
     pub fn reads(&self, inbox: &str) -> bool {
         self.rights.iter().any(|right| right.reads(inbox))
+    }
+
+    /// Returns whether it may say that what arrived in this inbox of the node itself is processed.
+    pub fn ends(&self, inbox: &str) -> bool {
+        self.rights.iter().any(|right| right.ends(inbox))
     }
 
     /// Returns whether it leads to any name at such a peer.

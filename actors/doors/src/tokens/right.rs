@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// `peer/name` is what somebody may speak to, an actor or an inbox of another node; `*` stands for
 /// any peer, or any name. `read:inbox` is an inbox of the node itself, of which somebody may read
-/// what arrived; `read:*` are all of these. The one is never a part of the other: `*` reads nothing.
+/// what arrived, and `done:inbox` one of which somebody may also say that it is processed; `read:*`
+/// and `done:*` are all of these. None is a part of another: `*` reads nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Right(Covered);
@@ -18,13 +19,14 @@ pub struct Right(Covered);
 enum Covered {
     Speak { peer: String, name: String },
     Read { inbox: String },
+    Done { inbox: String },
 }
 
 /// A text that is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{given:?} is no pattern PEER/NAME: paris/shop, paris/* for all of a peer, * for everything, \
-     or read:INBOX for what arrived in an inbox here"
+     read:INBOX for what arrived in an inbox here, or done:INBOX to say that it is processed"
 )]
 pub struct RightError {
     given: String,
@@ -32,6 +34,7 @@ pub struct RightError {
 
 const ANY: &str = "*";
 const READ: &str = "read:";
+const DONE: &str = "done:";
 
 impl Right {
     /// The most of one token.
@@ -53,6 +56,11 @@ impl Right {
     pub(crate) fn reads(&self, inbox: &str) -> bool {
         matches!(&self.0, Covered::Read { inbox: own } if own == ANY || own == inbox)
     }
+
+    /// Whether what arrived in this inbox of the node may be said to be processed.
+    pub(crate) fn ends(&self, inbox: &str) -> bool {
+        matches!(&self.0, Covered::Done { inbox: own } if own == ANY || own == inbox)
+    }
 }
 
 impl FromStr for Right {
@@ -68,6 +76,10 @@ impl FromStr for Right {
             let read = Covered::Read { inbox: inbox.to_owned() };
             return is_part(inbox).then_some(Self(read)).ok_or_else(error);
         }
+        if let Some(inbox) = given.strip_prefix(DONE) {
+            let done = Covered::Done { inbox: inbox.to_owned() };
+            return is_part(inbox).then_some(Self(done)).ok_or_else(error);
+        }
         let (peer, name) =
             if given == ANY { (ANY, ANY) } else { given.split_once('/').unwrap_or_default() };
         if !is_part(peer) || !is_part(name) {
@@ -82,6 +94,7 @@ impl fmt::Display for Right {
         match &self.0 {
             Covered::Speak { peer, name } => write!(f, "{peer}/{name}"),
             Covered::Read { inbox } => write!(f, "{READ}{inbox}"),
+            Covered::Done { inbox } => write!(f, "{DONE}{inbox}"),
         }
     }
 }
@@ -130,15 +143,19 @@ mod tests {
     }
 
     #[test]
-    fn reading_an_inbox_is_a_right_of_its_own() {
+    fn to_read_an_inbox_and_to_be_done_with_it_are_rights_of_their_own() {
         let right = |text: &str| text.parse::<Right>().unwrap();
         assert!(right("read:files").reads("files") && right("read:*").reads("files"));
-        for other in ["read:file", "*", "*/files", "files/*", "read/files", "*/*"] {
-            assert!(!right(other).reads("files"), "{other}");
+        assert!(right("done:files").ends("files") && right("done:*").ends("files"));
+        for other in ["read:file", "done:file", "*", "*/files", "files/*", "read/files", "*/*"] {
+            assert!(!right(other).reads("files") && !right(other).ends("files"), "{other}");
         }
-        for read in ["read:files", "read:*", "read:paris/files"] {
-            assert!(!right(read).covers(&["paris", "read:paris"], "files"), "{read}");
-            assert!(!right(read).is_of(&["paris", "read:paris"]), "{read}");
+        assert!(!right("read:*").ends("files") && !right("done:*").reads("files"));
+        for read in ["read:files", "read:*", "read:paris/files", "done:files", "done:*"] {
+            for peer in ["paris", "read:paris", "done:files"] {
+                assert!(!right(read).covers(&[peer], "files"), "{read}");
+                assert!(!right(read).is_of(&[peer]), "{read}");
+            }
             assert_eq!(right(read).to_string(), read);
         }
     }
@@ -156,6 +173,8 @@ mod tests {
             "a\n/b",
             "read:",
             "read:f*",
+            "done:",
+            "done:f*",
         ] {
             let error = bad.parse::<Right>().unwrap_err().to_string();
             assert!(error.contains("PEER/NAME"), "{bad}: {error}");

@@ -16,7 +16,7 @@ pub(crate) enum Token {
         /// What it is called in lists and logs
         name: String,
         /// Where it leads to: PEER/NAME, PEER/* for all of a peer, * for everything, read:INBOX for what
-        /// arrived here; may be repeated
+        /// arrived here, done:INBOX to say that it is processed, too; may be repeated
         #[arg(
             long,
             value_name = "PEER/NAME",

@@ -1,7 +1,8 @@
 //! `GET /v1/inbox/{inbox}`: what arrived in an inbox of the node itself; `…/{id}`: the content of
 //! one, or a part of it; `POST …/{id}/processed`: the application is done with it.
 //!
-//! Invariant: only a token with the right `read:INBOX` learns whether there is anything.
+//! Invariant: only a token with the right `read:INBOX` learns whether there is anything, and only one
+//! with `done:INBOX` besides changes anything.
 
 mod taken;
 
@@ -146,6 +147,10 @@ pub(super) async fn processed(
     path: Result<Path<(String, String)>, PathRejection>,
     query: Result<Query<From>, QueryRejection>,
 ) -> Result<Response, Problem> {
+    if let Ok(Path((inbox, _))) = &path {
+        may_read(&seat, &pass, inbox)?;
+        may_end(&seat, &pass, inbox)?;
+    }
     let mut found = found(&seat, &pass, path, query)?;
     if !is_open(&found.arrival) {
         return Ok(told(&seat, &found));
@@ -224,7 +229,20 @@ fn may_read(seat: &Seat, pass: &Pass, inbox: &str) -> Result<(), Problem> {
         return Ok(());
     }
     let text = format!(
-        "the token {:?} may not read the inbox {inbox:?}: it wants the right read:INBOX",
+        "the token {:?} may not read the inbox {inbox:?}: it wants the right read:INBOX, of this \
+         door, too",
+        pass.name
+    );
+    Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", text))
+}
+
+fn may_end(seat: &Seat, pass: &Pass, inbox: &str) -> Result<(), Problem> {
+    if seat.access.ends(pass, inbox) {
+        return Ok(());
+    }
+    let text = format!(
+        "the token {:?} may not say that what arrived in the inbox {inbox:?} is processed: it wants \
+         the right done:INBOX, of this door, too",
         pass.name
     );
     Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", text))

@@ -1,0 +1,44 @@
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn made(kind: &str, settings: Value) -> Result<String, String> {
+    let registry = with_kinds(StageRegistry::new());
+    let door = registry.door_of(kind, settings).and_then(|door| door.make());
+    door.map(|door| door.address().to_owned()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn doors_are_made_of_an_address_or_of_a_table_and_nothing_is_passed_over() {
+    let address = Ok("127.0.0.1:7480".to_owned());
+    assert_eq!(made("http", json!("127.0.0.1:7480")), address);
+    let table = json!({ "listen": "127.0.0.1:7480", "tokens": ["till"], "connections": 8 });
+    assert_eq!(made("http", table), address);
+    for (settings, said) in [
+        (json!("here"), "HOST:PORT"),
+        (json!({}), "missing field `listen`"),
+        (json!({ "listen": "a:1", "token": [] }), "unknown field `token`"),
+        (json!({ "listen": "a:1", "connections": 0 }), "1 to 65536"),
+        (json!({ "listen": "a:1", "read": ["fi*"] }), "read:INBOX"),
+        (json!({ "listen": "a:1", "done": ["fi*"] }), "done:INBOX"),
+        (json!(7), "an address, or a table"),
+    ] {
+        let why = made("http", settings).unwrap_err();
+        assert!(why.contains(said), "{why}");
+    }
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn methods_of_grpc_are_checked_before_anything_is_opened() {
+    let table = |methods: Value| json!({ "listen": "127.0.0.1:1", "methods": methods });
+    let method = json!({ "/helloworld.Greeter/SayHello": "download:paris/greeter" });
+    assert_eq!(made("grpc", table(method)), Ok("127.0.0.1:1".into()));
+    for wrong in [json!({ "SayHello": "ask:paris/greeter" }), json!({ "/a.B/C": "paris" })] {
+        assert!(made("grpc", table(wrong)).is_err());
+    }
+    let why = made("grpc", json!({ "listen": "a:1", "services": { "a.B": "p/q" } }));
+    assert!(why.unwrap_err().contains("protos ="));
+}

@@ -332,3 +332,62 @@ async fn one_that_does_not_get_its_name_is_no_end_of_the_one_that_has_it() {
     }
     assert_eq!(lives(&pair, "index").await, 1);
 }
+
+#[tokio::test]
+async fn what_the_next_one_under_a_name_does_not_take_still_waits_for_whoever_takes_it() {
+    let (pair, orders) = (pair(90).await, Orders::default());
+    let mut events = pair.paris.events();
+    let host = || pair.paris.host("shop", orders.make("shop")).on_failure(Strategy::Escalate);
+    host().takes::<Add>().takes::<Panic>().takes::<Other>().start().await.unwrap();
+    panic(&pair, "shop").await;
+    given_up(&mut events).await;
+    let other = || async {
+        soon(pair.lyon.remote::<Other>("paris/shop").unwrap().ask(Other))
+            .await
+            .map_err(|error| error.kind)
+    };
+    // Not the error of a message that nobody will ever take, for which a letter is given up.
+    for next in [host().takes::<Add>(), host().takes::<Panic>()] {
+        soon(next.start()).await.unwrap();
+        assert_eq!(other().await, Err(RemoteErrorKind::Died));
+        assert_eq!(pair.paris.presence("shop"), Presence::Up);
+    }
+    let taken = soon(host().takes::<Add>().takes::<Other>().start()).await.unwrap_err();
+    assert!(matches!(taken, HostError::Name(_)), "{taken}");
+    assert_eq!(other().await, Err(RemoteErrorKind::Died));
+    soon(host().takes::<Other>().start()).await.unwrap();
+    assert_eq!((other().await, add(&pair, "shop").await), (Ok(()), Ok(1)));
+}
+
+#[tokio::test]
+async fn those_that_are_hosted_anew_when_one_is_given_up_are_not_ended_with_it() {
+    let (pair, orders) = (pair(91).await, Orders::default());
+    let mut events = pair.paris.events();
+    let host = |name: &'static str| {
+        let host = pair.paris.host(name, orders.make(name)).on_failure(Strategy::Escalate);
+        host.takes::<Add>().takes::<Panic>()
+    };
+    host("store").start().await.unwrap();
+    let mut ended = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        host(name).after("store").start().await.unwrap();
+        assert_eq!(add(&pair, name).await, Ok(1));
+        panic(&pair, "store").await;
+        // Those wired to the former one are given up with it, sooner or later.
+        loop {
+            match given_up(&mut events).await.0 {
+                store if store == "store" => break,
+                other => ended.push(other),
+            }
+        }
+        soon(host("store").start()).await.unwrap();
+    }
+    soon(host("last").after("store").start()).await.unwrap();
+    while ended.len() < 4 {
+        ended.push(given_up(&mut events).await.0);
+    }
+    assert_eq!(ended, ["one", "two", "three", "four"]);
+    for sum in 1..=3 {
+        assert_eq!((add(&pair, "store").await, add(&pair, "last").await), (Ok(sum), Ok(sum)));
+    }
+}

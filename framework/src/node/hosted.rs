@@ -52,10 +52,24 @@ impl HostedActors {
 
     /// Tells those that are wired to `of`.
     pub(super) fn tell(&self, of: &Arc<str>, word: impl Fn(Arc<str>) -> Word) {
+        self.each(|all| tell(all, of, word));
+    }
+
+    /// Takes one out that has ended, does `then`, and tells those that are wired to it: all before
+    /// anybody else, who may be hosted under its name since `then`, is there to be told of it.
+    /// One that never got its name, since another one has it, is nobody whom they could be wired to.
+    pub(super) fn end(
+        &self,
+        of: &Arc<str>,
+        ended: &mpsc::UnboundedSender<Word>,
+        has_name: bool,
+        then: impl FnOnce(),
+    ) {
         self.each(|all| {
-            for wired in all.iter().filter(|wired| wired.after.contains(of)) {
-                // One that has ended has no ears.
-                let _ = wired.tell.send(word(Arc::clone(of)));
+            all.retain(|wired| !wired.tell.same_channel(ended));
+            then();
+            if has_name || !all.iter().any(|wired| wired.name == *of) {
+                tell(all, of, Word::GivenUp);
             }
         });
     }
@@ -67,5 +81,12 @@ impl HostedActors {
             missing = names.iter().find(|name| !all.iter().any(|wired| wired.name == **name))
         });
         missing
+    }
+}
+
+fn tell(all: &[Wired], of: &Arc<str>, word: impl Fn(Arc<str>) -> Word) {
+    for wired in all.iter().filter(|wired| wired.after.contains(of)) {
+        // One that has ended has no ears.
+        let _ = wired.tell.send(word(Arc::clone(of)));
     }
 }

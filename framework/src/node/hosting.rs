@@ -108,7 +108,7 @@ struct Kept<A: Actor<Context = Context<A>>> {
     down: HashSet<Arc<str>>,
     /// One of them that was given up.
     gone: Option<Arc<str>>,
-    /// Whether it has got its name.
+    /// It has got its name.
     has_name: bool,
     lives: Lives,
     deaths: u64,
@@ -137,30 +137,24 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
         let mut kept = Kept { keeper: self, words, seen, down, gone, has_name, lives, deaths: 0 };
         let over = kept.live(first, named).await;
         let Kept { keeper, deaths, has_name, .. } = kept;
-        keeper.shared.hosted.each(|all| all.retain(|wired| !wired.tell.same_channel(&tell)));
-        keeper.place.fate.give_up();
-        match over {
-            Over::GivenUp(why) => {
-                let name = &keeper.name;
-                tracing::error!(
-                    actor = %name, deaths, why,
-                    "an actor of this node is given up: nobody is there any more under its name"
-                );
-                keeper.shared.emit(NodeEvent::ActorGivenUp { name: name.to_string(), deaths, why });
-            }
+        let (name, shared) = (&keeper.name, &keeper.shared);
+        match &over {
+            Over::GivenUp(why) => tracing::error!(
+                actor = %name, deaths, why,
+                "an actor of this node is given up: nobody is there any more under its name"
+            ),
             Over::Stays(why) => {
-                tracing::warn!(
-                    actor = %keeper.name, why,
-                    "an actor of this node is not started anew"
-                )
+                tracing::warn!(actor = %name, why, "an actor of this node is not started anew")
             }
             Over::Ended => {}
         }
-        // Those that find it gone from the list. One that never got its name, since another one has
-        // it, is nobody whom they could be wired to.
-        if has_name || keeper.shared.hosted.missing(&[Arc::clone(&keeper.name)]).is_some() {
-            keeper.shared.hosted.tell(&keeper.name, Word::GivenUp);
-        }
+        shared.hosted.end(name, &tell, has_name, || {
+            // Its host may host another one under its name when it hears of it.
+            keeper.place.fate.give_up();
+            if let Over::GivenUp(why) = over {
+                shared.emit(NodeEvent::ActorGivenUp { name: name.to_string(), deaths, why });
+            }
+        });
     }
 
     /// Begins a life; `Err`: making it panicked.

@@ -138,7 +138,7 @@ impl Directory {
         self.offer_all(name, vec![mailbox])
     }
 
-    /// Whether [`Directory::offer_all`] would take these now.
+    /// Checks that [`Directory::offer_all`] would take these now.
     pub(crate) fn check_offer(
         &self,
         name: &str,
@@ -181,14 +181,15 @@ impl Directory {
         match self.names.entry(name.to_owned()) {
             Seat::Occupied(mut place) => match place.get_mut() {
                 Named::Mailboxes(mailboxes) => {
-                    mailboxes.retain(|mailbox| !is_over(&**mailbox, name));
-                    let is_there = |new: &Arc<dyn Mailbox>| {
-                        mailboxes.iter().any(|other| kind(&**other) == kind(&**new))
+                    let is_offered = |there: &Arc<dyn Mailbox>| {
+                        offered.iter().any(|new| kind(&**new) == kind(&**there))
                     };
                     // Somebody may have come in between.
-                    if offered.iter().any(is_there) {
+                    if mailboxes.iter().any(|there| is_offered(there) && !is_over(&**there, name)) {
                         return Err(taken());
                     }
+                    // What else one that is over took may be offered later: letters wait for that.
+                    mailboxes.retain(|there| !is_offered(there));
                     mailboxes.extend(offered)
                 }
                 _ => return Err(taken()),
@@ -243,12 +244,15 @@ impl Directory {
         Err(RemoteError::new(RemoteErrorKind::VersionMismatch, text))
     }
 
-    /// Whether there is something alive of that name, or why not.
+    /// Tells that what has that name is alive, or why not. What is over counts where nothing else
+    /// has it.
     pub(crate) fn presence(&self, name: &str) -> Result<(), RemoteErrorKind> {
         match self.names.get(name).as_deref() {
             None => Err(RemoteErrorKind::NoSuchName),
             Some(Named::Mailboxes(mailboxes)) => {
-                match mailboxes.iter().find(|mailbox| !mailbox.is_alive()) {
+                let is_free = mailboxes.iter().all(|mailbox| is_over(&**mailbox, name));
+                let counts = |mailbox: &Arc<dyn Mailbox>| is_free || !is_over(&**mailbox, name);
+                match mailboxes.iter().find(|mailbox| !mailbox.is_alive() && counts(mailbox)) {
                     Some(dead) => Err(dead.why_dead(name).kind),
                     None => Ok(()),
                 }
@@ -387,7 +391,7 @@ impl fmt::Debug for Directory {
     }
 }
 
-/// Whether the actor behind it has ended, and is not started anew.
+/// Tells of a mailbox whose actor has ended, and is not started anew.
 fn is_over(mailbox: &dyn Mailbox, name: &str) -> bool {
     !mailbox.is_alive() && mailbox.why_dead(name).kind == RemoteErrorKind::Died
 }

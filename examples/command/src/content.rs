@@ -17,6 +17,7 @@ use crate::apart::ReadApart;
 use crate::arguments::{Links, Reading};
 use crate::error::CommandError;
 use crate::limited::Limited;
+use crate::pieces::{self, Pieces};
 use crate::settings;
 
 impl Reading {
@@ -33,10 +34,17 @@ impl Reading {
 
     /// The source that these paths are.
     pub(crate) fn open(&self, paths: &[PathBuf]) -> Result<Box<dyn Source>, CommandError> {
-        match (&self.stream, paths) {
-            (Some(name), [path]) => open_stream(path, self.called.as_ref().unwrap_or(name)),
+        let called = |name| self.called.as_ref().unwrap_or(name);
+        match (&self.stream, &self.pieces, paths) {
+            (Some(name), _, [path]) => open_stream(path, called(name)),
+            (_, Some(name), [path]) => open_pieces(path, called(name)),
             _ => Ok(from_paths_with(paths, &self.options())?),
         }
+    }
+
+    /// Tells of what is no files.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.stream.is_some() || self.pieces.is_some()
     }
 
     /// The source as it is sent: read beforehand, if that is wanted, and no faster than it may be.
@@ -99,18 +107,25 @@ pub(crate) fn stream(paths: &[PathBuf]) -> Result<Option<u32>, CommandError> {
     Ok(number.filter(|_| is_stream(path)))
 }
 
-/// The path of a stream that is open here, for whichever process reads it.
-pub(crate) fn handed_over(number: u32) -> Result<PathBuf, CommandError> {
+/// Where a stream that is open here is, for whichever process reads it.
+pub(crate) enum HandedOver {
+    AsItIs(PathBuf),
+    /// Moved by this process, as [`pieces`] has it.
+    InPieces(PathBuf),
+}
+
+/// Returns where a stream that is open here can be read.
+pub(crate) fn handed_over(number: u32) -> Result<HandedOver, CommandError> {
     /// Where stdin is to be read once it is moved: a node that runs is asked first, and then it may
     /// be this process that sends it.
     static MOVED: OnceLock<PathBuf> = OnceLock::new();
     let own = |number: i64| PathBuf::from(format!("/proc/{}/fd/{number}", std::process::id()));
+    if let Some(path) = MOVED.get().filter(|_| number == 0) {
+        return Ok(HandedOver::InPieces(path.clone()));
+    }
     let path = own(number.into());
     if number != 0 || opens_again(&path) {
-        return Ok(path);
-    }
-    if let Some(path) = MOVED.get() {
-        return Ok(path.clone());
+        return Ok(HandedOver::AsItIs(path));
     }
     let failed = |error: io::Error| {
         CommandError::io(
@@ -124,40 +139,54 @@ pub(crate) fn handed_over(number: u32) -> Result<PathBuf, CommandError> {
         .name("stdin".into())
         .spawn(move || pump(writing, reading))
         .map_err(failed)?;
-    Ok(MOVED.get_or_init(|| path).clone())
+    Ok(HandedOver::InPieces(MOVED.get_or_init(|| path).clone()))
 }
 
-/// Whether stdin, opened a second time, is the same at the same place. A socket can't be opened,
-/// nor may be a pipe that another user has made (`sudo -u`), and a file would begin anew.
+/// Tells of a stdin that, opened a second time, is the same at the same place. A socket can't be
+/// opened, nor may be a pipe that another user has made (`sudo -u`), and a file would begin anew.
 fn opens_again(path: &Path) -> bool {
     let is_begun = rustix::fs::tell(io::stdin()).is_ok_and(|at| at > 0);
     !is_begun && rustix::fs::open(path, READING, Mode::empty()).is_ok()
 }
 
 /// Moves stdin into a pipe, whose other end stays open as long.
-fn pump(mut writing: PipeWriter, reading: PipeReader) {
-    if let Err(error) = io::copy(&mut io::stdin().lock(), &mut writing) {
-        tracing::warn!(%error, "stdin could not be read to its end");
+fn pump(writing: PipeWriter, reading: PipeReader) {
+    if let Err(error) = pieces::write(io::stdin().lock(), writing) {
+        tracing::warn!(%error, "nobody takes what is read from stdin");
     }
     // Nothing else may get the number of the other end: it may be opened yet.
     std::mem::forget(reading);
 }
 
-/// How a stream is opened. Without NONBLOCK, opening a pipe whose writer has gone would wait for
+/// The flags to open a stream with. Without NONBLOCK, opening a pipe whose writer has gone would wait for
 /// another one.
 const READING: OFlags =
     OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
+/// Opens a pipe by which a stream comes in pieces.
+fn open_pieces(path: &Path, name: &str) -> Result<Box<dyn Source>, CommandError> {
+    let failed = |error| unreadable(path, &error);
+    let pipe = pipe::Receiver::from_file(open(path)?).map_err(failed)?;
+    Ok(Box::new(ReaderSource::new(name, Pieces::new(pipe))?))
+}
+
+fn open(path: &Path) -> Result<File, CommandError> {
+    match rustix::fs::open(path, READING, Mode::empty()) {
+        Ok(file) => Ok(file.into()),
+        Err(error) => Err(unreadable(path, &error.into())),
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> CommandError {
+    CommandError::io(
+        format!("{} can't be read: {error}", settings::shown(path)),
+        "keep the command that reads it running until it is sent",
+    )
+}
+
 fn open_stream(path: &Path, name: &str) -> Result<Box<dyn Source>, CommandError> {
-    let failed = |error: io::Error| {
-        CommandError::io(
-            format!("{} can't be read: {error}", settings::shown(path)),
-            "keep the command that reads it running until it is sent",
-        )
-    };
-    let file = File::from(
-        rustix::fs::open(path, READING, Mode::empty()).map_err(|error| failed(error.into()))?,
-    );
+    let failed = |error| unreadable(path, &error);
+    let file = open(path)?;
     if file.metadata().map_err(failed)?.file_type().is_fifo() {
         return Ok(Box::new(ReaderSource::new(
             name,

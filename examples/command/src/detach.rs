@@ -42,9 +42,9 @@ pub(crate) async fn run(
 /// What another process is asked to send.
 pub(crate) fn deposit(options: &Send, given: &Given) -> Result<Deposit, CommandError> {
     let (paths, reading) = given::given_content(options)?;
-    let paths: Vec<_> = match reading.stream {
-        Some(_) => paths,
-        None => paths.iter().map(|path| elsewhere(path)).collect::<Result<_, _>>()?,
+    let paths: Vec<_> = match reading.is_stream() {
+        true => paths,
+        false => paths.iter().map(|path| elsewhere(path)).collect::<Result<_, _>>()?,
     };
     let mut deposit = Deposit::new(given.to_string(), &paths);
     deposit.reading = reading;

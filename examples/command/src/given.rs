@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::arguments::{Reading, Send};
+use crate::content::HandedOver;
 use crate::destination::Given;
 use crate::error::CommandError;
 use crate::{content, destination, settings};
@@ -38,10 +39,18 @@ pub(crate) fn given_content(options: &Send) -> Result<(Vec<PathBuf>, Reading), C
         ));
     };
     let name = options.name.clone().unwrap_or_else(|| "stream".into());
-    Ok((
-        vec![content::handed_over(stream)?],
-        Reading { stream: Some(name), limit: options.limit, ..options.reading.clone() },
-    ))
+    let mut reading = Reading { limit: options.limit, ..options.reading.clone() };
+    let path = match content::handed_over(stream)? {
+        HandedOver::AsItIs(path) => {
+            reading.stream = Some(name);
+            path
+        }
+        HandedOver::InPieces(path) => {
+            reading.pieces = Some(name);
+            path
+        }
+    };
+    Ok((vec![path], reading))
 }
 
 /// All that do not exist, or can't be sent, are named, before anything is dialled.

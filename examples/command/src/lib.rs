@@ -74,6 +74,7 @@ mod outbox;
 mod output;
 mod page;
 mod per_peer;
+mod pieces;
 mod program;
 mod receive;
 mod references;

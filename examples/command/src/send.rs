@@ -112,7 +112,7 @@ async fn alone(
         source = reading.prepare(reading.open(&paths)?) => source?,
         () = signals.next() => return Err(stopped()),
     };
-    let name = options.name.clone().filter(|_| reading.stream.is_none());
+    let name = options.name.clone().filter(|_| !reading.is_stream());
     let name = name.unwrap_or_else(settings::default_name);
     let node = settings::node(global, options.patience)?.name(name).start().await?;
     let mut monitor = Monitor::new(&node, output);

@@ -101,3 +101,46 @@ fn a_pipe_of_another_user_is_sent() {
     assert_eq!(ran.code, 0, "{:?}", ran.events);
     assert_eq!(arrived(&world), b"of root");
 }
+
+#[test]
+fn what_can_not_be_read_to_its_end_is_not_delivered_alone_nor_by_a_node_that_runs() {
+    let world = World::new();
+    let (_paris, ticket) = paris(&world);
+    let mut node = None;
+    for by_node in [false, true] {
+        if by_node {
+            node = Some(world.lyon());
+        }
+        let (mut here, mut there) = UnixStream::pair().unwrap();
+        // What is not read when its end is closed is an error at the other one, behind its content.
+        there.write_all(b"never read").unwrap();
+        here.write_all(b"begun").unwrap();
+        drop(here);
+        let ran = send(&world, &ticket, OwnedFd::from(there));
+        assert!(ran.code != 0, "{:?}", ran.events);
+        let error = text(ran.event("error"), "message");
+        assert!(error.contains("stream") && error.contains("reset by peer"), "{error}");
+        assert!(!world.path("in/stream").exists());
+    }
+    assert_eq!(node.unwrap().terminate(), 0);
+}
+
+#[test]
+fn what_a_process_that_is_killed_had_read_is_not_delivered_by_a_node_that_runs() {
+    let world = World::new();
+    let (paris, ticket) = paris(&world);
+    let node = world.lyon();
+    for _ in 0..3 {
+        let (mut here, there) = UnixStream::pair().unwrap();
+        let mut command = world.command("lyon");
+        command.args(["send", "--name", "cut", "-", &ticket]).stdout(Stdio::null());
+        let mut sending = command.stdin(OwnedFd::from(there)).spawn().unwrap();
+        // More than what all the pipes between hold: paris has some of it.
+        here.write_all(&fs::read(world.file("long", 8 << 20)).unwrap()).unwrap();
+        sending.kill().unwrap();
+        sending.wait().unwrap();
+        paris.wait_for("error");
+        assert!(!world.path("in/cut").exists());
+    }
+    assert_eq!((node.terminate(), paris.terminate()), (0, 0));
+}

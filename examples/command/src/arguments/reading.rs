@@ -41,6 +41,11 @@ pub(crate) struct Reading {
     /// The name of a stream, if it is one.
     #[arg(skip)]
     pub(crate) stream: Option<String>,
+    /// The name of a stream that comes in pieces. A field of its own: a process of an earlier build
+    /// does not send the pieces as they are.
+    #[arg(skip)]
+    #[serde(default)]
+    pub(crate) pieces: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]

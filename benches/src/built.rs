@@ -11,7 +11,7 @@ pub fn contenders() -> Vec<Contender> {
     all
 }
 
-/// What is missing and how to get it, if this build lacks contenders.
+/// The contenders that this build lacks, if any, and how to get them.
 #[must_use]
 pub fn not_built() -> Option<String> {
     let missing: Vec<&str> =

@@ -9,7 +9,7 @@ use crate::check::{Check, Checker};
 use crate::corpus::{Corpus, Kind};
 use crate::machine;
 
-/// What is to be sent.
+/// The work of a side: what is to be sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     /// The kind of content.
@@ -24,7 +24,7 @@ pub struct Job {
     pub piece: usize,
 }
 
-/// What a process used while its clock ran.
+/// The use that a process made of the machine while its clock ran.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Usage {
     /// Wall-clock seconds; the sender's is the run's.
@@ -38,7 +38,7 @@ pub struct Usage {
 /// One end of a run, ready to go: the content is in memory, the clock not yet started.
 #[derive(Debug)]
 pub struct Side {
-    /// What is to be sent.
+    /// The work of a side: what is to be sent.
     pub job: Job,
     /// The content.
     pub corpus: Corpus,

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::copying::{PIECE, Pieces};
 use super::source::Grown;
-use crate::new_file::NewFile;
+use crate::new_file::{NewFile, sync_folder};
 use crate::seal::SuiteCipher;
 
 /// The most parts of one copy.
@@ -60,7 +60,7 @@ impl Parts {
         let parts = Self { folder: folder.to_owned() };
         parts.write_note(note)?;
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        sync_folder(parent.unwrap_or(Path::new(".")))?;
         Ok(parts)
     }
 

@@ -32,7 +32,7 @@ pub struct FileSink {
     name: ContentName,
     kind: ContentKind,
     attributes: Attributes,
-    /// What its sender left behind of it.
+    /// The remarks of its sender: what was left behind of it.
     said: Vec<String>,
     on_conflict: OnConflict,
     policy: Policy,

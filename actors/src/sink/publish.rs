@@ -158,8 +158,8 @@ fn rename_new(
     Ok(rename_reserved(home, from, to, folder))
 }
 
-/// Whether the file system may know no renames but the plain one, or a sandbox may not let it do
-/// another one: old filters of system calls answer so for what they have never heard of. Where
+/// Tells of a file system that may know no renames but the plain one, or a sandbox that may not let
+/// it do another one: old filters of system calls answer so for what they have never heard of. Where
 /// nothing may be renamed at all, what is tried next says so.
 fn is_unknown(error: Errno) -> bool {
     matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM | Errno::ACCESS)

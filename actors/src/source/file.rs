@@ -41,7 +41,7 @@ pub struct FileSource {
     data: Option<u64>,
     /// Its extended attributes, if they are sent.
     attributes: Attributes,
-    /// What is left behind of it, in lines for a person.
+    /// Lines for a person: what is left behind of it.
     remarks: Vec<String>,
     position: u64,
     watch: Watch,

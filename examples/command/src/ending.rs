@@ -12,7 +12,7 @@ use crate::monitor::{About, Ended};
 use crate::output::Output;
 use crate::units;
 
-/// What was left behind of a tree.
+/// The list of what was left behind of a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LeftOut {
     /// A line for each kind.
@@ -52,7 +52,7 @@ impl LeftOut {
     }
 }
 
-/// How the command ends; `signalled` says whether it was asked to.
+/// The end of the command; `signalled` says that it was asked to.
 pub(crate) fn exit_code(
     ended: &Ended,
     concluded: Result<(), CommandError>,
@@ -77,7 +77,7 @@ pub(crate) fn stopped() -> CommandError {
     CommandError::cancelled("stopped by a signal before it was delivered")
 }
 
-/// Whether a transfer would have failed in this way without a signal, too.
+/// Tells of a transfer that would have failed in this way without a signal, too.
 fn is_final(failure: &estafette::delivery::Failure) -> bool {
     use estafette::delivery::FailureKind::*;
     !matches!(failure.kind, Shutdown | Cancelled | Unreachable)

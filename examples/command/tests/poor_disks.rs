@@ -15,7 +15,7 @@ use support::process::Process;
 use support::{Ran, World, text};
 
 /// What FAT, shares and folders by FUSE may not know, and sandboxes may not allow.
-const UNKNOWN: &str = "linkat,link,renameat2,fchmod,fchmodat,utimensat,symlinkat,symlink,\
+const UNKNOWN: &str = "linkat,?link,renameat2,fchmod,fchmodat,utimensat,symlinkat,?symlink,\
                        fallocate,setxattr,fsetxattr";
 /// What they answer.
 const ERRORS: [&str; 4] = ["EPERM", "EOPNOTSUPP", "EINVAL", "ENOSYS"];

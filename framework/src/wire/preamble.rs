@@ -162,7 +162,7 @@ pub enum PreambleError {
 /// Four bytes as a person knows them: as text, where they are some.
 fn shown(found: &[u8; 4]) -> String {
     match std::str::from_utf8(found) {
-        Ok(text) if found.iter().all(|byte| byte.is_ascii_graphic()) => format!("{text:?}"),
+        Ok(text) if found.iter().all(|byte| matches!(byte, b' '..=b'~')) => format!("{text:?}"),
         _ => format!("{found:02x?}"),
     }
 }

@@ -145,6 +145,7 @@ proptest! {
 fn what_answers_instead_of_a_node_is_shown_as_a_person_knows_it() {
     let error = |found: &[u8; 4]| PreambleError::Magic { found: *found }.to_string();
     assert!(error(b"HTTP").contains("it began with \"HTTP\";"), "{}", error(b"HTTP"));
+    assert!(error(b"220 ").contains("it began with \"220 \";"), "{}", error(b"220 "));
     assert!(error(b"H\x1b[1").contains("it began with [48, 1b, 5b, 31];"), "{}", error(b"H\x1b[1"));
     let echoed = PreambleError::EmptyRange { min: 1, max: 0 }.to_string();
     assert!(echoed.contains("sends back what it is sent"), "{echoed}");

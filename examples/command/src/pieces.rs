@@ -1,5 +1,5 @@
-//! What only this process can read, for whichever process sends it: in pieces, by a pipe, with a
-//! mark at its end.
+//! A stream that only this process can read, for whichever process sends it: in pieces, by a pipe,
+//! with a mark at its end.
 //!
 //! A pipe ends when the process that writes into it is killed, as it does when all is written. So
 //! what is told by it is: a piece (its length, `u32` little-endian, and its bytes) again and again,

@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use estafette::node::{OutboxState, SendError, blocking};
-use estafette::{Node, SendOptions, TransferNews};
+use estafette::node::{LinkSnapshot, LinkState, OutboxState, SendError, blocking};
+use estafette::{Node, SendOptions, TransferNews, TrustedPeer};
 use estafette_actors::source::FileSource;
 use estafette_actors::spool::Spool;
 
@@ -52,6 +52,31 @@ async fn who_is_away_does_not_hold_up_who_is_there() {
         let transfer = send(&lyon, "paris/files", &world.file("letter", 100_000)).await;
         transfer.delivered().await.unwrap();
         assert!(world.has_arrived("letter"));
+        lyon.shutdown().await;
+        paris.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_a_receiver_is_may_be_said_after_its_delivery_was_begun() {
+    within(async {
+        let world = World::new();
+        // Its tries last for an hour.
+        let (lyon, paris) = (world.patient_lyon().await, world.paris().await);
+        let to = |addresses: &[&str]| {
+            let mut peer = TrustedPeer::new("paris");
+            peer.addresses = addresses.iter().map(ToString::to_string).collect();
+            lyon.trust().add(world.paris_peer(), peer).unwrap();
+        };
+        to(&[]);
+        let transfer = send(&lyon, "paris/files", &world.file("letter", 100)).await;
+        let is_awaited = |link: &LinkSnapshot| link.state == LinkState::Awaited;
+        while !lyon.snapshot().await.links.iter().any(is_awaited) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        to(&["paris"]);
+        transfer.delivered().await.unwrap();
         lyon.shutdown().await;
         paris.shutdown().await;
     })

@@ -17,7 +17,7 @@ use super::session::Session;
 use super::session::signals::{
     Close, Drain, LinkUp, Owner, Retire, SessionEnded, SessionIdle, StayConnected,
 };
-use super::sessions::{Command, DialHints, SendTo, ToSession};
+use super::sessions::{Command, SendTo, ToSession};
 use super::shared::{Connect, NodeShared};
 use super::snapshot::Traffic;
 use super::trust::Trust;
@@ -66,12 +66,7 @@ impl Handler<Connect> for Hub {
 
     fn handle(&mut self, Connect(peer): Connect, ctx: &mut Context<Self>) {
         if !self.stopping {
-            // Its session may have begun before somebody said where the peer is now.
-            let addresses =
-                self.shared.trust.peer(&peer).map(|peer| peer.addresses).unwrap_or_default();
-            let session = self.session(peer, ctx);
-            session.do_send(DialHints { addresses, token: None });
-            session.do_send(StayConnected);
+            self.session(peer, ctx).do_send(StayConnected);
         }
     }
 }

@@ -41,7 +41,11 @@ const HOPELESS: u32 = 3;
 impl Session {
     /// Dials the peer unless that is under way. `patience` ends in [`Session::look_at_the_clock`].
     pub(super) fn ensure_link(&mut self, ctx: &mut Context<Self>) {
-        if self.link.is_some() || self.dialing || self.closing || self.addresses.is_empty() {
+        if self.link.is_some() || self.dialing || self.closing {
+            return;
+        }
+        self.look_up_addresses();
+        if self.addresses.is_empty() {
             return;
         }
         self.dialing = true;
@@ -64,6 +68,17 @@ impl Session {
                 None => {}
             }
         });
+    }
+
+    /// Takes over what was said since the last look of where the peer is: the session may have begun
+    /// before anybody knew.
+    fn look_up_addresses(&mut self) {
+        let trusted = self.shared.trust.peer(&self.peer);
+        let said = trusted.map(|peer| peer.addresses).unwrap_or_default();
+        if said != self.said_addresses && !said.is_empty() {
+            self.addresses.clone_from(&said);
+        }
+        self.said_addresses = said;
     }
 
     /// Exponential, with jitter so that nodes that lost the same peer do not come back in step.

@@ -72,6 +72,8 @@ pub(crate) struct Session {
     peer: PeerId,
     name: String,
     addresses: Vec<String>,
+    /// Those of the trust, when it was last looked at.
+    said_addresses: Vec<String>,
     token: Option<SecretBytes>,
     link: Option<LiveLink>,
     /// What there is to say to the peer in typed messages, and the stages it passes on this link.
@@ -143,6 +145,7 @@ impl Session {
     ) -> Self {
         let (signals, signals_in) = mpsc::unbounded_channel();
         let trusted = shared.trust.peer(&peer);
+        let addresses = trusted.as_ref().map(|peer| peer.addresses.clone()).unwrap_or_default();
         let workers = shared.workers.len();
         Self {
             address,
@@ -152,7 +155,8 @@ impl Session {
             name: trusted
                 .as_ref()
                 .map_or_else(|| peer.short(), |peer| printable(&peer.name).to_string()),
-            addresses: trusted.map(|peer| peer.addresses).unwrap_or_default(),
+            said_addresses: addresses.clone(),
+            addresses,
             token: None,
             link: None,
             exchange: shared.exchange(peer),

@@ -98,7 +98,7 @@ impl World {
 
     /// It comes back, with its key and its spool.
     pub(crate) async fn paris_comes(&mut self) {
-        // Where it was, if nobody has that port now: who tries it meanwhile goes on trying there.
+        // Where it was, if nobody has that port now.
         let (_, known) = self.lyon.trust().named("paris").unwrap();
         let free = std::net::TcpListener::bind(&*known.addresses[0]).is_ok();
         let listen = if free { &known.addresses[0] } else { ANY };

@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// The same command, whose calls of these names, separated by commas, fail with this error: all of
 /// them, or those about one of these paths. `None`, said loudly, where strace is not there or may
-/// not look; a panic where `ESTAFETTE_FAULTS` says that it must be.
+/// not look; a panic where `ESTAFETTE_STRACE` says that it must be.
 pub(crate) fn failing(
     command: &Command,
     calls: &str,
@@ -18,8 +18,8 @@ pub(crate) fn failing(
         .is_ok_and(|output| output.status.success());
     if !works {
         assert!(
-            std::env::var_os("ESTAFETTE_FAULTS").is_none(),
-            "strace does not work, and ESTAFETTE_FAULTS says that it must"
+            std::env::var_os("ESTAFETTE_STRACE").is_none(),
+            "strace does not work, and ESTAFETTE_STRACE says that it must"
         );
         eprintln!("SKIPPED: {error} of {calls}, since strace is not there or may not look");
         return None;

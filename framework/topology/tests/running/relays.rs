@@ -183,17 +183,25 @@ async fn what_a_relay_keeps_goes_another_way_when_the_file_says_so() {
     }
 }
 
-/// Waits until a relay has nothing to deliver any more, and all who gave it something know.
-async fn runs_empty(node: &RunningNode) {
-    let empty = async {
-        let is_kept = |entry: &OutboxEntry| {
-            entry.relayed_for.is_some() && (entry.is_open() || entry.is_unheard())
-        };
+/// Waits until a relay keeps nothing of this kind for others.
+async fn keeps_none(node: &RunningNode, kind: impl Fn(&OutboxEntry) -> bool) {
+    let is_kept = |entry: &OutboxEntry| entry.relayed_for.is_some() && kind(entry);
+    let none = async {
         while node.node().outbox().list().await.unwrap().iter().any(|(_, entry)| is_kept(entry)) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(HANGS, empty).await.expect("what it keeps is delivered");
+    tokio::time::timeout(HANGS, none).await.expect("what it keeps is delivered");
+}
+
+/// Waits until a relay has delivered all that it keeps, whoever knows of it.
+async fn has_delivered_all(node: &RunningNode) {
+    keeps_none(node, OutboxEntry::is_open).await;
+}
+
+/// Waits until a relay has nothing to deliver any more, and all who gave it something know.
+async fn runs_empty(node: &RunningNode) {
+    keeps_none(node, |entry| entry.is_open() || entry.is_unheard()).await;
 }
 
 #[tokio::test]
@@ -250,17 +258,6 @@ async fn the_former_key_of_a_neighbour_is_out_at_once_whatever_it_left() {
     for node in [lyon, dijon] {
         node.shutdown().await;
     }
-}
-
-/// Waits until a relay has delivered all that it keeps, whoever knows of it.
-async fn has_delivered_all(node: &RunningNode) {
-    let delivered = async {
-        let is_kept = |entry: &OutboxEntry| entry.relayed_for.is_some() && entry.is_open();
-        while node.node().outbox().list().await.unwrap().iter().any(|(_, entry)| is_kept(entry)) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(HANGS, delivered).await.expect("what it keeps is delivered");
 }
 
 #[tokio::test]

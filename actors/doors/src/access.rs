@@ -1,4 +1,4 @@
-//! Who comes in by any door: what a token leads to, of what the node itself may reach.
+//! Those who come in by any door: what a token leads to, of what the node itself may reach.
 //!
 //! Invariant: a door adds nothing to what a token leads to. The node's trust says which peers there
 //! are, and the peers say what this node may send to: what both forbid stays forbidden.
@@ -18,9 +18,9 @@ pub struct Access {
     pub(crate) tokens: Tokens,
     /// The names of those that are let in; all, if there is none.
     only: Option<Arc<BTreeSet<String>>>,
-    /// What the door is called.
+    /// The name of the door.
     name: Option<Arc<str>>,
-    /// Where they are led at most; anywhere, if there is none.
+    /// The places that they are led to at most; anywhere, if there is none.
     to: Option<Arc<[Right]>>,
 }
 
@@ -29,7 +29,7 @@ pub struct Access {
 pub struct Reached {
     /// Its node.
     pub peer: PeerId,
-    /// What the node is called here.
+    /// The name of the node here.
     pub peer_name: String,
     /// Its name there.
     pub name: Arc<str>,
@@ -118,7 +118,7 @@ impl Access {
         &self.tokens
     }
 
-    /// What `peer` and `name` mean, for who has this pass.
+    /// Returns what `peer` and `name` mean, for who has this pass.
     ///
     /// # Errors
     /// [`RemoteErrorKind::Forbidden`], if the pass does not lead there; the same where there is no

@@ -1,4 +1,4 @@
-//! What is open on a connection: requests whose answers have not ended.
+//! The requests that are open on a connection: those whose answers have not ended.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,9 +23,9 @@ pub(crate) struct Busy {
 #[derive(Debug)]
 struct State {
     open: usize,
-    /// Whether anything was ever answered to somebody who may ask it.
+    /// Set if anything was ever answered to somebody who may ask it.
     ever: bool,
-    /// When the last one ended.
+    /// The time when the last one ended.
     since: Instant,
     awaited: bool,
 }

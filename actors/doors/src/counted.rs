@@ -1,4 +1,4 @@
-//! What comes in by a door, counted for the node's snapshot.
+//! Calls that come in by a door, counted for the node's snapshot.
 
 use std::pin::Pin;
 use std::sync::Arc;

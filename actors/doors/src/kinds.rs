@@ -44,7 +44,7 @@ fn with_schemas(registry: StageRegistry) -> StageRegistry {
     registry
 }
 
-/// What all doors have.
+/// The settings of all doors.
 #[derive(Clone, Debug)]
 struct Common {
     listen: String,
@@ -228,7 +228,7 @@ impl Common {
         Ok(())
     }
 
-    /// Who comes in, and where to. It blocks.
+    /// Makes the access: who comes in, and where to. It blocks.
     fn access(&self, at: &DoorPlace) -> Result<Access, String> {
         let mut folder = at.key.clone().into_os_string();
         folder.push(".trust");

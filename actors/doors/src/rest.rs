@@ -1,4 +1,4 @@
-//! What is left of a request's body when its answer is there, by HTTP/2.
+//! The rest of a request's body when its answer is there, by HTTP/2.
 //!
 //! A stream whose request was not read to its end is reset behind its answer, as it may be, and
 //! there are clients that lose the answer then (curl 7.88). So what comes at once is read, and

@@ -28,14 +28,15 @@ use tokio_io_timeout::TimeoutStream;
 use crate::busy::{Busy, Counted};
 use crate::rest::Rest;
 
-/// How long a client may take until its first request that is not refused, and for the head of each one after it.
+/// The longest that a client may take until its first request that is not refused, and for the head
+/// of each later one.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// How long a connection stays open on which nothing is asked.
+/// The longest that a connection stays open on which nothing is asked.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long a client may take nothing of what is written to it.
+/// The longest that a client may take nothing of what is written to it.
 const TAKES_WITHIN: Duration = Duration::from_secs(20);
-/// How often it is looked whether a client that speaks HTTP/2 is still there, and how long its
-/// answer may take.
+/// The interval at which it is looked whether a client that speaks HTTP/2 is still there, and the
+/// longest that its answer may take.
 const ALIVE: Duration = Duration::from_secs(20);
 /// The most bytes of the head of a request.
 const HEAD_MOST: usize = 32 << 10;
@@ -46,14 +47,14 @@ const STREAMS_MOST: u32 = 128;
 /// The most of them that are taken back before they are looked at; a client that goes on so loses
 /// its connection.
 const RESETS_MOST: usize = 64;
-/// What of a body waits for who reads it: of one request, and of all of a connection.
+/// The bytes of a body that wait for who reads it: of one request, and of all of a connection.
 const WINDOW: u32 = 256 << 10;
 const WINDOWS: u32 = 1 << 20;
 /// The wait after the system has given no connection: it has no descriptors left, say.
 const REST: Duration = Duration::from_millis(100);
-/// What a connection that ends has for its last words.
+/// The time that a connection that ends has for its last words.
 const AFTERWARDS: Duration = Duration::from_secs(1);
-/// How long open requests may take to their end when a server stops.
+/// The longest that open requests may take to their end when a server stops.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The most connections at once, unless it is said otherwise; further ones wait to be accepted.
@@ -74,7 +75,7 @@ enum Stop {
     Gently,
 }
 
-/// What a connection is served with.
+/// The parts that a connection is served with.
 #[derive(Clone)]
 struct Served {
     router: Router,
@@ -82,7 +83,7 @@ struct Served {
     security: Security,
 }
 
-/// How connections are secured; not at all, if there is nothing.
+/// The security of connections; none, if there is nothing.
 #[derive(Clone, Default)]
 struct Security {
     #[cfg(feature = "tls")]

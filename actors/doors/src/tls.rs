@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use tokio_rustls::TlsAcceptor;
 
-/// How often it is looked whether the files are others.
+/// The interval at which it is looked whether the files are others.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The most certificates of a file.
 const CERTIFICATES_MOST: usize = 64;
@@ -75,8 +75,8 @@ impl Tls {
         Ok(Self { files, current })
     }
 
-    /// What accepts, after a look at the files if the last one is a while ago. Those that can't be
-    /// used are told in the log, and the former ones go on.
+    /// Returns what accepts, after a look at the files if the last one is a while ago. Those that
+    /// can't be used are told in the log, and the former ones go on.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked.elapsed() >= LOOK_EVERY {

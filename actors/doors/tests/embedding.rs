@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-/// What doors, and no node, are made of.
+/// Crates that doors are made of, and nodes are not.
 const OF_DOORS: [&str; 9] =
     ["axum", "h2", "http", "hyper", "hyper-util", "prost", "tonic", "tower", "tungstenite"];
 

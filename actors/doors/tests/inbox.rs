@@ -1,4 +1,4 @@
-//! What arrived in an inbox of the node with the door: lists, content by parts, and that it is
+//! Arrivals in an inbox of the node with the door: lists, content by parts, and that they are
 //! processed.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
@@ -273,7 +273,7 @@ async fn a_list_has_each_arrival_once_and_what_is_processed_is_told_the_sender()
     assert_eq!(closed["after"], serde_json::Value::Null);
 }
 
-/// What examples/python/inbox.py has done; nothing where there is no Python.
+/// The output of examples/python/inbox.py; nothing where there is no Python.
 async fn python(world: &World, folder: &Path) -> Option<std::process::Output> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/python/inbox.py");
     let token = worker(world, "worker");
@@ -292,7 +292,7 @@ async fn python(world: &World, folder: &Path) -> Option<std::process::Output> {
     }
 }
 
-/// What it calls an arrival.
+/// Its name for an arrival.
 fn taken_as(world: &World, id: TransferId, name: &str) -> String {
     format!("{}-{id}-{name}", world.paris.as_ref().unwrap().peer())
 }

@@ -61,7 +61,7 @@ async fn doors(world: &World, tls: Tls) -> Serving {
     serve_tls(router, "127.0.0.1:0", 64, tls).await.unwrap()
 }
 
-/// What curl gets for an order: the version of HTTP, the status, the body.
+/// The answer that curl gets for an order: the version of HTTP, the status, the body.
 async fn order(at: &str, ca: &Path, arguments: &[&str]) -> (String, String, String) {
     let url = format!("https://{at}/v1/ask/paris/shop/shop.Order");
     let mut curl = Command::new("curl");

@@ -39,7 +39,7 @@ async fn patch(client: &Client, place: &str, offset: usize, body: &[u8]) -> Answ
     client.ask("PATCH", place, &[TUS, PART, &offset], body).await
 }
 
-/// How far it is, as a client asks that goes on.
+/// The offset of an upload, as a client asks for it that goes on.
 async fn offset(client: &Client, place: &str) -> usize {
     let told = client.ask("HEAD", place, &[TUS], b"").await;
     assert_eq!((told.status, told.header("cache-control")), (200, "no-store"), "{told:?}");
@@ -300,7 +300,7 @@ async fn content_comes_with_its_beginning_without_a_length_and_with_no_bytes() {
 #[derive(Debug)]
 struct Keeping(Spool);
 
-/// Where an upload is kept.
+/// The folder in which an upload is kept.
 fn kept_of(folder: &Path) -> std::path::PathBuf {
     folder.with_extension("kept")
 }

@@ -19,7 +19,7 @@ use tonic::Status;
 
 use super::UNFINISHED_MOST;
 
-/// What all calls of a door have read of messages that are not whole yet, in bytes; and the answers
+/// The bytes that all calls of a door have read of messages that are not whole yet; and the answers
 /// that are not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Unfinished(AtomicUsize, AtomicUsize);
@@ -49,7 +49,7 @@ impl Drop for Untaken {
 pub(super) struct Meter {
     all: Arc<Unfinished>,
     mine: AtomicUsize,
-    /// How many messages are whole.
+    /// The number of messages that are whole.
     wholes: AtomicUsize,
     broke: AtomicBool,
 }
@@ -60,7 +60,7 @@ impl Meter {
         Arc::new(Self { all: Arc::clone(all), mine, wholes, broke: AtomicBool::new(false) })
     }
 
-    /// Whether the body ended in an error.
+    /// Returns `true` if the body ended in an error.
     pub(super) fn broke(&self) -> bool {
         self.broke.load(Ordering::Acquire)
     }
@@ -193,7 +193,7 @@ impl Body for Metered {
     }
 }
 
-/// How long a request may take that anybody may make.
+/// The longest that a request may take that anybody may make.
 const BRIEF: Duration = Duration::from_secs(5);
 
 /// The body of a request that anybody may make: it ends within [`BRIEF`], or is given up.

@@ -24,11 +24,11 @@ use super::status::{self, not_handled};
 use super::target::{Replies, Sending, Target};
 use crate::Reached;
 
-/// How long a link is waited for.
+/// The longest wait for a link.
 const LINK_WITHIN: Duration = Duration::from_secs(3);
-/// How long room for one more call with streams is waited for.
+/// The longest wait for room for one more call with streams.
 const ROOM_WITHIN: Duration = Duration::from_secs(1);
-/// How long a message may take from its first byte to its last.
+/// The longest that a message may take from its first byte to its last.
 const MESSAGE_WITHIN: Duration = Duration::from_secs(30);
 
 /// The answers to a call, and its status.
@@ -123,7 +123,7 @@ impl Calling {
         }
     }
 
-    /// Whether there is a link, or one comes soon: without, nothing was sent.
+    /// Returns once there is a link; an error, if none comes soon: nothing was sent then.
     pub(super) async fn reachable(&self) -> Result<(), Status> {
         let mut watch =
             self.node.watch(&self.peer.peer.to_string()).map_err(|error| status::of(&error))?;
@@ -160,7 +160,7 @@ impl Calling {
     }
 }
 
-/// Whether a node that is not there may still come: else the call says what is wrong.
+/// Returns `true` if a node that is not there may still come: else the call says what is wrong.
 fn may_come(kind: RemoteErrorKind) -> bool {
     use RemoteErrorKind::{LinkLost, ShuttingDown, Unreachable};
     matches!(kind, LinkLost | ShuttingDown | Unreachable)
@@ -184,7 +184,7 @@ fn slow(text: &str, handled: Handled) -> Status {
 pub(super) struct Requests {
     messages: Streaming<Bytes>,
     meter: Arc<Meter>,
-    /// Whether an actor has handled what came, where no more comes.
+    /// The answer to whether an actor has handled what came, where no more comes.
     handled: Handled,
     /// One that was looked at, and is to be given again.
     again: Option<Bytes>,
@@ -241,7 +241,7 @@ impl Requests {
     }
 }
 
-/// What stands before each message.
+/// The length of what stands before each message, in bytes.
 const HEAD: usize = 5;
 
 /// Gives requests to an actor, as it takes them; finishes if the client does.
@@ -273,7 +273,7 @@ async fn give(form: &Form, requests: &mut Requests, sending: &mut Sending) -> Re
 /// A task that pumps, since a client that reads no answers may go on sending requests.
 struct Pumping {
     task: Option<JoinHandle<()>>,
-    /// Why it gave the call up.
+    /// The reason why it gave the call up.
     why: Arc<OnceLock<Status>>,
 }
 

@@ -10,14 +10,14 @@ const TIMEOUT: &str = "grpc-timeout";
 /// The most digits of it, by the protocol.
 const DIGITS_MOST: usize = 8;
 
-/// When a call must be over.
+/// The time at which a call must be over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     until: Instant,
 }
 
 impl Deadline {
-    /// What these headers say; `None` if they leave it open.
+    /// The deadline in these headers; `None` if they leave it open.
     pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, String> {
         let Some(value) = headers.get(TIMEOUT) else { return Ok(None) };
         let given = value.to_str().ok().and_then(duration).ok_or_else(|| {

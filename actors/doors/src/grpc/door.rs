@@ -29,7 +29,7 @@ use crate::busy::Anybodys;
 use crate::whole::whole;
 use crate::{Access, Pass};
 
-/// What all calls share.
+/// The state that all calls share.
 struct Door {
     access: Access,
     routes: HashMap<String, Route>,
@@ -102,7 +102,7 @@ async fn serve_health(State(door): State<Arc<Door>>, request: Request) -> Respon
     answer
 }
 
-/// What is no call of gRPC.
+/// Returns the refusal of a request that is no call of gRPC.
 fn refused(request: &Request) -> Option<(StatusCode, &'static str)> {
     let kind = request.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
     if !kind.is_some_and(is_grpc) {

@@ -1,4 +1,4 @@
-//! What the bytes of a method's messages are, and what they become for its actor.
+//! The form of a method's messages, and what becomes of their bytes for its actor.
 
 use bytes::Bytes;
 #[cfg(feature = "proto")]
@@ -9,7 +9,7 @@ use super::payload::{self, json};
 #[cfg(feature = "proto")]
 use super::status::not_handled;
 
-/// What a method's messages are.
+/// The form of a method's messages.
 #[derive(Clone, Debug)]
 pub(super) enum Form {
     /// Bytes that the actor alone understands.
@@ -24,7 +24,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// What the actor is sent for a message of the client.
+    /// Returns what the actor is sent for a message of the client.
     pub(super) fn request(&self, message: Bytes) -> Result<Bytes, Status> {
         match self {
             Self::Raw => Ok(message),
@@ -37,7 +37,7 @@ impl Form {
         }
     }
 
-    /// What the client is sent for a reply of the actor.
+    /// Returns what the client is sent for a reply of the actor.
     pub(super) fn reply(&self, reply: Bytes) -> Result<Bytes, Status> {
         match self {
             Self::Raw | Self::Json => Ok(reply),

@@ -15,15 +15,15 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use super::method::Route;
 use super::status::full;
 
-/// How often it is looked for those who watch.
+/// The interval at which the status is looked at for those who watch.
 const LOOK: Duration = Duration::from_secs(1);
 /// The most bytes of a request: the name of a service is all of it.
 const REQUEST_MOST: usize = 1 << 10;
 /// The most who may watch at once.
 const WATCHES: usize = 64;
 
-/// What is asked whether it is ready: the node under the empty name; a service, whose peers must
-/// be linked, too, under its own.
+/// The answers to whether something is ready: the node under the empty name; a service, whose peers
+/// must be linked, too, under its own.
 pub(super) struct Ready(Arc<Asked>);
 
 struct Asked {
@@ -49,7 +49,7 @@ pub(super) fn service(node: &Node, routes: &HashMap<String, Route>) -> HealthSer
 }
 
 impl Asked {
-    /// Whether it is ready; `None`: there is no such service.
+    /// Returns its status; `None` if there is no such service.
     async fn status(&self, service: &str) -> Option<ServingStatus> {
         let peers = match service {
             "" => &Vec::new(),

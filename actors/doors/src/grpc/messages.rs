@@ -48,7 +48,7 @@ pub(crate) struct Answered {
     pub(crate) payload: Option<Payload>,
 }
 
-/// What has become of a message that is delivered.
+/// The state of a message that is delivered.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(crate) struct DeliverResponse {
     #[prost(string, tag = "1")]

@@ -1,4 +1,4 @@
-//! Which actor is behind a method, and how it is called.
+//! The actor behind a method, and how it is called.
 
 use std::str::FromStr;
 use std::sync::Arc;

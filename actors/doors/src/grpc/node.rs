@@ -20,12 +20,12 @@ use crate::{Access, Pass};
 /// The service, as descriptors of all its messages, for reflection.
 #[cfg(feature = "proto")]
 pub(super) const DESCRIPTORS: &[u8] = include_bytes!("../../proto/estafette.v1.binpb");
-/// What its methods' paths begin with.
+/// The beginning of its methods' paths.
 const SERVICE: &str = "/estafette.v1.NodeService/";
-/// How long a message without an answer waits for a link, or for room.
+/// The longest that a message without an answer waits for a link, or for room.
 const TELL_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// What a method does.
+/// The work of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Does {
     Call(Way),
@@ -47,7 +47,7 @@ impl Does {
         })
     }
 
-    /// Whether requests are a stream.
+    /// Returns `true` if requests are a stream.
     pub(super) fn streams_requests(self) -> bool {
         matches!(self, Self::Call(Way::Upload | Way::Open))
     }
@@ -135,7 +135,7 @@ fn only(answer: Bytes) -> Answers {
     once(async { Ok(answer) }).chain(once(async { Err(status::success()) })).boxed()
 }
 
-/// What becomes of a message, one state after the other.
+/// The states of a message, one after the other.
 fn states(delivery: Delivery) -> Answers {
     unfold(Some((delivery, State::Unspecified)), |state| async {
         let (delivery, so_far) = state?;

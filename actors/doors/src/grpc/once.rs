@@ -15,7 +15,7 @@ pub(super) enum Make {
     Named(Naming),
 }
 
-/// What makes it once.
+/// The service that makes it once.
 pub(super) struct Once(pub(super) Option<Make>);
 
 impl StreamingService<Bytes> for Once {

@@ -1,4 +1,4 @@
-//! What is within a request, and goes into a reply: JSON, or what a message of `estafette.v1` has.
+//! The content of requests and replies: JSON, or what a message of `estafette.v1` has.
 
 use bytes::Bytes;
 use prost::Message;

@@ -12,7 +12,7 @@ use crate::{HANDLED, Refusal};
 
 /// The trailer that says when a client may try again, in milliseconds: gRPC's own.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
-/// When that is.
+/// The wait that it says.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The status of an error.
@@ -82,7 +82,7 @@ pub(super) fn broke_off(handled: Handled) -> Status {
     failed(Code::Cancelled, handled, "CANCELLED", "the request broke off", None)
 }
 
-/// What is wrong with a request, as `tonic` says it.
+/// The status of a request in which `tonic` finds a fault.
 pub(super) fn of_request(wrong: &Status, handled: Handled) -> Status {
     let reason = match wrong.code() {
         Code::OutOfRange | Code::ResourceExhausted => "FULL",
@@ -97,7 +97,7 @@ pub(super) fn of_request(wrong: &Status, handled: Handled) -> Status {
     failed(code, handled, reason, wrong.message(), None)
 }
 
-/// What is wrong with a request of which an actor may have handled a part.
+/// The status of a faulty request of which an actor may have handled a part.
 pub(super) fn after(wrong: &Status, handled: Handled) -> Status {
     let reason = wrong.get_details_error_info().map(|info| info.reason).unwrap_or_default();
     failed(wrong.code(), handled, &reason, wrong.message(), None)

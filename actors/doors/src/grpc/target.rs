@@ -17,19 +17,19 @@ pub(super) enum Target {
     Json(JsonRemote),
 }
 
-/// Where requests go.
+/// The way of requests to a target.
 pub(super) enum Sending {
     Raw { upload: Upload<Raw>, method: Arc<str> },
     Json(JsonUpload),
 }
 
-/// Where replies come from.
+/// The way of replies from a target.
 pub(super) enum Replies {
     Raw(Download<RawReply>),
     Json(JsonDownload),
 }
 
-/// What messages a target takes.
+/// The messages that a target takes.
 #[derive(Clone, Debug)]
 pub(super) enum Takes {
     /// Bytes, and for which method they are.

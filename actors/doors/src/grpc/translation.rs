@@ -68,7 +68,7 @@ impl Translation {
         .map_err(|error| bad(format!("the answer is no {name}: {error}")))
     }
 
-    /// What an answer of a Rust type is as a message: of a `Result` what is in it, of a value that
+    /// Returns an answer of a Rust type as a message: of a `Result` what is in it, of a value that
     /// is no object the one field there is, of `()` nothing.
     fn shaped(&self, json: Value) -> Result<Value, Status> {
         let json = match json {
@@ -95,7 +95,7 @@ impl Translation {
         })
     }
 
-    /// Whether the one field of an object is one of the message.
+    /// Returns `true` if the one field of an object is one of the message.
     fn has_field(&self, fields: &serde_json::Map<String, Value>) -> bool {
         fields.keys().all(|name| {
             self.output.get_field_by_name(name).is_some()

@@ -49,7 +49,7 @@ pub(crate) fn json(
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// What is left of an answer, and its room; `None` when its time is over.
+/// The rest of an answer, and its room; `None` when its time is over.
 type Left = Option<(Bytes, Held)>;
 
 #[derive(Debug)]

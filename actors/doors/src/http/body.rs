@@ -20,7 +20,7 @@ use crate::tokens::{Pass, Refusal};
 const MESSAGE_MOST: usize = 16 << 20;
 /// Room for bodies is taken in such pieces.
 const PIECE: usize = 64 << 10;
-/// How long a client may take for a message.
+/// The longest that a client may take for a message.
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// A message as JSON: the body of a request, whole.

@@ -27,7 +27,7 @@ use crate::tokens::Pass;
 
 /// The longest key, in bytes.
 const KEY_MOST: usize = 255;
-/// How often a stream says something, so that what lies between does not take it for dead.
+/// The longest silence of a stream: what lies between does not take it for dead.
 pub(crate) const ALIVE: Duration = Duration::from_secs(15);
 
 /// Stores a message. The client may go away: what is stored goes on.
@@ -121,7 +121,7 @@ pub(crate) fn given_key(headers: &HeaderMap) -> Result<Option<String>, Problem> 
     Ok(Some(text.to_owned()))
 }
 
-/// What the key of a client means to the node: nobody else's is the same.
+/// The key of a client as the node knows it: nobody else's is the same.
 fn scoped(pass: &Pass, key: &str) -> LetterKey {
     let mut hasher = blake3::Hasher::new_derive_key("estafette door: key of a delivery 1");
     hasher.update(&(pass.name.len() as u64).to_be_bytes());
@@ -160,7 +160,7 @@ fn shown(delivery: &Delivery, key: &str, state: &LetterState) -> Value {
     shown
 }
 
-/// How far a state is, and its name.
+/// The number and the name of a state: a later one has a greater number.
 const fn step(state: &LetterState) -> (u64, &'static str) {
     match state {
         LetterState::Stored => (1, "stored"),
@@ -208,7 +208,7 @@ fn events(
     })
 }
 
-/// Whether a client reads server-sent events.
+/// Returns `true` if a client reads server-sent events.
 pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|kind| {

@@ -30,10 +30,10 @@ use super::target::{Target, with_room};
 use crate::status::HANDLED;
 use crate::tokens::{Pass, Tokens};
 
-/// How long the status waits for a first answer, so that what is wrong from the start is in it.
+/// The longest that the status waits for a first answer: what is wrong from the start is in it.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// What the last words of a stream have until it is broken off.
+/// The time that the last words of a stream have until it is broken off.
 const FLUSH: Duration = Duration::from_millis(50);
 
 type Item = Result<String, RemoteError>;

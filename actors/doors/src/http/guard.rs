@@ -1,4 +1,4 @@
-//! Who may ask at all: looked at before anything of a request's body is read.
+//! The check of who may ask at all, before anything of a request's body is read.
 
 use std::sync::Arc;
 

@@ -45,11 +45,10 @@ const READERS: usize = 256;
 const COMPARED: usize = 8;
 /// The most arrivals that are being noted as processed at once; a quarter of them by one token.
 const NOTED: usize = 32;
-/// What bodies of requests may hold of memory, in bytes; a quarter of it, those of one
-/// token.
+/// The memory that bodies of requests may hold, in bytes; a quarter of it, those of one token.
 const BODIES: usize = 64 << 20;
-/// What answers may hold of memory that their clients have not taken, in bytes; a quarter
-/// of it, those of one token.
+/// The memory that answers may hold which their clients have not taken, in bytes; a quarter of it,
+/// those of one token.
 const ANSWERS: usize = 72 << 20;
 
 /// The door for HTTP as a router, for a host that has an axum server, or for
@@ -91,7 +90,7 @@ pub fn http(access: &Access) -> Router {
     crate::counted::counted(router, access, "http")
 }
 
-/// What all requests have in common. Each of them clones it several times.
+/// The state that all requests share. Each of them clones it several times.
 #[derive(Clone, Debug)]
 struct Seat(Arc<Common>);
 

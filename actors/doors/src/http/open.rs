@@ -30,10 +30,10 @@ use crate::tokens::{Pass, Tokens};
 
 /// The most bytes of an item, as of any stream of messages.
 const ITEM_MOST: usize = 1 << 20;
-/// How often a client is asked whether it is still there, and how long it may be silent.
+/// The interval of pings to a client, and the longest that it may be silent.
 const PING: Duration = Duration::from_secs(20);
 const SILENT_MOST: Duration = Duration::from_secs(60);
-/// What a client has for taking the last words.
+/// The time that a client has for taking the last words.
 const LAST_WITHIN: Duration = Duration::from_secs(5);
 
 type Sink = SplitSink<WebSocket, Message>;

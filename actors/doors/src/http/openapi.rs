@@ -20,7 +20,7 @@ use crate::tokens::Pass;
 const PEERS_MOST: usize = 64;
 /// The most messages that are told of.
 const MESSAGES_MOST: usize = 2_000;
-/// How long a peer may take for its answer; one that is away is named instead.
+/// The longest that a peer may take for its answer; one that is away is named instead.
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// The ways of a message, and whether a schema of its answer is that of what is answered.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::status::{self, HANDLED, Status};
 use crate::tokens::Refusal;
 
-/// What each type of problem begins with.
+/// The beginning of each type of problem.
 pub(crate) const KIND: &str = "urn:estafette:problem:";
 
 /// A problem.
@@ -71,12 +71,12 @@ impl Problem {
         self
     }
 
-    /// What is wrong, for a person.
+    /// The description of what is wrong, for a person.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// What is told of it.
+    /// The problem as JSON, for its client.
     pub(crate) fn body(&self) -> Value {
         json!({
             "type": format!("{KIND}{}", self.kind),

@@ -36,8 +36,8 @@ use super::sent::{self, Found};
 use super::target;
 use crate::tokens::Pass;
 
-/// How long may be waited, all together, for each [`LEAST`] bytes of content: who sends a byte a
-/// second keeps no place.
+/// The longest wait, all together, for each [`LEAST`] bytes of content: who sends a byte a second
+/// keeps no place.
 const SENDS_WITHIN: Duration = Duration::from_secs(60);
 const LEAST: usize = 64 << 10;
 /// Parts of a body that wait to be sealed.
@@ -97,7 +97,7 @@ pub(crate) async fn send(
     accepted(&seat, id, wait).await
 }
 
-/// What was stored by this key before is told again, and nothing is read.
+/// Tells again what was stored by this key before, and reads nothing.
 async fn again(
     seat: &Seat,
     id: TransferId,
@@ -237,13 +237,13 @@ fn events(
     })
 }
 
-/// How far these states are.
+/// The numbers of these states.
 const DELIVERED: u64 = 3;
 const OVER: u64 = 4;
 /// It is no end for ever: whoever sent it may try it again, and a relay may prove that it arrived.
 const DEAD: u64 = 5;
 
-/// How far a state is, and its name.
+/// The number and the name of a state: a later one has a greater number.
 const fn step(state: &OutboxState) -> (u64, &'static str) {
     match state {
         OutboxState::Relayed { .. } => (2, "relayed"),

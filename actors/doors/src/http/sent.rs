@@ -34,7 +34,7 @@ struct Known {
     look_at: usize,
 }
 
-/// What is known of a key.
+/// The knowledge of a key.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// Nothing: its content is sent by this id, and meanwhile the second part is kept.
@@ -44,7 +44,7 @@ pub(crate) enum Found {
 }
 
 impl Sent {
-    /// What is known of this key of a token, for such a path.
+    /// Returns what is known of this key of a token, for such a path.
     pub(crate) async fn find(
         &self,
         node: &Node,

@@ -19,7 +19,7 @@ use crate::tokens::{Pass, Refusal};
 /// The longest that somebody may wait for an answer.
 pub(crate) const WAIT_MOST: Duration = Duration::from_secs(300);
 
-/// How long room for one more call with streams is waited for, where there is a link.
+/// The longest wait for room for one more call with streams, where there is a link.
 const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
 /// An actor of another node, for one type of message.
@@ -27,7 +27,7 @@ const ROOM_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) struct Target {
     pub(crate) remote: JsonRemote,
     pub(crate) reached: Reached,
-    /// How long the client wants to wait.
+    /// The time that the client wants to wait.
     pub(crate) wait: Option<Duration>,
 }
 
@@ -96,7 +96,7 @@ fn trace(headers: &HeaderMap) -> Option<TraceContext> {
     headers.get("traceparent")?.to_str().ok()?.parse().ok()
 }
 
-/// How long a client wants to wait: `Prefer: wait=30`, in seconds. What is no number is passed
+/// The time that a client wants to wait: `Prefer: wait=30`, in seconds. What is no number is passed
 /// over, as preferences are.
 pub(crate) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
@@ -108,7 +108,7 @@ pub(crate) fn wait(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(WAIT_MOST))
 }
 
-/// What a client is told of the wait that was granted.
+/// The header that tells a client of the wait that was granted.
 pub(crate) fn applied(wait: Duration) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("wait={}", wait.as_secs())).ok()
 }

@@ -20,14 +20,14 @@ const KNOWN_MOST: usize = 4_096;
 /// A file whose times are young is looked at again so often before it is said to be changing.
 const LOOKS: u32 = 8;
 
-/// Why content can't be given.
+/// The reason why content can't be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ContentError {
     /// It was never a file of its own here.
     NoFile,
     /// It is not there any more.
     Gone,
-    /// What is there is not what arrived.
+    /// The file there is not what arrived.
     Changed,
     /// It can't be read.
     Unreadable(String),
@@ -35,7 +35,7 @@ pub(crate) enum ContentError {
     Busy,
 }
 
-/// What the file system says of a file, which is another as soon as it has changed.
+/// The data of the file system on a file, which is another as soon as it has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Version {
     device: u64,
@@ -49,7 +49,7 @@ struct Version {
 #[derive(Debug, Default)]
 pub(crate) struct Contents(Mutex<Known>);
 
-/// What is known of one version.
+/// The knowledge of one version.
 #[derive(Debug, Default)]
 struct Digest {
     known: OnceLock<[u8; 32]>,
@@ -65,8 +65,8 @@ struct Known {
 }
 
 impl Version {
-    /// How long it takes until a further change of the file would be told by its times, which have
-    /// a grain: that of the kernel's clock, or of a file system that keeps whole seconds.
+    /// The time until a further change of the file would be told by its times, which have a grain:
+    /// that of the kernel's clock, or of a file system that keeps whole seconds.
     fn unsettled(&self) -> Duration {
         let (seconds, nanos) = self.changed;
         let grain = Duration::from_millis(if nanos == 0 { 2_000 } else { 20 });

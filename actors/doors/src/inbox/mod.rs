@@ -1,4 +1,4 @@
-//! What arrived in an inbox of the node itself: the arrivals that it remembers, and their content.
+//! Arrivals in an inbox of the node itself: those that it remembers, and their content.
 //!
 //! Invariant: content is given out only as far as it is what arrived: whatever lies there now was
 //! compared with the digest of the arrival, and has not changed since, as far as its times tell.

@@ -1,7 +1,7 @@
-//! What a request wants of content that is known by a strong tag: all of it, a part, or nothing.
-//! RFC 9110, sections 13 and 14.
+//! Requests for content that is known by a strong tag: for all of it, a part, or nothing. RFC 9110,
+//! sections 13 and 14.
 
-/// What a request says of it.
+/// The conditions of a request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Conditions<'a> {
     pub(crate) if_match: Option<&'a str>,
@@ -10,7 +10,7 @@ pub(crate) struct Conditions<'a> {
     pub(crate) range: Option<&'a str>,
 }
 
-/// What is given.
+/// The answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     All,
@@ -24,8 +24,8 @@ pub(crate) enum Asked {
     NoSuchPart,
 }
 
-/// What is given of content with this tag and length. Ranges in other units, several at once and
-/// those that can't be read are passed over, as servers may.
+/// Returns what is given of content with this tag and length. Ranges in other units, several at
+/// once and those that can't be read are passed over, as servers may.
 pub(crate) fn asked(conditions: &Conditions<'_>, tag: &str, length: u64) -> Asked {
     let is_among = |tags: &str, weakly: bool| {
         let same = |one: &str| {

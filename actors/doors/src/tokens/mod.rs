@@ -25,7 +25,7 @@ pub use self::right::{Right, RightError};
 const TABLE: &str = "tokens";
 /// The longest that a change by another process goes unnoticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often it is looked whether the token of what is open is one still.
+/// The interval at which it is looked whether the token of what is open is one still.
 #[cfg(feature = "http")]
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// The longest name of a token, in characters.
@@ -52,7 +52,7 @@ struct State {
 pub struct Pass {
     /// The name of the token.
     pub name: String,
-    /// Where it leads to.
+    /// The rights that it gives.
     rights: Arc<[Right]>,
     id: Id,
 }
@@ -63,7 +63,7 @@ pub struct Pass {
 pub enum Refusal {
     /// No token was shown.
     Missing,
-    /// What was shown is no token of this node, or not any more.
+    /// The text that was shown is no token of this node, or not any more.
     Unknown,
     /// Its time is over.
     Expired,
@@ -80,7 +80,7 @@ pub enum TokensError {
     /// The store failed.
     #[error("the tokens could not be {action}: {error}")]
     Store {
-        /// What was to be done with them.
+        /// The action that failed.
         action: &'static str,
         /// The cause.
         error: std::io::Error,
@@ -90,7 +90,7 @@ pub enum TokensError {
     Damaged {
         /// The key of the record, as its file is called.
         key: String,
-        /// What is wrong.
+        /// The damage.
         error: String,
     },
     /// There is a token of that name.
@@ -111,7 +111,7 @@ pub enum TokensError {
         Right::MOST
     )]
     Rights {
-        /// How many were given.
+        /// The number of patterns that were given.
         count: usize,
     },
     /// There are as many as may be.
@@ -266,7 +266,7 @@ impl Tokens {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known, after a look for changes of other processes if the last one is a while ago.
+    /// The state, after a look for changes of other processes if the last one is a while ago.
     fn looked_at(&self) -> MutexGuard<'_, State> {
         let mut state = self.state();
         if state.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {

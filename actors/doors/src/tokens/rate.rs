@@ -1,4 +1,4 @@
-//! How often a token may be used.
+//! The rate at which a token may be used.
 
 use std::fmt;
 use std::str::FromStr;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rate, Right, TokensError};
 
-/// What each token begins with, so that those who look for secrets in texts find it.
+/// The beginning of each token, so that those who look for secrets in texts find it.
 const START: &str = "estafette_";
 
 pub(super) type Id = [u8; 8];
@@ -23,15 +23,15 @@ pub struct Issued {
     text: String,
 }
 
-/// What is known of a token.
+/// The facts of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TokenInfo {
     /// The name of the token.
     pub name: String,
-    /// Where it leads to.
+    /// The places that it leads to.
     pub to: Vec<Right>,
-    /// How often it may be used. `None`: as often as one likes.
+    /// The rate at which it may be used. `None`: as often as one likes.
     pub rate: Option<Rate>,
     /// The time at which it was made, in seconds since the Unix epoch.
     pub created: u64,

@@ -1,4 +1,4 @@
-//! Where a token leads to.
+//! The places that a token leads to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -40,24 +40,24 @@ impl Right {
     /// The most of one token.
     pub const MOST: usize = 64;
 
-    /// Whether it covers this name at a peer that is called by any of these.
+    /// Returns `true` if it covers this name at a peer that is called by any of these.
     pub(crate) fn covers(&self, peer: &[&str], name: &str) -> bool {
         let is_named =
             matches!(&self.0, Covered::Speak { name: own, .. } if own == ANY || own == name);
         is_named && self.is_of(peer)
     }
 
-    /// Whether it covers some name at it.
+    /// Returns `true` if it covers some name at it.
     pub(super) fn is_of(&self, peer: &[&str]) -> bool {
         matches!(&self.0, Covered::Speak { peer: own, .. } if own == ANY || peer.contains(&&**own))
     }
 
-    /// Whether what arrived in this inbox of the node may be read.
+    /// Returns `true` if what arrived in this inbox of the node may be read.
     pub(crate) fn reads(&self, inbox: &str) -> bool {
         matches!(&self.0, Covered::Read { inbox: own } if own == ANY || own == inbox)
     }
 
-    /// Whether what arrived in this inbox of the node may be said to be processed.
+    /// Returns `true` if what arrived in this inbox of the node may be said to be processed.
     pub(crate) fn ends(&self, inbox: &str) -> bool {
         matches!(&self.0, Covered::Done { inbox: own } if own == ANY || own == inbox)
     }

@@ -69,8 +69,8 @@ impl Network {
     }
 }
 
-/// What is not the public internet: the special addresses of IANA's registries, and what carries
-/// addresses of version 4 within, by which each of them could be reached.
+/// Networks that are not the public internet: the special addresses of IANA's registries, and what
+/// carries addresses of version 4 within, by which each of them could be reached.
 const SPECIAL: [Network; 30] = [
     Network::v4(0, 0, 0, 8),     // this network
     Network::v4(10, 0, 0, 8),    // private

@@ -51,11 +51,11 @@ struct WebhookTable {
     /// The waits before the second try and those after it; default: 5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h
     #[serde(default)]
     retries: Option<Vec<String>>,
-    /// How long a connection may take
+    /// The longest that connecting may take
     #[serde(default = "connect_within", with = "time")]
     #[cfg_attr(feature = "schema", schemars(with = "estafette::node::units::TimeText"))]
     connect_timeout: Duration,
-    /// How long an answer may take, in all
+    /// The longest that an answer may take, in all
     #[serde(default = "within", with = "time")]
     #[cfg_attr(feature = "schema", schemars(with = "estafette::node::units::TimeText"))]
     timeout: Duration,

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::queue::{Put, Queue};
 use super::record::{Head, Message};
 
-/// What reads native letters of some types, and writes them as JSON.
+/// The readers of native letters of some types, which write them as JSON.
 #[derive(Clone, Default)]
 pub(super) struct Readers(Vec<Reader>);
 
@@ -114,7 +114,7 @@ impl Slot {
     }
 }
 
-/// What a peer says is JSON is looked at here, before it is signed.
+/// Checks, before it is signed, that what a peer says is JSON is so.
 fn checked(letter: &ArrivedLetter, text: &str) -> Result<Vec<u8>, RemoteError> {
     let mut reading = serde_json::Deserializer::from_str(text);
     // What is passed over takes no stack.

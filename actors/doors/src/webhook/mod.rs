@@ -49,7 +49,7 @@ use self::target::{Target, Url};
 /// The most messages, and bytes of them, that wait, unless it is said otherwise.
 const MESSAGES: usize = 1000;
 const BYTES: u64 = 64 << 20;
-/// What they may be set to.
+/// The most that they may be set to.
 const MESSAGES_MOST: usize = 10_000;
 const BYTES_MOST: u64 = 1 << 30;
 /// The dead messages that are kept.
@@ -59,15 +59,15 @@ const FREE: u64 = 64 << 20;
 /// The most POSTs at once, unless it is said otherwise, and at all.
 const AT_ONCE: usize = 8;
 const AT_ONCE_MOST: usize = 64;
-/// How long a try may take to be connected, and in all, unless it is said otherwise.
+/// The longest that a try may take to be connected, and in all, unless it is said otherwise.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const WITHIN: Duration = Duration::from_secs(30);
-/// What that may be set to.
+/// The most that these may be set to.
 const WITHIN_MOST: Duration = Duration::from_secs(300);
 /// The most names and types that it takes, and networks that are allowed.
 const NAMES_MOST: usize = 64;
 
-/// What goes where, and how. [`open`](Self::open) begins it.
+/// The settings of a webhook: what goes where, and how. [`open`](Self::open) begins it.
 ///
 /// ```no_run
 /// # async fn example(node: estafette::Node) -> Result<(), estafette_doors::WebhookError> {
@@ -176,7 +176,7 @@ fn webhooks_folder(key: &Path) -> PathBuf {
     folder.into()
 }
 
-/// What is made of the settings, before anything is opened.
+/// The parts made of the settings, before anything is opened.
 pub(crate) struct Made {
     poster: Poster,
     secrets: Secrets,
@@ -328,7 +328,7 @@ impl Webhook {
         WebhookError::Settings { name: name.to_owned(), why: why.to_owned() }
     }
 
-    /// What its settings say, as far as no file is needed for that.
+    /// The parts made of its settings, as far as no file is needed for that.
     fn parts(&self) -> Result<(Target, Schedule), String> {
         let target = Target::parse(&self.url.0, self.allow_http)?;
         let schedule =
@@ -362,7 +362,7 @@ impl Webhook {
         Ok((target, schedule))
     }
 
-    /// What it needs of files, read. It blocks.
+    /// Makes its parts, and reads the files for them. It blocks.
     pub(crate) fn make(&self, name: &str) -> Result<Made, WebhookError> {
         let (target, schedule) = self.parts().map_err(|why| self.wrong(name, &why))?;
         let secrets = Secrets::of_files(&self.secrets)?;

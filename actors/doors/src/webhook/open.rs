@@ -21,11 +21,11 @@ use super::schedule::Schedule;
 use super::secret::Secrets;
 use super::{Made, Webhook, WebhookError};
 
-/// How often it is looked whether another process has changed the queue.
+/// The interval at which it is looked whether another process has changed the queue.
 const LOOK: Duration = Duration::from_millis(500);
 /// The wait after the queue could not be read or written.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How long POSTs that are under way may take when it is closed.
+/// The longest that POSTs that are under way may take when it is closed.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A webhook that is open. Dropping it ends it at once: what it posts then is posted again when it
@@ -40,7 +40,7 @@ pub struct OpenWebhook {
     task: Option<JoinHandle<()>>,
 }
 
-/// What the tasks of a webhook share.
+/// The state that the tasks of a webhook share.
 struct Worker {
     name: String,
     queue: Arc<Queue>,

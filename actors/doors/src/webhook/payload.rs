@@ -1,5 +1,5 @@
-//! What is posted: the message as JSON, or as an event of CloudEvents 1.0; and what is said of it
-//! in headers.
+//! Payloads of webhooks: the message as JSON, or as an event of CloudEvents 1.0; and what is said
+//! of it in headers.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -105,7 +105,7 @@ pub(super) fn payload(
     Ok((headers.0, body))
 }
 
-/// Where an event comes from: the node that sent it, and the name that it was sent to.
+/// The source of an event: the node that sent it, and the name that it was sent to.
 fn source(head: &Head) -> String {
     format!("estafette:{}/{}", head.from, encoded(&head.name, b" \"%<>\\^`{|}?#[]"))
 }

@@ -33,14 +33,14 @@ use super::record::harmless;
 use super::schedule::asked as asked_for;
 use super::target::Target;
 
-/// What is read of the body of an answer that is a failure.
+/// The most bytes that are read of the body of an answer that is a failure.
 const ANSWER_MOST: usize = 1024;
 /// The most bytes, and headers, of the head of an answer.
 const HEAD_MOST: usize = 32 << 10;
 const HEADERS_MOST: usize = 64;
-/// How long an address is ahead of the next one of its name (RFC 8305, section 5).
+/// The lead of an address over the next one of its name (RFC 8305, section 5).
 const AHEAD: Duration = Duration::from_millis(250);
-/// How long a connection may take to end once there is an answer.
+/// The longest that a connection may take to end once there is an answer.
 const ENDING: Duration = Duration::from_secs(1);
 /// The most names that a webhook looks up at once: threads are shared by all of the process, and a
 /// resolver that hangs keeps them.
@@ -48,7 +48,7 @@ pub(super) const LOOKUPS: usize = 2;
 /// The most certificates of a file.
 const CERTIFICATES_MOST: usize = 256;
 
-/// What posts, whatever it is.
+/// A sender of POSTs, whatever they hold.
 #[derive(Debug)]
 pub(super) struct Poster {
     pub(super) target: Target,
@@ -63,7 +63,7 @@ pub(super) struct Poster {
     pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
-/// What came of a POST.
+/// The outcome of a POST.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// 2xx.

@@ -42,7 +42,7 @@ pub(super) struct Queue {
     pub(super) changed: Notify,
 }
 
-/// What is in memory of the queue: of a message, no more than its id and length.
+/// The part of the queue in memory: of a message, no more than its id and length.
 #[derive(Debug, Default)]
 struct State {
     messages: BTreeMap<u64, Held>,
@@ -55,7 +55,7 @@ struct State {
     next: u64,
 }
 
-/// What is kept in memory of a message.
+/// The part of a message that is kept in memory.
 #[derive(Clone, Debug)]
 struct Held {
     id: String,
@@ -65,7 +65,7 @@ struct Held {
     posting: bool,
 }
 
-/// What became of a message that was to be put in.
+/// The outcome for a message that was to be put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Put {
     Stored,
@@ -76,7 +76,7 @@ pub(super) enum Put {
     TooLong,
 }
 
-/// How many there are.
+/// The numbers of messages, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) waiting: usize,

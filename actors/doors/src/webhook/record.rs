@@ -1,4 +1,4 @@
-//! What a webhook keeps, as records of a store.
+//! The records that a webhook keeps in a store.
 //!
 //! | table | key | value |
 //! |---|---|---|
@@ -20,7 +20,7 @@ pub(super) const DISABLED: &[u8] = b"disabled";
 /// The most characters of what is kept of a failure.
 const WHY_MOST: usize = 300;
 
-/// What is known of a message besides itself.
+/// The facts of a message besides itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     /// The id of its letter.
@@ -32,7 +32,7 @@ pub(super) struct Head {
     /// Its type.
     pub(super) message: String,
     pub(super) version: u32,
-    /// When this node stored it, in seconds since the Unix epoch.
+    /// The time when this node stored it, in seconds since the Unix epoch.
     pub(super) created: u64,
     /// The `traceparent` and the `tracestate` of the trace it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,24 +46,24 @@ pub(super) struct Message {
     pub(super) body: Bytes,
 }
 
-/// What has become of a message so far.
+/// The tries of a message so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tries {
     pub(super) tries: u32,
-    /// When it is tried again, in milliseconds since the Unix epoch.
+    /// The time of its next try, in milliseconds since the Unix epoch.
     pub(super) next: u64,
     /// There are no more tries.
     #[serde(default)]
     pub(super) dead: bool,
-    /// When it was tried last, in seconds since the Unix epoch.
+    /// The time of its last try, in seconds since the Unix epoch.
     pub(super) at: u64,
-    /// What was answered then.
+    /// The status of the answer then.
     #[serde(default)]
     pub(super) status: Option<u16>,
     pub(super) why: String,
 }
 
-/// Why a webhook is disabled.
+/// The record of a webhook that is disabled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disabled {
     /// The time since when it is, in seconds since the Unix epoch.
@@ -91,7 +91,7 @@ impl Message {
 }
 
 impl Tries {
-    /// When it is tried again: at once, where the clock has gone back since the last try.
+    /// The time of its next try: at once, where the clock has gone back since the last one.
     pub(super) const fn next_at(&self, now: u64) -> u64 {
         if self.at.saturating_mul(1000) > now { now } else { self.next }
     }

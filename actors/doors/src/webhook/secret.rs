@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use data_encoding::BASE64;
 use ring::hmac;
 
-/// What stands before a secret.
+/// The text that stands before a secret.
 const PREFIX: &str = "whsec_";
 /// The fewest and the most bytes of a secret.
 const SHORTEST: usize = 24;

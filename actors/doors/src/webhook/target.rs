@@ -1,4 +1,4 @@
-//! Where a webhook goes.
+//! The place that a webhook posts to.
 
 use std::fmt;
 

@@ -20,7 +20,7 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.expect("it takes too long")
 }
 
-/// What an actor hears of its calls.
+/// The events of a call that an actor hears.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Heard {
     Request(String),

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-/// What it does with a request.
+/// The answer to a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answers {
     /// An answer with that status and these lines of its head.
@@ -101,7 +101,7 @@ impl Receiver {
         format!("http://{}/hook?key=1", self.address)
     }
 
-    /// What it does next, behind what it was told before.
+    /// Adds what it does next, behind what it was told before.
     pub(crate) fn then(&self, answers: Answers) {
         self.script.lock().unwrap().push_back(answers);
     }

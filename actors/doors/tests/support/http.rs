@@ -24,7 +24,7 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// What comes on a connection.
+/// The bytes that come on a connection.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub(crate) socket: TcpStream,
@@ -188,7 +188,7 @@ impl Incoming {
     }
 }
 
-/// What curl prints: the body, a line break and the status. `-s` is given.
+/// Returns what curl prints: the body, a line break and the status. `-s` is given.
 pub(crate) async fn curl(arguments: &[impl AsRef<OsStr>]) -> (u16, String) {
     let ran = tokio::process::Command::new("curl")
         .args(["-s", "-w", "\n%{http_code}"])

@@ -64,7 +64,7 @@ async fn node_with(
         .unwrap()
 }
 
-/// Who knows where the other one is.
+/// Makes the two known to each other; lyon knows where paris is.
 fn introduce(lyon: &Node, paris: &Node) {
     let mut trusted = TrustedPeer::new("paris");
     trusted.addresses = paris.addresses().to_vec();

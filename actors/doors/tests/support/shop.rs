@@ -36,7 +36,7 @@ pub(crate) struct Count {
     pub(crate) to: Option<u64>,
 }
 
-/// What the actor has done, and its till.
+/// The deeds of the actor, and its till.
 #[derive(Clone)]
 pub(crate) struct Seen {
     pub(crate) orders: Arc<Mutex<Vec<String>>>,

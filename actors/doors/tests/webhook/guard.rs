@@ -1,4 +1,4 @@
-//! Where a webhook may go, and who is on the other side.
+//! The hosts that a webhook may post to, and who is on the other side.
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ use crate::support::within;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What is kept of a message that failed once.
+/// Returns what is kept of a message that failed once.
 async fn failed(hooked: &Hooked, id: &str) -> KeptMessage {
     hooked.until(|kept| kept.message(id).unwrap().tries == 1).await;
     hooked.kept().message(id).unwrap()

@@ -32,7 +32,7 @@ use crate::tokens::Pass;
 const LIMIT: usize = 100;
 const LIMIT_MOST: usize = 1_000;
 
-/// What is asked of a list.
+/// The query of a list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
@@ -48,7 +48,7 @@ enum Done {
     No,
 }
 
-/// Whose delivery is meant, where several senders have used one id.
+/// The sender whose delivery is meant, where several have used one id.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct From {
@@ -310,7 +310,7 @@ fn place_of(cursor: &str) -> Result<Place, Problem> {
     read().ok_or_else(|| target::bad("after is what the list before it said, or is left out"))
 }
 
-/// What the content is, and how a client may call it.
+/// Describes the content: its length, and the name that a client may give it.
 fn described(headers: &mut HeaderMap, name: &str, length: u64) {
     let plain: String = name
         .chars()

@@ -52,7 +52,7 @@ impl AsRef<[u8]> for Counted {
 }
 
 impl Taking {
-    /// What is from the first of these bytes up to the second one, for as long as the token is one.
+    /// The bytes from the first of these up to the second, for as long as the token is one.
     pub(super) fn new(
         content: Content,
         (at, to): (u64, u64),

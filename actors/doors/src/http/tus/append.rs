@@ -30,12 +30,12 @@ pub(super) struct End {
     pub(super) note: Note,
     /// Bytes that are there.
     pub(super) offset: u64,
-    /// What small parts take besides, in bytes.
+    /// The bytes that small parts take besides.
     pub(super) small: u64,
     pub(super) checksum: Option<Checksum>,
 }
 
-/// Why nothing, or not all, was written.
+/// The reason why nothing, or not all, was written.
 #[derive(Debug)]
 enum Unwritten {
     Disk(io::Error),
@@ -89,7 +89,7 @@ pub(super) async fn append(
 }
 
 impl Unwritten {
-    /// What its client is told; `fault` is what was wrong with the request.
+    /// Returns what its client is told; `fault` is what was wrong with the request.
     fn told(self, fault: Option<Problem>) -> Option<Problem> {
         match self {
             Self::Checksum => fault.or_else(|| Some(headers::mismatch())),

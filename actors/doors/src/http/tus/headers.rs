@@ -1,4 +1,4 @@
-//! What tus says in headers.
+//! The headers of tus.
 
 use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
 use axum::http::{StatusCode, header};
@@ -14,7 +14,7 @@ pub(super) const EXTENSIONS: &str =
 pub(super) const ALGORITHMS: &str = "sha1,blake3";
 /// The longest metadata, in bytes.
 const METADATA_MOST: usize = 4 << 10;
-/// What content is called whose client gives it no name.
+/// The name of content whose client gives it none.
 const UNNAMED: &str = "upload";
 
 /// Refuses who does not speak this version.
@@ -86,7 +86,7 @@ pub(super) fn is_part(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", text))
 }
 
-/// What the digest of a body is to be.
+/// The digest that a body is to have.
 #[derive(Debug)]
 pub(super) struct Checksum {
     hasher: Hasher,

@@ -53,7 +53,7 @@ pub(crate) fn routes() -> Router<Seat> {
         }))
 }
 
-/// What this door can do.
+/// Tells what this door can do.
 async fn tell(State(seat): State<Seat>) -> Response {
     let most = seat.tus.most().to_string();
     let told = [
@@ -207,7 +207,7 @@ async fn tell_length(
     on_disk(move || parts.write_note(&text)).await
 }
 
-/// How far an upload is. Whoever still writes to it is stopped, and what came is kept.
+/// Tells how far an upload is. Whoever still writes to it is stopped, and what came is kept.
 async fn look(
     State(seat): State<Seat>,
     Extension(pass): Extension<Pass>,

@@ -23,35 +23,35 @@ use crate::tokens::Pass;
 
 /// The most uploads that are not whole; a quarter of them by one token.
 const UPLOADS_MOST: usize = 1024;
-/// How long an upload is kept that does not become whole.
+/// The time for which an upload is kept that does not become whole.
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
-/// What a part takes of a disk at least, in bytes, and how many smaller ones of an upload are not
-/// charged so.
+/// The least that a part takes of a disk, in bytes, and the number of smaller ones of an upload
+/// that are not charged so.
 const BLOCK: u64 = 4 << 10;
 const SMALL_FREE: usize = 64;
-/// How often it is looked which are over.
+/// The interval at which it is looked which are over.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
-/// How long a request waits for its turn.
+/// The longest that a request waits for its turn.
 const TURN_WITHIN: Duration = Duration::from_secs(1);
-/// How often who is to stop is told so.
+/// The interval at which who is to stop is told so.
 const TELL_EVERY: Duration = Duration::from_millis(20);
 
 /// Those of all nodes of this process: no two write to one place.
 static ALL: Mutex<Vec<Weak<Uploads>>> = Mutex::new(Vec::new());
 
-/// What is kept beside the parts of an upload.
+/// The record beside the parts of an upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
     /// The receiver's id, and its inbox.
     pub(super) peer: String,
     pub(super) inbox: String,
-    /// What the content is called.
+    /// The name of the content.
     pub(super) name: String,
     /// `None` until its client tells it.
     pub(super) length: Option<u64>,
     /// As it was given.
     pub(super) metadata: String,
-    /// When it is given up, in seconds since the Unix epoch.
+    /// The time at which it is given up, in seconds since the Unix epoch.
     pub(super) expires: u64,
 }
 

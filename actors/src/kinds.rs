@@ -39,7 +39,7 @@ struct Short<T>(T);
 
 /// Settings of which all but paths have defaults.
 trait OfPaths: for<'de> Deserialize<'de> {
-    /// Whether there may be several.
+    /// Set if there may be several.
     const SEVERAL: bool;
 
     fn of_paths(paths: Vec<PathBuf>) -> Self;
@@ -120,7 +120,7 @@ struct FolderSettings {
     #[serde(deserialize_with = "place")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     into: PathBuf,
-    /// What happens when a name is taken.
+    /// The choice for a name that is taken.
     #[serde(default)]
     on_conflict: Conflict,
     /// The longest delivery that is taken.
@@ -130,13 +130,13 @@ struct FolderSettings {
     /// The most files, folders and links of one tree.
     #[serde(default)]
     max_files: Option<u64>,
-    /// Whether names that begin with a dot are taken.
+    /// Takes names that begin with a dot.
     #[serde(default)]
     dotfiles: bool,
     /// Symbolic links that lead out of a delivery are kept or left out.
     #[serde(default)]
     links: OutwardLinks,
-    /// Whether ACLs are taken.
+    /// Takes ACLs.
     #[serde(default)]
     acls: bool,
     /// Bytes of its disk that are left free.
@@ -227,7 +227,7 @@ struct PathsSettings {
     /// Symbolic links that lead out are kept, left out or followed.
     #[serde(default)]
     links: LinksSent,
-    /// Whether extended attributes and ACLs are sent.
+    /// Sends extended attributes and ACLs.
     #[serde(default)]
     xattrs: bool,
 }

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-/// How many kinds are told apart; what is of further ones is told in one line.
+/// The number of kinds that are told apart; what is of further ones is told in one line.
 const KINDS: usize = 4;
-/// How many of a kind are named. So many have a line each, more have one together.
+/// The number of a kind that are named. So many have a line each, more have one together.
 const NAMED: usize = 3;
 
 /// Remarks by their kinds.
@@ -16,13 +16,13 @@ pub(crate) struct Kinds {
     kinds: Vec<Kind>,
     /// Of further kinds, under the reason of the first.
     rest: Option<Kind>,
-    /// How many there are in all.
+    /// The number of all.
     total: u64,
 }
 
 #[derive(Debug)]
 struct Kind {
-    /// What all have in common.
+    /// The reason that all have in common.
     key: String,
     /// The first, and what was said of each.
     named: Vec<(String, String)>,
@@ -50,7 +50,7 @@ impl Kinds {
         }
     }
 
-    /// How many there are in all.
+    /// The number of all.
     pub(crate) fn total(&self) -> u64 {
         self.total
     }
@@ -91,7 +91,7 @@ impl Kind {
     }
 }
 
-/// What a line is about.
+/// The things that a line is about.
 #[derive(Debug)]
 pub(crate) struct Names {
     text: String,

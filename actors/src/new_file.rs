@@ -48,12 +48,12 @@ impl NewFile {
         self
     }
 
-    /// What it will be called.
+    /// The path that it will have.
     pub(crate) fn target(&self) -> &Path {
         &self.target
     }
 
-    /// Where it can be read, as far as it was written.
+    /// Opens it for reading, as far as it was written.
     pub(crate) fn reader(&self) -> io::Result<File> {
         File::open(&self.temporary)
     }
@@ -72,8 +72,8 @@ impl NewFile {
         Ok(count)
     }
 
-    /// Whether what is written passes the system's cache by: then it must lie, and go, where blocks
-    /// of the disk begin.
+    /// Lets what is written pass the system's cache by, or not: if so, it must lie, and go, where
+    /// blocks of the disk begin.
     pub(crate) fn pass_cache(&self, passes: bool) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         return {

@@ -15,8 +15,8 @@ pub(crate) struct Thread(ArbiterHandle);
 /// Resolves, to an error, when nobody waits for the work any more.
 pub(crate) type Gone = oneshot::Receiver<Infallible>;
 
-/// What `work` comes to, on a fresh thread; `None` when it panicked, or the system it belongs to
-/// stopped; an error when there is no thread to be had.
+/// Returns what `work` comes to, on a fresh thread; `None` when it panicked, or the system it
+/// belongs to stopped; an error when there is no thread to be had.
 ///
 /// Dropping this future tells the work through its [`Gone`]; it has time to clean up. What it comes
 /// to all the same is undone.

@@ -1,4 +1,4 @@
-//! Why a page is not served.
+//! The reasons why a page is not served.
 
 use std::io;
 
@@ -24,7 +24,7 @@ pub enum ServeError {
     Host {
         /// The name.
         name: String,
-        /// What is to be written: the name in it, or an example.
+        /// The text that is to be written: the name in it, or an example.
         instead: String,
     },
     /// It can't be listened there.

@@ -21,20 +21,20 @@ const HEARTBEAT: u64 = 4096;
 /// A snapshot, as it is sent.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    /// What happened is told apart, once.
+    /// The snapshot, without what happened, which is told apart, once.
     pub(crate) snapshot: String,
-    /// What happened, each with its number.
+    /// The events, each with its number.
     pub(crate) happenings: Vec<(u64, String)>,
-    /// When the node was started, which tells numbers of one process from those of another.
+    /// The time of the node's start: it tells numbers of one process from those of another.
     pub(crate) since: u64,
 }
 
-/// Where listeners listen.
+/// The source of snapshots for listeners.
 #[derive(Debug)]
 pub(crate) struct Feed {
     node: Node,
     latest: watch::Sender<Option<Arc<Frame>>>,
-    /// Whether somebody asks for snapshots. Locked while a listener comes, and while the one who
+    /// Set while somebody asks for snapshots. Locked while a listener comes, and while the one who
     /// asks makes sure that there is none.
     is_asking: Mutex<bool>,
 }
@@ -76,7 +76,7 @@ impl Feed {
         }
     }
 
-    /// Whether nobody listens; whoever comes from then on has it begin anew.
+    /// Returns `true` if nobody listens; whoever comes from then on has it begin anew.
     fn is_over(&self) -> bool {
         let mut is_asking = self.is_asking.lock().unwrap_or_else(PoisonError::into_inner);
         *is_asking = self.latest.receiver_count() > 0;

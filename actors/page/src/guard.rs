@@ -28,12 +28,12 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// How the origin of who asks is to this one, as browsers say.
+/// The header of browsers that says how the origin of who asks is to this one.
 const FETCH_SITE: &str = "sec-fetch-site";
-/// Whether it is to be shown, as they say.
+/// The header of theirs that says if the answer is to be shown.
 const FETCH_MODE: &str = "sec-fetch-mode";
 
-/// Who may come in.
+/// The rule of who may come in.
 #[derive(Debug)]
 pub(crate) struct Guard {
     pub(crate) token: Option<Token>,
@@ -57,7 +57,7 @@ pub(crate) async fn guard(
     response
 }
 
-/// Why a request is refused.
+/// The reason why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     Host,
@@ -120,8 +120,8 @@ impl Guard {
         if is_open || self.token.as_ref().is_none_or(knows) { Ok(()) } else { Err(Refusal::Token) }
     }
 
-    /// Whether nobody else can have made the name lead here: an address is no name, and those of
-    /// this machine are its own.
+    /// Returns `true` if nobody else can have made the name lead here: an address is no name, and
+    /// those of this machine are its own.
     fn is_known(&self, host: &str) -> bool {
         let name = name_of(host);
         let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
@@ -131,8 +131,8 @@ impl Guard {
     }
 }
 
-/// Whether a browser, which says more than an origin, says that the page itself asks or whoever
-/// sits before it. A link from elsewhere may lead to the page, which holds nothing.
+/// Returns `true` if a browser, which says more than an origin, says that the page itself asks or
+/// whoever sits before it. A link from elsewhere may lead to the page, which holds nothing.
 fn comes_from_here(uri: &Uri, headers: &HeaderMap) -> bool {
     let is_link = uri.path() == "/"
         && headers.get(FETCH_MODE).is_some_and(|mode| mode.as_bytes() == b"navigate");

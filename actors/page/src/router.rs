@@ -22,9 +22,9 @@ use crate::guard::{self, Guard};
 use crate::metrics;
 use crate::{Page, View};
 
-/// How often a stream says something, so that what lies between does not take it for dead.
+/// The longest silence of a stream: what lies between does not take it for dead.
 const ALIVE: Duration = Duration::from_secs(15);
-/// When a browser comes back whose stream has ended.
+/// The time after which a browser comes back whose stream has ended.
 const RETRY: Duration = Duration::from_secs(2);
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -76,7 +76,7 @@ pub(crate) fn router(page: &Page) -> Router {
         .with_state(seat)
 }
 
-/// What is served, in the words of OpenAPI 3.1.
+/// The description of what is served, in the words of OpenAPI 3.1.
 pub(crate) const OPENAPI: &str = include_str!("../assets/openapi.json");
 
 async fn healthz(State(seat): State<Seat>) -> Response {
@@ -106,7 +106,7 @@ async fn snapshot(State(seat): State<Seat>) -> Response {
     }
 }
 
-/// What is answered where the node is a part of nothing that is known.
+/// The answer where the node is a part of nothing that is known.
 fn alone() -> Response {
     refused(StatusCode::NOT_FOUND, "this node is run by itself, not by a topology")
 }
@@ -227,7 +227,7 @@ mod tests {
         Listening { frames, is_new: true, told, ready: Vec::new(), _place: place }
     }
 
-    /// What an event says, as far as a test looks.
+    /// The text of an event, as far as a test looks.
     async fn said(listening: &mut Listening) -> String {
         format!("{:?}", listening.next().await.unwrap())
     }

@@ -19,13 +19,13 @@ use crate::Page;
 use crate::error::ServeError;
 use crate::guard::check_host;
 
-/// How long a client may take for the head of a request, the first one and each one after it.
+/// The longest that a client may take for the head of a request, the first one and each later one.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// The most bytes of such a head.
 const HEAD_MOST: usize = 16 << 10;
 /// The most headers of it.
 const HEADERS_MOST: usize = 64;
-/// How long a client may take nothing of what is written to it.
+/// The longest that a client may take nothing of what is written to it.
 const TAKES_WITHIN: Duration = Duration::from_secs(20);
 /// The wait after the system has given no connection: it has no descriptors left, say.
 const REST: Duration = Duration::from_millis(100);

@@ -70,7 +70,7 @@ impl Token {
         Self::new(text.trim())
     }
 
-    /// Whether the value of an `Authorization` header has it.
+    /// Returns `true` if the value of an `Authorization` header has it.
     pub(crate) fn is_in(&self, authorization: &[u8]) -> bool {
         let Some((scheme, given)) =
             std::str::from_utf8(authorization).ok().and_then(|text| text.split_once(' '))

@@ -1,4 +1,4 @@
-//! What is served, asked for over a real socket, against what the OpenAPI document says.
+//! Requests over a real socket, whose answers are checked against the OpenAPI document.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::address::{check_address, resolve};
 
-/// How many addresses of one name are tried.
+/// The most addresses of one name that are tried.
 const MOST: usize = 16;
 
 /// The transport over TCP.

@@ -53,7 +53,7 @@ fn connection(stream: UnixStream, remote: String) -> Box<dyn Connection> {
 struct Acceptor {
     listener: UnixListener,
     path: PathBuf,
-    /// Which file it made: somebody may have put another one in its place.
+    /// The file that it made: somebody may have put another one in its place.
     made: (u64, u64),
 }
 
@@ -104,7 +104,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 
 /// The path of a socket, absolute, as others dial it from other folders.
 fn socket_path(address: &str) -> io::Result<PathBuf> {
-    /// What a socket's address has room for, without the NUL at its end.
+    /// The most bytes of a socket's address, without the NUL at its end.
     const MOST: usize = 107;
     let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidInput, why);
     if address.is_empty() || address.contains('\0') {

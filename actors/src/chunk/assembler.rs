@@ -115,7 +115,7 @@ struct Work {
     checkpoint: u64,
 }
 
-/// What is written, where the sink keeps a journal.
+/// The account of what is written, where the sink keeps a journal.
 struct Journalled {
     written: DigestFold,
     /// Bytes written since the last checkpoint.

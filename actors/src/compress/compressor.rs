@@ -17,13 +17,13 @@ pub struct Compressor {
 const SAMPLES: usize = 4;
 const SAMPLE: usize = 2 << 10;
 
-/// How much further into its page than the chunk the result begins. What does not compress is
-/// copied, and copying to a few bytes further into a page is slow (see the pool of buffers).
+/// The bytes by which the result begins further into its page than the chunk: copying what does not
+/// compress to a few bytes further into a page is slow (see the pool of buffers).
 const APART: usize = 1 << 10;
 
 impl Compressor {
-    /// Whether samples from front to back all fail to shrink by even a 32nd: text in any of them is
-    /// enough to try the whole.
+    /// Returns `true` if samples from front to back all fail to shrink by even a 32nd: text in any
+    /// of them is enough to try the whole.
     fn samples_are_incompressible(&mut self, codec: &dyn ChunkCodec, bytes: &[u8]) -> bool {
         if bytes.len() < 8 * SAMPLES * SAMPLE {
             return false;

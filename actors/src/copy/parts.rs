@@ -213,7 +213,7 @@ pub(super) fn name_of(start: u64) -> String {
     format!("{start:020}")
 }
 
-/// Where each part in a folder begins, in order.
+/// The beginnings of the parts in a folder, in order.
 pub(super) fn starts(folder: &Path) -> io::Result<Vec<u64>> {
     let mut starts = Vec::new();
     for entry in fs::read_dir(folder)? {

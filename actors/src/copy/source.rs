@@ -20,14 +20,14 @@ use tokio::sync::watch;
 use crate::seal::SuiteCipher;
 use crate::tree::printable;
 
-/// How far a copy is, for who reads it meanwhile.
+/// The progress of a copy, for who reads it meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Grown {
-    /// Where it can be read.
+    /// The file to read it from.
     pub(super) file: Option<Arc<File>>,
     /// Pieces that can be read in the file.
     pub(super) pieces: u64,
-    /// What the source had to say, or why the copy came to nothing.
+    /// The report of the source, or the reason why the copy came to nothing.
     pub(super) ended: Option<Result<SourceReport, String>>,
 }
 

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use crate::new_file::NewFile;
 
-/// What writes past the cache begin and end at: the blocks of about any disk.
+/// The unit of writes past the cache, which begin and end at it: the blocks of about any disk.
 const BLOCK: usize = 4 << 10;
 /// Bytes that are written together.
 const TOGETHER: usize = 1 << 20;
@@ -69,7 +69,7 @@ impl Writer {
         Ok(Self { gathered: Buffer::new(most), full: Some(full), empty, writing: Some(writing) })
     }
 
-    /// Where the next bytes go.
+    /// The room for the next bytes.
     pub(super) fn room(&mut self, length: usize) -> &mut [u8] {
         &mut self.gathered.bytes[self.gathered.start + self.gathered.length..][..length]
     }
@@ -132,7 +132,7 @@ impl Drop for Writer {
     }
 }
 
-/// What the thread has.
+/// The part that the thread has.
 struct Disk {
     file: NewFile,
     direct: bool,

@@ -60,7 +60,7 @@ impl Assembling {
         Ok((Self { owner, news, signals, abort, ended }, assembler))
     }
 
-    /// How it comes out, while frames are fed.
+    /// Returns how it comes out, while frames are fed.
     pub(super) async fn watch(
         &mut self,
         feeding: impl Future<Output = Result<(), Failure>>,

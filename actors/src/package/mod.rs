@@ -30,7 +30,7 @@ pub(crate) use source::{PACKAGE, reopen};
 
 use reading::Reading;
 
-/// What is said where the system gives no thread for one. That passes.
+/// The failure where the system gives no thread for one. That passes.
 fn no_thread(error: &io::Error) -> Failure {
     Failure::new(FailureKind::Busy, format!("this node can start no thread for it now: {error}"))
 }

@@ -149,7 +149,7 @@ fn send(chunker: &Recipient<Piece>, piece: Piece) {
     chunker.do_send(piece);
 }
 
-/// Why the stages did not go on with a chunk.
+/// The failure of stages that did not go on with a chunk.
 pub(super) fn fault(signal: Signal) -> Failure {
     let (failure, stage) = match signal {
         Signal::Fault(fault) => {

@@ -24,7 +24,7 @@ pub(super) struct Reading {
     bytes: u64,
     header: PackageHeader,
     frames: Frames,
-    /// Where the next frame begins.
+    /// The place at which the next frame begins.
     offset: u64,
     buffers: BufferPool,
 }
@@ -98,7 +98,7 @@ impl Reading {
         Ok(())
     }
 
-    /// What was read, when all of it was.
+    /// The report of what was read, when all of it was.
     pub(super) fn report(&self) -> PackageReport {
         PackageReport { bytes: self.offset, chunks: self.frames.next().saturating_sub(1) }
     }

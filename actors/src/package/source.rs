@@ -18,7 +18,7 @@ use super::reading::Reading;
 #[derive(Debug)]
 pub struct PackageSource {
     reading: Reading,
-    /// What was read and not yet given out.
+    /// The bytes that were read and not yet given out.
     rest: Bytes,
 }
 

@@ -98,14 +98,14 @@ async fn work(
     Ok(unpacked(&transfer.key, offer, order.now, summary, committed))
 }
 
-/// What undoes the sender's stages.
+/// The inverse of the sender's stages.
 struct Undone {
     stages: Pipeline<Sealed, Chunk>,
     codec: Option<SharedCodec>,
     growth: u32,
 }
 
-/// What a node asks of any delivery, before its inbox is; and the stages it passes.
+/// Checks what a node asks of any delivery, before its inbox does; gives the stages it passes.
 fn check(order: &UnpackOrder, label: &PackageLabel) -> Result<Undone, Failure> {
     let refuse = |kind, text: String| Err(Failure::new(kind, text));
     if label.chunk_size as usize > order.window / 2 {

@@ -12,7 +12,7 @@ use super::cipher::{BadTag, Cipher};
 #[derive(Clone, Copy, Debug)]
 pub struct Aes(());
 
-/// Whether the processor has what `graviola` asks for.
+/// Returns `true` if the processor has what `graviola` asks for.
 fn has_instructions() -> bool {
     #[cfg(target_arch = "x86_64")]
     {

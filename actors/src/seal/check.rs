@@ -45,7 +45,7 @@ pub(super) fn aes(cipher: &Aes) -> Result<(), SelfCheckError> {
     check("fast", cipher, &AES)
 }
 
-/// What a suite makes of [`LENGTH`] bytes under [`KEY`].
+/// The known result of a suite for [`LENGTH`] bytes under [`KEY`].
 struct Known<N> {
     suite: Suite,
     nonce: N,

@@ -38,7 +38,7 @@ pub struct FileSink {
     policy: Policy,
     meter: Meter,
     part: Option<Part>,
-    /// Where what was written ends, be it in a hole.
+    /// The end of what was written, be it in a hole.
     end: u64,
     resumed: Resumed,
 }

@@ -52,7 +52,7 @@ pub struct Folder {
     on_conflict: OnConflict,
     limits: Limits,
     policy: Policy,
-    /// Whether names that begin with a dot are taken.
+    /// Set if names that begin with a dot are taken.
     dotfiles: bool,
     /// The file system it was on when it was first opened, by the number that this gives itself.
     found_on: OnceLock<u64>,
@@ -266,8 +266,8 @@ impl Folder {
     }
 }
 
-/// When its node ends, nothing holds anything any more: what could not be removed before may be
-/// removed now.
+/// Removes, if it may now, what could not be removed before: when its node ends, nothing holds
+/// anything any more.
 impl Drop for Folder {
     fn drop(&mut self) {
         if !self.leftovers.is_empty() {

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::sparse;
 use crate::tree::TreePath;
 
-/// What came of it.
+/// The outcome of a link.
 #[derive(Debug)]
 pub(super) enum Linked {
     /// It is one file with two names.

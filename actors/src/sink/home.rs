@@ -24,7 +24,7 @@ use super::leftovers::Leftovers;
 /// All temporaries begin like this; no delivery may.
 pub(super) const PREFIX: &[u8] = b".estafette-";
 
-/// What a temporary is for: the end of its name.
+/// The purpose of a temporary: the end of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Temporary {
     /// A file that is being written.
@@ -41,7 +41,7 @@ pub(super) enum Temporary {
 impl Temporary {
     const ALL: [Self; 4] = [Self::Part, Self::Tree, Self::Keep, Self::Whole];
 
-    /// What goes with its process.
+    /// The kind of temporary that goes with its process.
     pub(super) fn passing(kind: FileType) -> Self {
         if kind == FileType::Directory { Self::Tree } else { Self::Part }
     }
@@ -69,7 +69,7 @@ pub(super) struct Named {
     pub(super) inode: u64,
 }
 
-/// Which folder a home is, whatever leads to it.
+/// The identity of the folder that a home is, whatever leads to it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -78,7 +78,7 @@ pub(super) struct FolderId {
     inode: u64,
 }
 
-/// What has become of a temporary that was kept.
+/// The state of a temporary that was kept.
 #[derive(Debug)]
 pub(super) enum Kept {
     /// It is there, and locked for us.
@@ -137,17 +137,17 @@ impl Home {
         &self.dir
     }
 
-    /// Where `name` is, for a person.
+    /// The path of `name`, for a person.
     pub(super) fn place(&self, name: &[u8]) -> String {
         crate::tree::printable(self.path_of(name).as_os_str().as_bytes())
     }
 
-    /// Where `name` is.
+    /// The path of `name`.
     pub(super) fn path_of(&self, name: &[u8]) -> PathBuf {
         self.path.join(OsStr::from_bytes(name))
     }
 
-    /// What is committed under `name`.
+    /// The record of what is committed under `name`.
     pub(super) fn committed(&self, name: &[u8]) -> Committed {
         let (place, path) = (self.place(name), Some(self.path_of(name)));
         Committed { place, path, ..Committed::default() }
@@ -163,8 +163,8 @@ impl Home {
         Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
     }
 
-    /// Whether this file system has room for no more files, however small. One that has no such
-    /// limit counts none.
+    /// Returns `true` if this file system has room for no more files, however small. One that has
+    /// no such limit counts none.
     pub(super) fn lacks_inodes(&self) -> bool {
         rustix::fs::fstatvfs(&self.dir)
             .is_ok_and(|figures| figures.f_files > 0 && figures.f_favail == 0)
@@ -176,7 +176,7 @@ impl Home {
         Ok(rustix::fs::fstatvfs(&self.dir)?.f_fsid)
     }
 
-    /// Which folder this is. Not every file system keeps such numbers over a mount.
+    /// The identity of this folder. Not every file system keeps such numbers over a mount.
     pub(super) fn id(&self) -> std::io::Result<FolderId> {
         Ok(FolderId {
             file_system: self.file_system()?,
@@ -184,7 +184,7 @@ impl Home {
         })
     }
 
-    /// Whether a file with holes takes less room here than its length, as far as can be seen.
+    /// Returns `true` if a file with holes takes less room here than its length, as far as is seen.
     pub(super) fn keeps_holes(&self) -> bool {
         const TRIED: u64 = 1 << 20;
         let transfer = TransferId::from_bytes([0; 24]);
@@ -201,7 +201,7 @@ impl Home {
         Ok(figures.f_blocks.saturating_mul(figures.f_frsize))
     }
 
-    /// What kind of thing `name` is, without following a link; `None` when nothing is there.
+    /// The kind of thing that `name` is, without following a link; `None` when nothing is there.
     pub(super) fn kind_of(&self, name: &[u8]) -> std::io::Result<Option<FileType>> {
         match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
@@ -210,7 +210,7 @@ impl Home {
         }
     }
 
-    /// Whether `name`, itself and not what it may lead to, is this inode.
+    /// Returns `true` if `name`, itself and not what it may lead to, is this inode.
     pub(super) fn is_inode(&self, name: &[u8], inode: u64) -> std::io::Result<bool> {
         let device = rustix::fs::fstat(&self.dir)?.st_dev;
         match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -408,7 +408,7 @@ fn temporary_name(transfer: TransferId, kind: Temporary) -> std::io::Result<Stri
     ))
 }
 
-/// What kind of temporary has this name; `None` for names that are not of the form we make.
+/// The kind of temporary with this name; `None` for names that are not of the form we make.
 pub(super) fn temporary(name: &str) -> Option<Temporary> {
     let rest = name.strip_prefix(".estafette-")?;
     let (middle, kind) = Temporary::ALL

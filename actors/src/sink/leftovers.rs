@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The most temporaries that are tried again; more than these wait for the next process.
 const TRIED_AGAIN: usize = 1024;
 
-/// What could not be removed from a folder, or looked at. Shared by all deliveries of an inbox.
+/// Temporaries that could not be removed, or looked at. Shared by all deliveries of an inbox.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leftovers(Arc<Mutex<Left>>);
 
 #[derive(Debug, Default)]
 pub(super) struct Left {
-    /// Whether it was looked what earlier processes left.
+    /// Set if it was looked what earlier processes left.
     pub(super) is_swept: bool,
     /// Names of temporaries, and whether they were given up here: of others it is not known
     /// whether somebody works on them.
@@ -31,7 +31,7 @@ impl Leftovers {
         }
     }
 
-    /// Whether there is anything to try again.
+    /// Returns `true` if there is nothing to try again.
     pub(super) fn is_empty(&self) -> bool {
         self.left().names.is_empty()
     }

@@ -49,7 +49,7 @@ impl Limits {
         self.check_room_for(claimed.saturating_mul(times).saturating_sub(held), why, home)
     }
 
-    /// Whether there is room for so many bytes more.
+    /// Refuses so many bytes more if there is no room for them.
     pub(super) fn check_room(&self, bytes: u64, home: &Home) -> Result<(), Refusal> {
         self.check_room_for(bytes, "", home)
     }
@@ -111,8 +111,8 @@ pub(super) struct Meter {
     unchecked: u64,
 }
 
-/// How many bytes are written between two looks at the free space. The kept space may be passed by
-/// so much for each delivery under way.
+/// The number of bytes that are written between two looks at the free space. The kept space may be
+/// passed by so much for each delivery under way.
 const LOOK_EVERY: u64 = 8 << 20;
 
 impl Meter {
@@ -120,9 +120,9 @@ impl Meter {
         Self { limits, unchecked: 0 }
     }
 
-    /// Whether `length` bytes at `offset` may be written. Before the free space is looked at,
-    /// `extend` gives what was written its length: holes take room where the file system keeps
-    /// none.
+    /// Refuses `length` bytes at `offset` if they may not be written. Before the free space is
+    /// looked at, `extend` gives what was written its length: holes take room where the file system
+    /// keeps none.
     pub(super) fn admit(
         &mut self,
         offset: u64,
@@ -153,7 +153,7 @@ impl Meter {
     }
 }
 
-/// Why writing `needed` bytes to `place` failed, with the figures when the disk is full.
+/// The error of writing `needed` bytes to `place`, with the figures when the disk is full.
 pub(super) fn write_error(
     home: &Home,
     place: String,

@@ -153,7 +153,7 @@ fn is_folder(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
-/// Whether its owner may look into it.
+/// Returns `true` if its owner may look into it.
 fn may_enter(stat: &Stat) -> bool {
     Mode::from_raw_mode(stat.st_mode).contains(Mode::RUSR | Mode::XUSR)
 }

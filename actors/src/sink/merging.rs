@@ -12,7 +12,7 @@ use super::home::{FolderId, Home};
 
 type Place = (FolderId, Vec<u8>);
 
-/// Where something is being merged, whichever inboxes do: several may have one folder.
+/// The places of merges that go on, whichever inboxes do them: several may have one folder.
 static BUSY: Mutex<BTreeSet<Place>> = Mutex::new(BTreeSet::new());
 static IS_FREE: Condvar = Condvar::new();
 

@@ -36,12 +36,12 @@ pub(super) fn not_held(home: &Home, name: &[u8], error: Errno) -> Refusal {
     ))
 }
 
-/// Whether an error of making something in a folder that is there is about its name.
+/// Returns `true` if an error of making something in a folder that is there is about its name.
 pub(super) fn is_about_name(error: Errno) -> bool {
     matches!(error, Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG)
 }
 
-/// What FAT, exFAT, NTFS and shares of Windows hold, too.
+/// Returns `true` for a name that FAT, exFAT, NTFS and shares of Windows hold, too.
 fn is_plain(name: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(name) else { return false };
     let is_odd = |character: char| character.is_control() || "\"*/:<>?\\|".contains(character);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::home::{FolderId, Named, Temporary, temporary};
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Note {
     /// Its bytes are coming in.
@@ -46,9 +46,9 @@ pub(super) struct Intent {
     pub(super) target: Vec<u8>,
     /// Length and digest of the content.
     pub(super) summary: Summary,
-    /// What the delivery comes to.
+    /// The result of the delivery.
     pub(super) committed: Committed,
-    /// Whether something empty may bear that name until then.
+    /// Set if something empty may bear that name until then.
     #[serde(default)]
     pub(super) reserved: bool,
     /// The folder that it is in. Another one of the same name, or of another name, tells nothing
@@ -63,7 +63,7 @@ enum Versioned {
     V1(Note),
 }
 
-/// Why a note is of no use.
+/// The reason why a note is of no use.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoteError {
     #[error(transparent)]

@@ -27,7 +27,7 @@ pub(super) struct Partial {
     transfer: TransferId,
     file: File,
     noted: Writing,
-    /// Whether the file's own name is durable.
+    /// Set once the file's own name is durable.
     anchored: bool,
 }
 
@@ -95,7 +95,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Whether no later attempt can go on with it.
+    /// Returns `true` if no later attempt can go on with it.
     pub(super) fn is_passing(&self) -> bool {
         self.journal.is_passing()
     }

@@ -8,7 +8,7 @@ use rustix::fs::XattrFlags;
 use super::remarks::{Attribute, Remarks, is_passable};
 use crate::tree::is_access_list;
 
-/// Which entries are made as they came.
+/// The kinds of entries that are made as they came.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Policy {
     /// Links that may lead out of the tree.

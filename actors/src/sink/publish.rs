@@ -13,7 +13,7 @@ use super::home::{Home, PREFIX};
 use super::name::{is_about_name, not_held};
 use super::on_conflict::OnConflict;
 
-/// How many names are tried under [`OnConflict::Rename`].
+/// The most names that are tried under [`OnConflict::Rename`].
 const NAMES: u32 = 1000;
 
 /// Renames `temporary` to `wanted`, or what the policy makes of it, and tells the name. Not durable
@@ -79,7 +79,7 @@ pub(super) fn publish(
     }
 }
 
-/// How a name is taken.
+/// The way in which a name is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taking {
     /// By the rename itself.

@@ -13,10 +13,10 @@ use rustix::io::Errno;
 use crate::lines::{Kinds, Names};
 use crate::tree::printable;
 
-/// How many entries that were left out are known by their path.
+/// The number of entries that were left out which are known by their path.
 const KNOWN: usize = 1000;
 
-/// What the file system may not keep, or this receiver does not take.
+/// A thing that the file system may not keep, or that this receiver does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attribute {
     Mode,
@@ -49,7 +49,7 @@ impl Attribute {
     }
 }
 
-/// What is not as it was sent.
+/// The things that are not as they were sent.
 #[derive(Debug, Default)]
 pub(super) struct Remarks {
     unset: [Kinds; Attribute::ALL.len()],
@@ -57,7 +57,7 @@ pub(super) struct Remarks {
     left_out_files: u64,
     /// The first that were left out by themselves, and not with their folder.
     known: HashSet<Vec<u8>>,
-    /// What the sender said.
+    /// The remarks of the sender.
     said: Vec<String>,
 }
 
@@ -82,8 +82,8 @@ impl Remarks {
         self.left_out.add("the folder it lies in was left out", printable(path));
     }
 
-    /// Whether what is at `path` may not be what was sent under it, since that was left out: alone
-    /// or with a folder.
+    /// Returns `true` if what is at `path` may not be what was sent under it, since that was left
+    /// out: alone or with a folder.
     pub(super) fn may_be_left_out(&self, path: &[u8]) -> bool {
         let mut ends = path
             .iter()
@@ -104,7 +104,7 @@ impl Remarks {
         self.left_out.total()
     }
 
-    /// How many of these are files.
+    /// The number of these that are files.
     pub(super) fn left_out_files(&self) -> u64 {
         self.left_out_files
     }
@@ -134,7 +134,7 @@ pub(super) fn tell(committed: &Committed) {
         .for_each(|remark| tracing::info!(%place, "it was delivered, but {remark}"));
 }
 
-/// Whether an attribute may stay as it is: anything but a disk that fails or is full.
+/// Returns `true` if an attribute may stay as it is: anything but a disk that fails or is full.
 pub(super) fn is_passable(error: &io::Error) -> bool {
     !matches!(
         error.raw_os_error().map(Errno::from_raw_os_error),
@@ -142,8 +142,8 @@ pub(super) fn is_passable(error: &io::Error) -> bool {
     )
 }
 
-/// Whether an entry could not be made because of its name or its kind, and not because of the
-/// moment.
+/// Returns `true` if an entry could not be made because of its name or its kind, and not because of
+/// the moment.
 pub(super) fn cannot_hold(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw_os_error),
@@ -161,7 +161,7 @@ pub(super) fn cannot_hold(error: &io::Error) -> bool {
     )
 }
 
-/// Why an entry was left out, in words.
+/// The reason why an entry was left out, in words.
 pub(super) fn why(error: &io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::EXIST) => "the file system takes it for a name that the tree has already; the \

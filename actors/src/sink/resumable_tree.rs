@@ -39,7 +39,7 @@ pub(super) struct ResumableTree {
     limits: Limits,
     policy: Policy,
     meter: Meter,
-    /// Where what was written ends, be it in a hole.
+    /// The end of what was written, be it in a hole.
     end: u64,
     stream: Option<Partial>,
     inspection: Option<Inspection>,

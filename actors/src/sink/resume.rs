@@ -18,7 +18,7 @@ use super::seen;
 use super::sparse;
 use super::verify::{Damage, verify};
 
-/// What there is of a delivery when it is offered.
+/// The part of a delivery that is there when it is offered.
 #[derive(Debug)]
 pub(super) enum Found {
     /// A file to go on with, or a new one.
@@ -114,8 +114,8 @@ fn refresh(journal: &mut Journal) -> Result<(), Refusal> {
     })
 }
 
-/// Whether the note is another one than when it was read last. With the file locked, or gone, it
-/// does not change any more.
+/// Returns `true` if the note is another one than when it was read last. With the file locked, or
+/// gone, it does not change any more.
 fn is_stale(journal: &mut Journal) -> Result<bool, Refusal> {
     let read = |journal: &Journal| {
         (journal.earlier().map(<[u8]>::to_vec), journal.outdated().map(<[u8]>::to_vec))
@@ -125,8 +125,8 @@ fn is_stale(journal: &mut Journal) -> Result<bool, Refusal> {
     Ok(before != read(journal))
 }
 
-/// What the journal tells of, and whether it is about other content. A note that can't be read is
-/// as good as none.
+/// Returns what the journal tells of, and `true` if it is about other content. A note that can't be
+/// read is as good as none.
 fn noted(home: &Home, offer: &Offer, journal: &Journal) -> (Option<Note>, bool) {
     let (bytes, outdated) = match (journal.earlier(), journal.outdated()) {
         (Some(earlier), _) => (earlier, false),
@@ -180,7 +180,7 @@ impl Opening<'_> {
         self.begin(lock)
     }
 
-    /// What was noted is about other content, which may have been committed all the same.
+    /// Goes on from a note about other content, which may have been committed all the same.
     fn outdated(self, note: Note, lock: &TransferLock) -> Result<Found, Refusal> {
         match &note {
             Note::Intent(intent) if self.was_renamed(intent)? => self.committed(intent),
@@ -304,7 +304,7 @@ impl Opening<'_> {
         self.begin(&lock).inspect_err(|_| forget(home, &journal, note))
     }
 
-    /// Whether the rename that was intended was made.
+    /// Returns `true` if the rename that was intended was made.
     fn was_renamed(&self, intent: &Intent) -> Result<bool, Refusal> {
         let place = self.home.place(&intent.target);
         let made = was_renamed(self.home, intent);
@@ -352,18 +352,18 @@ impl Opening<'_> {
     }
 }
 
-/// What an intended rename is about.
+/// The file or folder that an intended rename is about.
 fn moved(intent: &Intent) -> &Named {
     intent.staged.as_ref().unwrap_or(&intent.file)
 }
 
-/// Whether what was to be renamed bears its name.
+/// Returns `true` if what was to be renamed bears its name.
 fn is_target(home: &Home, intent: &Intent) -> std::io::Result<bool> {
     home.is_inode(&intent.target, moved(intent).inode)
 }
 
-/// Whether the rename that was intended was made: its target is the inode it was for, or what was
-/// to be renamed is not there any more.
+/// Returns `true` if the rename that was intended was made: its target is the inode it was for, or
+/// what was to be renamed is not there any more.
 fn was_renamed(home: &Home, intent: &Intent) -> std::io::Result<bool> {
     if is_target(home, intent)? {
         return Ok(true);
@@ -398,12 +398,12 @@ fn forget(home: &Home, journal: &Journal, note: &Note) {
     }
 }
 
-/// How long an attempt waits for an earlier one, which is ending on another thread.
+/// The longest that an attempt waits for an earlier one, which is ending on another thread.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A lock of another process sends no word when it is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What a sender is told that offers a partial delivery again and again.
+/// The text for a sender that offers a partial delivery again and again.
 const TOO_OFTEN: &str = "what is here of it has to be read again before it goes on, and so much \
                          was read for this sender of late that it has to wait; send it again later";
 

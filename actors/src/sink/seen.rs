@@ -39,8 +39,8 @@ pub(super) fn leave(file: &File) {
     }
 }
 
-/// Whether it has just so many bytes, and is what it was when it was left. Asked once: whoever asks
-/// is about to change it.
+/// Returns `true` if it has just so many bytes, and is what it was when it was left. Asked once:
+/// whoever asks is about to change it.
 pub(super) fn is_unchanged(file: &File, length: u64) -> bool {
     look(file)
         .is_some_and(|(which, stamp)| seen().remove(&which) == Some(stamp) && stamp.1 == length)

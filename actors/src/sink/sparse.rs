@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::remarks::is_passable;
 
-/// What file systems hand out, most of them. Runs are cut where these begin, counted from the
+/// The unit that most file systems hand out. Runs are cut where these begin, counted from the
 /// beginning of the file.
 const BLOCK: usize = 4096;
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
@@ -59,7 +59,7 @@ fn fill(file: &File, from: u64, to: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// How many bytes at the front are blocks of zeros, and how many behind them are others.
+/// The number of bytes at the front that are blocks of zeros, and of those behind that are others.
 fn runs(offset: u64, bytes: &[u8]) -> (usize, usize) {
     // To where the next block of the file begins.
     let mut end = bytes.len().min(BLOCK - (offset % BLOCK as u64) as usize);

@@ -64,7 +64,7 @@ struct OpenFile {
     position: u64,
 }
 
-/// Why an entry could not be made.
+/// The reason why an entry could not be made.
 #[derive(Debug)]
 pub(super) struct Failure {
     path: Vec<u8>,
@@ -361,8 +361,8 @@ impl Staging {
         ended.map_err(|error| failure(&open.path, 0, error))
     }
 
-    /// Whether the file system says of a new name that it is not there, as some do of one that they
-    /// can't hold; the folder is.
+    /// Returns `true` if the file system says of a new name that it is not there, as some do of one
+    /// that they can't hold; the folder is.
     fn is_unknown_name(&self, error: &std::io::Error) -> bool {
         error.kind() == std::io::ErrorKind::NotFound
             && rustix::fs::fstat(self.parent()).is_ok_and(|folder| folder.st_nlink > 0)

@@ -165,7 +165,7 @@ impl Home {
     }
 }
 
-/// What could not be removed when a delivery ended may be removed now, since it holds nothing any
+/// Removes, if it may now, what could not be removed when a delivery ended: it holds nothing any
 /// more.
 impl Drop for Home {
     fn drop(&mut self) {
@@ -198,7 +198,7 @@ fn permit(parent: impl AsFd, name: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// How long ago a temporary was made, by its name. File systems without a time of the last change
+/// The time since a temporary was made, by its name. File systems without a time of the last change
 /// give the modification time for one, and that may be the sender's.
 fn made_since(name: &str, now: Duration) -> Duration {
     let made =
@@ -207,8 +207,8 @@ fn made_since(name: &str, now: Duration) -> Duration {
     made.map(Duration::from_secs).and_then(|made| now.checked_sub(made)).unwrap_or(Duration::MAX)
 }
 
-/// How long ago something was changed. By the time of its last change, since its modification time
-/// may be the sender's.
+/// The time since something was changed. By the time of its last change, since its modification
+/// time may be the sender's.
 fn unchanged_since(stat: &Stat, now: Duration) -> Duration {
     let changed = Duration::new(
         stat.st_ctime.try_into().unwrap_or(0),

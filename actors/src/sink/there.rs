@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use super::errors::closed;
 use super::home::Home;
 
-/// What a folder wants to be told when the same name is offered again. A change of the format is a
-/// new variant.
+/// The words that a folder wants to be told when the same name is offered again. A change of the
+/// format is a new variant.
 #[derive(Debug, Serialize, Deserialize)]
 enum Memo {
     V1(Delivered),
@@ -37,7 +37,7 @@ struct Delivered {
     mark: Mark,
 }
 
-/// What an entry of a folder is like as long as nobody touches it: any change to it, or another one
+/// The state of an entry of a folder as long as nobody touches it: any change to it, or another one
 /// in its place, has a later time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Mark {
@@ -87,7 +87,7 @@ impl Delivered {
         codec::encode(&Memo::V1(self)).ok()
     }
 
-    /// What it is like now, if it is what it was.
+    /// Returns its mark of now, if it is what it was.
     fn look(&self, home: &Home, offer: &Offer) -> Option<Mark> {
         let stat = stat(home.dir(), &self.name)?;
         let mark = Mark::of(&stat);
@@ -130,15 +130,15 @@ impl Mark {
         Self { inode: stat.st_ino, size: stat.st_size, changed: changed(stat) }
     }
 
-    /// Whether its time is of a file system that has such times: those of FAT are of modifications,
-    /// by the second or its hundredths.
+    /// Returns `true` if its time is of a file system that has such times: those of FAT are of
+    /// modifications, by the second or its hundredths.
     fn tells(&self) -> bool {
         self.changed.1 % 10_000_000 != 0
     }
 }
 
-/// Whether nothing below this folder was touched later than the folder itself, when it was made
-/// visible; nor lies on another file system, which would be mounted there since.
+/// Returns `true` if nothing below this folder was touched later than the folder itself, when it
+/// was made visible; nor lies on another file system, which would be mounted there since.
 fn is_untouched(home: &Home, name: &[u8], top: &Stat) -> bool {
     let mut folders = Vec::new();
     let Some(folder) = open_folder(home.dir(), name) else { return false };

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use estafette::delivery::{DigestFold, Subtree};
 
-/// Why a file is of no use any more.
+/// The reason why a file is of no use any more.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Damage {
     #[error("it has {there} bytes, and {noted} were written")]

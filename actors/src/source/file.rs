@@ -45,7 +45,7 @@ pub struct FileSource {
     remarks: Vec<String>,
     position: u64,
     watch: Watch,
-    /// How the file may have changed since it was opened.
+    /// The change that the file may have had since it was opened.
     doubt: Option<String>,
 }
 

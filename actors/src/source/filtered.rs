@@ -35,7 +35,7 @@ pub struct Filtered<S, F> {
     ended: bool,
 }
 
-/// How much is read before the filter gets it.
+/// The bytes that are read before the filter gets them.
 const INPUT: usize = 64 * 1024;
 
 impl<S: Source, F: Filter> Filtered<S, F> {

@@ -11,7 +11,7 @@ use crate::tree::TreePath;
 /// Bytes that are kept of paths, about; a file that finds no room is sent once for each of its
 /// names.
 const ROOM: usize = 64 << 20;
-/// What an entry takes besides its path, about.
+/// The bytes that an entry takes besides its path, about.
 const OVERHEAD: usize = 128;
 
 /// The first names of files that have several.

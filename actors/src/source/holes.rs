@@ -9,10 +9,10 @@ use rustix::io::Errno;
 
 use super::FileVersion;
 
-/// How many pieces between holes are looked at to tell how much there is in them.
+/// The most pieces between holes that are looked at to tell how much there is in them.
 const RANGES: usize = 10_000;
 
-/// Why a file that has other bytes than its length tells of is not sent.
+/// The reason why a file that has other bytes than its length tells of is not sent.
 pub(super) fn untold(length: u64) -> String {
     format!(
         "the system says that it has {length} bytes, and other ones are read, as with those in \
@@ -26,7 +26,7 @@ pub(super) struct FileContent {
     file: File,
     length: u64,
     position: u64,
-    /// What comes next that is no hole; `None` for a file without holes.
+    /// The next range that is no hole; `None` for a file without holes.
     data: Option<Range<u64>>,
 }
 
@@ -68,14 +68,14 @@ impl FileContent {
         &self.file
     }
 
-    /// Whether the file system tells of it what it told then. What has other bytes than that says
-    /// is none of its files, such as those in /proc.
+    /// Returns `true` if the file system tells of it what it told then. What has other bytes than
+    /// that says is none of its files, such as those in /proc.
     pub(super) fn is_still_of(&self, version: &FileVersion) -> bool {
         let there = self.file.metadata().map(|metadata| FileVersion::of(&metadata));
         there.is_ok_and(|there| there.length == version.length)
     }
 
-    /// Whether it has bytes though its length is 0.
+    /// Returns `true` if it has bytes though its length is 0.
     pub(super) fn has_untold_bytes(&self) -> bool {
         self.length == 0 && matches!(self.file.read_at(&mut [0], 0), Ok(1..))
     }

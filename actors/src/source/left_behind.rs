@@ -15,10 +15,10 @@ use crate::tree::{Entry, printable};
 
 const NOT_ASKED_FOR: &str = "they were not asked for";
 
-/// What was left behind so far.
+/// The things that were left behind so far.
 #[derive(Debug, Default)]
 pub(super) struct LeftBehind {
-    /// What could not be read.
+    /// Entries that could not be read.
     failed: Kinds,
     /// Entries that were left out as it was asked for.
     chosen: Kinds,

@@ -98,7 +98,7 @@ impl ReadOptions {
     }
 }
 
-/// Whether a pattern fits all of a text. Takes time by their lengths multiplied, at most.
+/// Returns `true` if a pattern fits all of a text. Takes time by their lengths multiplied, at most.
 fn fits(pattern: &[u8], text: &[u8]) -> bool {
     // Which beginnings of the text the pattern fits, as far as it was read.
     let mut fit = vec![false; text.len() + 1];

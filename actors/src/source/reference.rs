@@ -15,8 +15,8 @@ pub(crate) const PATHS_READ: &str = "paths read";
 /// The most bytes of a reference: a record of the outbox holds it.
 const LIMIT: usize = 48 << 10;
 
-/// How another process finds these paths, which must be absolute; `None` when there are too many of
-/// them.
+/// The reference by which another process finds these paths, which must be absolute; `None` when
+/// there are too many of them.
 pub(super) fn reference(paths: &[PathBuf], options: &ReadOptions) -> Option<SourceReference> {
     let options = options.to_items();
     let kind = if options.is_empty() { PATHS } else { PATHS_READ };

@@ -11,8 +11,8 @@ use super::version::{is_settled, now};
 use super::walk::{Roots, State, Step, Walk};
 use crate::tree::{Entry, TreeWriter};
 
-/// How many entries are looked at; a tree with more of them is sent without a length, and can't be
-/// told from a later state of itself.
+/// The most entries that are looked at; a tree with more of them is sent without a length, and
+/// can't be told from a later state of itself.
 const COUNTED: u64 = 200_000;
 
 /// Length and version of a tree, where they can be told.
@@ -22,7 +22,7 @@ pub(super) struct Survey {
     pub(super) length: Option<u64>,
     /// Bytes of these that are no holes, if there are holes.
     pub(super) data: Option<u64>,
-    /// What tells this state of the tree from any other.
+    /// The mark that tells this state of the tree from any other.
     pub(super) version: Option<[u8; 32]>,
 }
 

@@ -44,7 +44,7 @@ pub struct FileVersion {
     pub modified: i64,
     /// Time of the last change to content or attributes, in nanoseconds since the Unix epoch.
     pub changed: i64,
-    /// How many names it has, its permissions, and whose it is.
+    /// The number of its names, its permissions, and its owner.
     attributes: [u64; 4],
 }
 
@@ -120,7 +120,7 @@ impl Watch {
         Self { looked: Instant::now() }
     }
 
-    /// What differs from `version` now, if it is time to look.
+    /// The difference from `version` now, if it is time to look.
     pub(super) fn difference(&mut self, file: &File, version: &FileVersion) -> Option<Difference> {
         if self.looked.elapsed() < LOOK_EVERY {
             return None;
@@ -131,7 +131,7 @@ impl Watch {
     }
 }
 
-/// Whether what changed last at `changed` can't change again without a trace.
+/// Returns `true` if what changed last at `changed` can't change again without a trace.
 pub(super) fn is_settled(changed: i64, now: i64) -> bool {
     changed.saturating_add(SETTLED) <= now
 }
@@ -143,7 +143,7 @@ pub(super) fn now() -> i64 {
         .map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// How old the last change has to be, in nanoseconds.
+/// The age that the last change has to have, in nanoseconds.
 const SETTLED: i64 = 2_000_000_000;
 
 /// One number for seconds and nanoseconds; times beyond the years 1677 and 2262 become those.

@@ -23,7 +23,7 @@ use super::options::{Links, ReadOptions};
 use super::version::nanoseconds;
 use crate::tree::{Entry, TreePath, confined, printable};
 
-/// Where a tree begins.
+/// The beginnings of a tree.
 #[derive(Debug)]
 pub(super) enum Roots {
     /// One folder: its entries are at the top of the tree.
@@ -32,7 +32,7 @@ pub(super) enum Roots {
     Given(BTreeMap<Vec<u8>, PathBuf>),
 }
 
-/// What the walk came to.
+/// A step of the walk.
 #[derive(Debug)]
 pub(super) enum Step {
     /// A root, a folder or a link; or a file that can be opened with [`Walk::open_file`] until the
@@ -42,16 +42,16 @@ pub(super) enum Step {
     Skipped(Skipped),
 }
 
-/// What tells a later state of an entry from this one, besides what the entry says.
+/// The facts that tell a later state of an entry from this one, besides what the entry says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State {
     pub(super) device: u64,
     pub(super) inode: u64,
     /// Time of the last change to content or attributes, in nanoseconds since the Unix epoch.
     pub(super) changed: i64,
-    /// Whether it is a further name of a link that came before.
+    /// Set if it is a further name of a link that came before.
     pub(super) is_twin: bool,
-    /// Whether it takes less room on its disk than its length.
+    /// Set if it takes less room on its disk than its length.
     pub(super) has_holes: bool,
 }
 
@@ -62,10 +62,10 @@ pub(super) struct Walk {
     started: bool,
     levels: Vec<Level>,
     waiting: Option<Skipped>,
-    /// What this machine lacked for the moment: then nothing is left out, and the whole fails.
+    /// The lack of this machine for the moment: then nothing is left out, and the whole fails.
     lack: Option<Errno>,
     hard_links: HardLinks,
-    /// Whether the file that the last step came to is reached by a link.
+    /// Set if the file that the last step came to is reached by a link.
     by_link: bool,
 }
 
@@ -79,7 +79,7 @@ struct Level {
     names: std::vec::IntoIter<Vec<u8>>,
 }
 
-/// Why a link is left out where that is asked for.
+/// The reason why a link is left out where that is asked for.
 pub(super) const LEADS_OUT: &str = "it is a link that may lead out of what is sent";
 
 const FOLDER_FLAGS: OFlags =
@@ -331,7 +331,7 @@ impl Walk {
         }
     }
 
-    /// Why something is left out; or what is lacking, if it need not be.
+    /// The reason why something is left out; notes what is lacking, if it need not be.
     fn unread(&mut self, error: Errno) -> String {
         self.lack = self.lack.or(is_lack(error).then_some(error));
         text(error)
@@ -382,8 +382,8 @@ fn state(stat: &Stat) -> State {
     }
 }
 
-/// Whether a machine lacks something for the moment. Nothing is wrong with what was to be read: it
-/// is not to be left out for that.
+/// Returns `true` if a machine lacks something for the moment. Nothing is wrong with what was to be
+/// read: it is not to be left out for that.
 pub(super) fn is_lack(error: Errno) -> bool {
     matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
 }

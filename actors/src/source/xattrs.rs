@@ -14,7 +14,7 @@ pub(super) type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 pub(super) struct Names {
     /// Those that may be sent.
     pub(super) sendable: Vec<Vec<u8>>,
-    /// Whether there are others that matter to whoever has them, and never are sent.
+    /// Set if there are others that matter to whoever has them, and never are sent.
     pub(super) has_system: bool,
 }
 
@@ -58,8 +58,8 @@ pub(super) fn names(file: impl AsFd) -> Names {
     }
 }
 
-/// Whether somebody has given it that, and would miss it. Labels that a system gives all of its
-/// files, such as `security.selinux`, are none.
+/// Returns `true` if somebody has given it that, and would miss it. Labels that a system gives all
+/// of its files, such as `security.selinux`, are none.
 fn is_of_system(name: &[u8]) -> bool {
     name == b"security.capability" || name == b"system.nfs4_acl" || name.starts_with(b"trusted.")
 }

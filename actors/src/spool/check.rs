@@ -216,7 +216,7 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    /// Whether there is a point in adding more.
+    /// Adds a record; returns `true` if there is a point in adding more.
     fn add(&mut self, found: &Found<'_>) -> bool {
         let key = found.key.to_vec();
         if found.value.is_err() {

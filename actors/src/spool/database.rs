@@ -34,11 +34,11 @@ const COMMITS: TableDefinition<'static, (), u64> = TableDefinition::new("commits
 pub(super) struct Opened {
     pub(super) database: Database,
     pub(super) watch: Arc<Watch>,
-    /// What is written to it goes nowhere.
+    /// Set if what is written to it goes nowhere.
     pub(super) overlay: bool,
 }
 
-/// Why a database could not be used.
+/// The reason why a database could not be used.
 #[derive(Clone, Debug)]
 pub(super) enum Trial {
     /// The medium failed.
@@ -48,12 +48,12 @@ pub(super) enum Trial {
 }
 
 impl Trial {
-    /// What `text`, which came from redb, means after what the medium has gone through.
+    /// Returns what `text`, which came from redb, means after what the medium has gone through.
     pub(super) fn new(watch: &Watch, text: String) -> Self {
         watch.trouble().map_or(Self::Damage(text), Self::Medium)
     }
 
-    /// Whether nothing more must be written.
+    /// Returns `true` if nothing more must be written.
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Medium(trouble) => {
@@ -119,7 +119,7 @@ pub(super) fn salvage(medium: &Medium) -> Result<ReadOnlyDatabase, Trial> {
     guarded(open).map_err(|text| Trial::new(&watch, text))
 }
 
-/// Whether redb finds everything as it wrote it; nothing is changed.
+/// Checks that redb finds everything as it wrote it; nothing is changed.
 pub(super) fn verify(medium: &Medium) -> Result<(), Trial> {
     let (backend, watch) = overlaid(medium)?;
     begin(backend, true).map(drop).map_err(|text| Trial::new(&watch, text))
@@ -258,10 +258,10 @@ fn builder() -> Builder {
     builder
 }
 
-/// What redb keeps in memory: pages that were read or are to be written.
+/// The memory of redb, in bytes: for pages that were read or are to be written.
 const CACHE: usize = 32 << 20;
 
-/// What to tell those who wanted to read.
+/// The error for those who wanted to read.
 pub(super) fn unreadable(medium: &Medium, trial: &Trial) -> io::Error {
     let name = &medium.name;
     match trial {

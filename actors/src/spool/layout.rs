@@ -177,7 +177,7 @@ fn file_medium(path: PathBuf, fresh: bool) -> Medium {
     })
 }
 
-/// Whether there is a spool in `path`; an error if it is one that this release must not touch.
+/// Returns `true` if a spool is in `path`; an error if it is one that this release must not touch.
 fn check_version(path: &Path) -> io::Result<bool> {
     let place = path.join("FORMAT");
     let mut text = String::new();

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::{BackendError, StorageBackend};
 
-/// Where a database lies: it may have to be opened again.
+/// The place of a database: it may have to be opened again.
 pub(super) struct Medium {
-    /// How to call it in errors.
+    /// The name for errors.
     pub(super) name: String,
     open: Box<Open>,
 }
@@ -48,7 +48,7 @@ impl Debug for Medium {
     }
 }
 
-/// What was wanted of the medium when it failed.
+/// The act that was wanted of the medium when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
     Read,
@@ -56,7 +56,7 @@ pub(super) enum Act {
     Sync,
 }
 
-/// What failed last.
+/// The last failure.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
     pub(super) act: Act,
@@ -176,7 +176,7 @@ impl StorageBackend for Watched {
     }
 }
 
-/// Who holds this lock (redb's design, "lock bytes") vouches for a database that was not closed. A
-/// salvage reads one all the same, and has its own checksums to vouch for what it finds; nothing
+/// The lock whose holder (redb's design, "lock bytes") vouches for a database that was not closed.
+/// A salvage reads one all the same, and has its own checksums to vouch for what it finds; nothing
 /// else asks.
 const CONSISTENT_BYTE: u64 = (1 << 62) + 4;

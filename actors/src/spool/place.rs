@@ -17,7 +17,7 @@ pub(super) struct Place {
     files: Vec<(PathBuf, Which)>,
 }
 
-/// Which file it is, whatever it is called.
+/// The identity of a file, whatever it is called.
 #[cfg(unix)]
 type Which = (u64, u64);
 #[cfg(not(unix))]
@@ -33,7 +33,7 @@ impl Place {
         Ok(Self { folder: folder.path.clone(), files: files.collect::<io::Result<_>>()? })
     }
 
-    /// Why the spool is lost, if it is.
+    /// The reason why the spool is lost, if it is.
     pub(super) fn lost(&self) -> Option<Failure> {
         let what = self.files.iter().find_map(|(path, opened)| match fs::metadata(path) {
             Ok(now) if which(&now) == *opened => None,

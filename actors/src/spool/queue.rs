@@ -33,7 +33,7 @@ impl Step {
         }
     }
 
-    /// What it takes while it waits.
+    /// The bytes that it takes while it waits.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>()
             + match self {

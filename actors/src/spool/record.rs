@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use super::Spool;
 
-/// What the database keeps a record under; `key` of `table`.
+/// The key under which the database keeps a record; `key` of `table`.
 pub(super) fn encode_key(table: &str, key: &[u8]) -> io::Result<Vec<u8>> {
     check_table(table)?;
     if key.is_empty() || key.len() > Spool::KEY_LIMIT {
@@ -40,7 +40,7 @@ pub(super) fn decode_key(full: &[u8]) -> Option<(&str, &[u8])> {
     (is_table(table) && !key.is_empty() && key.len() <= Spool::KEY_LIMIT).then_some((table, key))
 }
 
-/// What the database keeps for `value` under `full`.
+/// The bytes that the database keeps for `value` under `full`.
 pub(super) fn encode_value(full: &[u8], value: &[u8]) -> io::Result<Vec<u8>> {
     if value.len() > Spool::VALUE_LIMIT {
         let text = format!(

@@ -14,7 +14,7 @@ use super::place::Place;
 use super::queue::{Queue, Step, Write};
 use super::record;
 
-/// What the writer and the readers share.
+/// The state that the writer and the readers share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) medium: Medium,
@@ -22,7 +22,7 @@ pub(super) struct Shared {
     pub(super) commits: AtomicU64,
     opened: RwLock<Arc<Opened>>,
     place: Option<Place>,
-    /// Why nothing more is written.
+    /// The reason why nothing more is written.
     dead: OnceLock<Failure>,
 }
 
@@ -108,13 +108,13 @@ impl Shared {
         }
     }
 
-    /// Whether a commit is in a database that was opened again, and on the disk.
+    /// Returns `true` if a commit is in a database that was opened again, and on the disk.
     fn has_commit(&self, opened: &Opened, number: u64) -> bool {
         guarded(|| commits(&opened.database)).is_ok_and(|last| last >= number)
             && (!opened.overlay || self.medium.sync().is_ok())
     }
 
-    /// What to tell those whose writes failed; decides whether more may be tried.
+    /// The failure for those whose writes failed; decides if more may be tried.
     fn unwritten(&self, trial: &Trial, writes: &[Write]) -> Failure {
         let (name, steps) =
             (&self.medium.name, writes.iter().map(|write| write.steps.len()).sum::<usize>());
@@ -152,13 +152,13 @@ impl Shared {
         if trial.is_final() { self.die(failure) } else { failure }
     }
 
-    /// Why nothing more is written, if that is so.
+    /// The reason why nothing more is written, if that is so.
     pub(super) fn failure(&self) -> Option<String> {
         let lost = if self.dead.get().is_none() { self.lost() } else { None };
         self.dead.get().or(lost.as_ref()).map(|failure| failure.text().to_owned())
     }
 
-    /// Why nothing more is written, if somebody has taken the files away.
+    /// The reason why nothing more is written, if somebody has taken the files away.
     fn lost(&self) -> Option<Failure> {
         let lost = self.place.as_ref().and_then(Place::lost)?;
         Some(self.die(lost))

@@ -175,15 +175,15 @@ pub(super) fn head(kind: u8, mode: u32, mtime: i64, size: u64, path: &[u8], out:
     out.extend_from_slice(path);
 }
 
-/// Whether an attribute of this name may stand in a tree: those of users, and the two lists of
-/// access. No others: some make a program run with rights of their own.
+/// Returns `true` if an attribute of this name may stand in a tree: those of users, and the two
+/// lists of access. No others: some make a program run with rights of their own.
 pub(crate) fn may_travel(name: &[u8]) -> bool {
     name.len() <= ATTRIBUTE_NAME
         && (is_access_list(name)
             || (name.starts_with(b"user.") && name.len() > 5 && !name.contains(&0)))
 }
 
-/// Whether an attribute of this name says who may do what.
+/// Returns `true` if an attribute of this name says who may do what.
 pub(crate) fn is_access_list(name: &[u8]) -> bool {
     matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default")
 }

@@ -59,5 +59,5 @@ pub use writer::TreeWriter;
 pub(crate) use entry::{ATTRIBUTE_BYTES, ATTRIBUTES, is_access_list, may_travel};
 pub(crate) use path::{confined, printable};
 
-/// What every tree stream begins with.
+/// The beginning of every tree stream.
 const MAGIC: &[u8; 25] = b"estafette tree stream v1\n";

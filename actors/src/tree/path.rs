@@ -111,7 +111,7 @@ impl std::fmt::Debug for TreePath {
     }
 }
 
-/// Whether a link with this target, lying in `depth` folders of a tree, stays in the tree.
+/// Returns `true` if a link with this target, in `depth` folders of a tree, stays in the tree.
 ///
 /// `..` after a name is refused: the name may be a link itself, and what is above its target is
 /// anybody's guess.
@@ -136,7 +136,7 @@ pub(crate) fn printable(path: &[u8]) -> String {
     estafette::wire::printable(&String::from_utf8_lossy(path)).to_string()
 }
 
-/// Whether these bytes can be what a link leads to, wherever that is.
+/// Returns `true` if these bytes can be what a link leads to, wherever that is.
 pub(crate) fn leads_somewhere(target: &[u8]) -> bool {
     !target.is_empty() && target.len() <= PATH_LIMIT && !target.contains(&0)
 }

@@ -385,7 +385,7 @@ impl TreeReader {
 }
 
 impl State {
-    /// How many bytes have to be pending before this state can be left.
+    /// The number of bytes that have to be pending before this state can be left.
     fn needs(self) -> usize {
         match self {
             Self::Magic => MAGIC.len(),

@@ -107,7 +107,7 @@ impl Client {
     }
 }
 
-/// What comes on a connection.
+/// The events that come on a connection.
 #[derive(Debug)]
 pub(crate) struct Events {
     pub(crate) socket: TcpStream,

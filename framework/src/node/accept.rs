@@ -25,7 +25,7 @@ use crate::wire::{
     negotiate, printable, prologue,
 };
 
-/// What is said to who has proved this node's own key.
+/// The refusal of a peer that has proved this node's own key.
 const OWN_KEY: &str = "it has the same key as this node, and so is the same node: a key that was \
                        copied to another machine is of no use there, make a new one";
 
@@ -188,7 +188,7 @@ async fn accept_link(
     Ok(())
 }
 
-/// Whether a peer may have one more link now. Strangers have no account.
+/// Returns `true` if a peer may have one more link now. Strangers have no account.
 fn is_in_time(shared: &NodeShared, peer: PeerId) -> bool {
     shared.ledger.account(peer).spend(Work::Links, 1, std::time::Instant::now())
 }

@@ -31,9 +31,9 @@ pub struct Arrival {
     pub(crate) processed_mac: SecretBytes,
     /// The relay that brought it, who passes words on.
     pub(crate) carried_by: Option<PeerId>,
-    /// Who packed it, in what is remembered for who carried it.
+    /// The node that packed it, in what is remembered for the one that carried it.
     pub(crate) packed_by: Option<PeerId>,
-    /// When it may be forgotten as far as the wall clock told, if there is no room.
+    /// The time from which it may be forgotten if there is no room, as far as the wall clock told.
     pub(crate) passes: Option<u64>,
     /// Its other id, if it came by a relay: the relay's in what is remembered for who packed it,
     /// and the other way round. Not in records of earlier builds, where both are the same.

@@ -49,7 +49,7 @@ pub struct NodeBuilder {
     ways: RelayWays,
 }
 
-/// What hears of messages that did not reach their actor.
+/// The host's callback for messages that did not reach their actor.
 struct OnUndelivered(Arc<dyn Fn(Undelivered) + Send + Sync>);
 
 impl std::fmt::Debug for OnUndelivered {

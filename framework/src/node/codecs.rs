@@ -8,7 +8,7 @@ use super::stages::Stages;
 use crate::pipeline::{CODEC_NAME_LIMIT, ChunkCodec, Codec, Compression, SharedCodec, Transfer};
 use crate::wire::{STAGES_LIMIT, join_codec, split_codec};
 
-/// Where in the features of an offer the codecs begin, a bit each.
+/// The first bit of the codecs in the features of an offer, a bit each.
 const FIRST_FEATURE: u32 = 32;
 
 /// The name of the codec that every node has.
@@ -23,7 +23,7 @@ pub(crate) fn feature(codec: Codec) -> u64 {
     if codec.0 < 32 { 1 << (FIRST_FEATURE + u32::from(codec.0)) } else { 0 }
 }
 
-/// What an opening says of the stages.
+/// Returns the names of the stages for an opening.
 pub(crate) fn stages_of(coders: &[String], transfer: &Transfer) -> Vec<String> {
     join_codec(coders, Stages::codec_name(transfer.codec.as_ref()))
 }
@@ -33,7 +33,7 @@ pub(crate) fn codec_of(stages: &[String]) -> Option<String> {
     Some(split_codec(stages).1.unwrap_or("snappy").to_owned())
 }
 
-/// Whether the other end of a link with these features has it, as far as is known.
+/// Returns `true` if the other end of a link with these features has it, as far as is known.
 pub(crate) fn is_common(codec: Codec, features: u64) -> bool {
     matches!(codec, Codec::RAW | Codec::SNAPPY) || features & feature(codec) != 0
 }
@@ -75,8 +75,8 @@ impl Stages {
         codec.filter(|codec| codec.id() != Codec::SNAPPY).map(|codec| codec.name())
     }
 
-    /// What a node compresses with by itself: what it prefers, where the other end has it, and an
-    /// opening that names these coders has room for its name.
+    /// Returns the codec that a node chooses by itself: the preferred one, where the other end has
+    /// it, and an opening that names these coders has room for its name.
     pub(crate) fn preferred_codec(
         &self,
         preferred: Compression,
@@ -97,7 +97,7 @@ impl Stages {
         self.codecs.keys().fold(0, |features, codec| features | feature(*codec))
     }
 
-    /// Whether an opening has room for as many stages.
+    /// Refuses more stages than an opening has room for.
     pub(crate) fn check_count(coders: &[String], codec: Option<&str>) -> Result<(), RegistryError> {
         match coders.len() + usize::from(codec.is_some()) {
             given if given > STAGES_LIMIT => {
@@ -107,7 +107,7 @@ impl Stages {
         }
     }
 
-    /// Whether the codec that a delivery asks for is known, and an opening has room for its name.
+    /// Refuses an unknown codec, and one for whose name an opening has no room.
     pub(crate) fn check_asked(
         &self,
         coders: &[String],

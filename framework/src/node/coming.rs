@@ -21,7 +21,7 @@ use crate::pipeline::Journal;
 use crate::store::{Store, sync_folder};
 use crate::wire::PeerId;
 
-/// How the file of a package that comes in is called at its end.
+/// The ending of the file name of a package that comes in.
 pub(crate) const COMING: &str = ".coming";
 
 /// The room of one package.
@@ -62,21 +62,21 @@ impl Room {
     }
 }
 
-/// What there is of packages that stopped coming.
+/// The files of packages that stopped coming.
 #[derive(Debug, Default)]
 pub(crate) struct Stopped(Mutex<HashMap<(PeerId, TransferId), Left>>);
 
-/// What there is of one.
+/// The file of one of them.
 #[derive(Debug)]
 pub(crate) struct Left {
     path: PathBuf,
     pub(crate) room: Room,
     since: Instant,
-    /// What its file was when it stopped: as long as it is that, nobody has to read it again.
+    /// Its file's stamp when it stopped: as long as it is that, nobody has to read it again.
     pub(crate) stamp: Option<Stamp>,
 }
 
-/// What a file is, as far as can be told without reading it. Times in nanoseconds.
+/// A mark of a file that changes with it, taken without reading it. Times in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     file: (u64, u64),
@@ -144,7 +144,7 @@ impl Stopped {
         self.table().insert((peer, transfer), left);
     }
 
-    /// What there is of a package whose file is held.
+    /// Takes a package out whose file is held.
     pub(crate) fn take(&self, peer: PeerId, transfer: TransferId) -> Option<Left> {
         self.table().remove(&(peer, transfer))
     }
@@ -252,7 +252,7 @@ impl Stopped {
     }
 }
 
-/// How long an earlier attempt may take to let go.
+/// The longest wait until an earlier attempt lets go.
 const LET_GO: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Opens a package's file for this attempt alone; `None` if another one doesn't let go of it.
@@ -293,7 +293,7 @@ fn if_there<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// How the file of a package that comes in is called.
+/// Returns the file name of a package that comes in.
 pub(crate) fn coming_name(transfer: TransferId, peer: PeerId) -> String {
     format!("{transfer}-{peer}{COMING}")
 }

@@ -27,11 +27,11 @@ use crate::wire::{
 
 pub(crate) use tried::Tried;
 
-/// How long a greeting that is not answered holds up another way that has proved the peer's key; it
-/// is taken up again when that fails.
+/// The longest time that a greeting without an answer holds up another way that has proved the
+/// peer's key; it is taken up again when that fails.
 const GREETED_ALONE: Duration = Duration::from_secs(3);
 
-/// Whether dialling again may help.
+/// The hope that dialling again helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Hope {
     Some,

@@ -23,7 +23,7 @@ pub struct DoorCounts {
     sent: AtomicU64,
 }
 
-/// What is seen of a door.
+/// The counts of a door, for a snapshot.
 #[derive(Debug)]
 pub(crate) struct DoorSeen {
     pub(crate) name: String,

@@ -163,7 +163,7 @@ pub enum TransferNews {
         inbox: String,
         /// The cipher suite that seals its chunks on this way.
         suite: Suite,
-        /// What they are compressed with, where that makes them smaller; `None` where they go raw.
+        /// The codec that compresses them, where that makes them smaller; `None` where they go raw.
         /// A receiver does not know whether its sender has switched snappy off.
         codec: Option<String>,
     },

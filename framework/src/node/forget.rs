@@ -12,7 +12,7 @@ use super::shared::NodeShared;
 use crate::pipeline::Journal;
 use crate::wire::PeerId;
 
-/// How long an attempt may take to let go of what is to be removed, and how often it is looked.
+/// The longest wait until an attempt lets go of what is to be removed; then the time between looks.
 const LET_GO: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 

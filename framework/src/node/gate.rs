@@ -1,6 +1,6 @@
 //! Leave for a delivery to go on.
 
-/// What the receiver and the user allow.
+/// The leave that the receiver and the user give.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gate {
     /// Chunks below this index may be sent.

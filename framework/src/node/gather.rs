@@ -20,7 +20,7 @@ use crate::node::shared::NodeShared;
 use crate::remote::LettersSeen;
 use crate::wire::{PeerId, printable};
 
-/// How long the node's thread has to answer.
+/// The longest wait for an answer of the node's thread.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tell what there is to see of the node.
@@ -36,7 +36,7 @@ struct Observe {
 #[rtype(result = "()")]
 struct Ping;
 
-/// What the sessions and the outbox tell.
+/// The answers of the sessions and the outbox.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     sessions: Vec<SessionSeen>,
@@ -82,12 +82,12 @@ pub(crate) async fn look(
     put_together(shared, addresses, seen)
 }
 
-/// Whether the node's thread answers in time.
+/// Returns `true` if the node's thread answers in time.
 pub(crate) async fn answers(shared: &NodeShared, hub: &Addr<Hub>) -> bool {
     ask(shared, hub, Ping).await.is_some()
 }
 
-/// What the hub answers, if it does so in time.
+/// Returns the hub's answer, if it comes in time.
 async fn ask<M>(shared: &NodeShared, hub: &Addr<Hub>, message: M) -> Option<M::Result>
 where
     M: Message<Result: Send> + Send + 'static,

@@ -9,14 +9,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Where a connection comes from, as far as limits go.
+/// The source of a connection, as far as limits go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     /// An IPv4 address, in whichever way it was written.
     V4([u8; 4]),
     /// The first 64 bits of an IPv6 address: who has one address has them all.
     V6([u8; 8]),
-    /// What another transport calls it.
+    /// The name of the source in another transport.
     Named(String),
     /// This node itself, which dials.
     Own,
@@ -40,7 +40,7 @@ impl Source {
     }
 }
 
-/// What a connection has shown so far. Cloning it shares it.
+/// The progress that a connection has shown so far. Cloning it shares it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Standing(Arc<AtomicU8>);
 
@@ -87,7 +87,7 @@ impl<T> HalfOpen<T> {
         self.entries.len()
     }
 
-    /// How many of one source there may be.
+    /// Returns the most that there may be of one source.
     pub(crate) fn most_of_one(&self) -> usize {
         (self.most / 4).max(1)
     }
@@ -97,7 +97,7 @@ impl<T> HalfOpen<T> {
         self.entries.retain(|entry| under_way(&entry.handshake));
     }
 
-    /// What has to go before one more comes from `source`.
+    /// Removes, and returns, the one that has to go before one more comes from `source`.
     pub(crate) fn make_room(&mut self, source: &Source) -> Option<T> {
         if self.entries.iter().filter(|entry| entry.source == *source).count() >= self.most_of_one()
         {

@@ -54,7 +54,7 @@ struct Inner {
     stopped: watch::Receiver<bool>,
 }
 
-/// What the node's thread hands to the handle.
+/// The parts of a handle, which the node's thread hands over.
 pub(super) struct Parts {
     pub(super) shared: Arc<NodeShared>,
     pub(super) hub: actix::Addr<Hub>,

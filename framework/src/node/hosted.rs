@@ -22,7 +22,7 @@ pub(super) struct Wired {
     pub(super) tell: mpsc::UnboundedSender<Word>,
 }
 
-/// What an actor is told of one that it is wired to.
+/// News for an actor of one that it is wired to.
 #[derive(Clone, Debug)]
 pub(super) enum Word {
     /// It has died: this one ends, too, until that one is back.
@@ -36,7 +36,7 @@ impl HostedActors {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// What there is to see of so many, and how many there are besides; `at` tells times.
+    /// Returns what is shown of the first `most`, and how many others there are; `at` tells times.
     pub(super) fn seen(
         &self,
         most: usize,

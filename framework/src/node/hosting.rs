@@ -57,19 +57,19 @@ pub enum HostError {
 /// Opens a door to an actor that was started.
 pub(super) type Reopen<A> = Box<dyn Fn(&Addr<A>) + Send + Sync>;
 
-/// What all lives of an actor have in common.
+/// The common parts of all lives of an actor.
 pub(super) struct Place<A: Actor<Context = Context<A>>> {
     pub(super) doors: Mutex<Vec<Reopen<A>>>,
-    /// What comes from other nodes.
+    /// The messages that come from other nodes.
     pub(super) intake: Arc<Intake<A>>,
-    /// Whether there will be another life.
+    /// The word on its next life, or that there is none.
     pub(super) fate: Arc<Fate>,
 }
 
 /// A life that runs.
 type Running<A> = Pin<Box<ContextFut<A, Context<A>>>>;
 
-/// How a life ended.
+/// The end of a life.
 enum End {
     Panicked(String),
     /// By itself.
@@ -78,7 +78,7 @@ enum End {
     Wired,
 }
 
-/// Why there is no next life.
+/// The reason that there is no next life.
 enum Over {
     /// Its host is to hear of it.
     GivenUp(String),
@@ -99,7 +99,7 @@ pub(super) struct Keeper<A: Actor<Context = Context<A>>> {
     pub(super) after: Vec<Arc<str>>,
 }
 
-/// What runs of it.
+/// The state of an actor that is kept alive.
 struct Kept<A: Actor<Context = Context<A>>> {
     keeper: Keeper<A>,
     words: mpsc::UnboundedReceiver<Word>,
@@ -217,7 +217,7 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
         }
     }
 
-    /// How long it waits for its next life, if there is one.
+    /// Returns the wait before its next life, if there is one.
     fn judge(&mut self, end: End, lived: Duration) -> Result<Duration, Over> {
         let Keeper { name, strategy, policy, .. } = &self.keeper;
         let (why, panicked) = match end {
@@ -339,7 +339,7 @@ async fn wait_for(named: Option<&mut oneshot::Receiver<()>>) -> bool {
 struct Life<A: Actor<Context = Context<A>>>(Option<Running<A>>);
 
 impl<A: Actor<Context = Context<A>>> Life<A> {
-    /// How it ends; `None`, once, when it has been started and goes on.
+    /// Returns its end; `None`, once, when it has been started and goes on.
     async fn poll_once(&mut self, is_up: bool) -> Option<End> {
         std::future::poll_fn(|task| {
             let Some(life) = &mut self.0 else { return Poll::Pending };
@@ -365,7 +365,7 @@ impl<A: Actor<Context = Context<A>>> Drop for Life<A> {
     }
 }
 
-/// What a panic said.
+/// Returns the text of a panic.
 fn panicked(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<String>()

@@ -24,13 +24,13 @@ use super::trust::Trust;
 use crate::supervise::StopSupervisor;
 use crate::wire::{PeerId, RefuseReason};
 
-/// How soon a node notices what another process has changed in its trust.
+/// The time between looks at what another process has changed in the node's trust.
 const LOOK_AT_TRUST: Duration = Duration::from_secs(1);
 
-/// How long storing may take that has begun when a node stops.
+/// The longest wait for storing that has begun when a node stops.
 const LAST_STORED: Duration = Duration::from_secs(2);
 
-/// How long noting how tries ended may take then.
+/// The longest time for noting then how tries ended.
 const LAST_NOTED: Duration = Duration::from_secs(5);
 
 pub(crate) struct Hub {

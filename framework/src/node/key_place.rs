@@ -24,7 +24,7 @@ pub(super) fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), Ke
     Err(KeyFileError::Unsafe { path: path.to_owned(), what })
 }
 
-/// Who may write to its folder can put another key there.
+/// Refuses a folder that others may write to: they could put another key there.
 #[cfg(target_os = "linux")]
 pub(super) fn check_folder(path: &Path) -> Result<(), KeyFileError> {
     use std::os::unix::fs::MetadataExt;
@@ -59,7 +59,7 @@ pub(super) fn check_folder(path: &Path) -> Result<(), KeyFileError> {
     Err(KeyFileError::Unsafe { path: path.to_owned(), what })
 }
 
-/// Who may read it has the key.
+/// Refuses a file that others may read: they would have the key.
 #[cfg(unix)]
 pub(super) fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyFileError> {
     let mode = std::os::unix::fs::MetadataExt::mode(metadata) & 0o777;
@@ -84,8 +84,8 @@ fn no_modes(mode: u32) -> String {
     )
 }
 
-/// Whether what is made for its owner alone is so in this folder. Where nothing can be made, it is
-/// taken to be so.
+/// Returns `true` if what is made for its owner alone is so in this folder, or nothing can be made
+/// there.
 #[cfg(unix)]
 fn modes_are_kept(path: &Path) -> bool {
     let mut random = [0; 8];
@@ -101,8 +101,8 @@ fn modes_are_kept(path: &Path) -> bool {
     mode.is_ok_and(|mode| mode & 0o077 == 0)
 }
 
-/// Whether a folder above lets nobody else pass. A group of the superuser's alone may: a list of
-/// single users beside it (an ACL) is shown as that group's rights.
+/// Returns `true` if a folder above lets nobody else pass. A group of the superuser's alone may: a
+/// list of single users beside it (an ACL) is shown as that group's rights.
 #[cfg(unix)]
 fn is_out_of_reach(folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;

@@ -45,9 +45,9 @@ const SAY_AFTER: usize = 4;
 /// wait.
 const SAY_WITHIN: Duration = Duration::from_millis(2);
 
-/// How often the receiver may ask for one frame again; then its transfer fails. Of its own faults
-/// an honest one gives up sooner, but a chunk may also lie in the mailboxes of actors that die of
-/// others.
+/// The most times that the receiver may ask for one frame again; then its transfer fails. Of its
+/// own faults an honest one gives up sooner, but a chunk may also lie in the mailboxes of actors
+/// that die of others.
 const RESENDS: u8 = 16;
 /// Control messages that may wait for the socket; further acknowledgements are said together when
 /// there is room.
@@ -55,7 +55,7 @@ const CONTROLS: usize = 256;
 /// The wait before a full queue, or a copy of a chunk that is still in the stages, is looked at
 /// again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// How often it is looked for frames that nobody acknowledges.
+/// The time between looks for frames that nobody acknowledges.
 const LOOK_FOR_UNHEARD: Duration = Duration::from_secs(1);
 
 /// Streams that come in by this lane, shared with the task that reads it.
@@ -68,7 +68,7 @@ pub(super) struct Admitted {
     assembler: Outlet<Chunk>,
 }
 
-/// What others see of a lane without asking it.
+/// The part of a lane that others see without asking it.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneHandle {
     pub(crate) address: Addr<Lane>,
@@ -76,7 +76,7 @@ pub(crate) struct LaneHandle {
 }
 
 impl LaneHandle {
-    /// Whether its connection is up.
+    /// Returns `true` if its connection is up.
     pub(crate) fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
     }
@@ -97,7 +97,7 @@ pub(crate) struct Lane {
     /// has lost its own, and where the content is durable, or empty, nothing else would tell.
     /// One of a transfer, each of some 100 bytes.
     trailers: HashMap<u64, Sealed>,
-    /// Whether it is looked for frames that nobody acknowledges.
+    /// Set while it looks for frames that nobody acknowledges.
     looking: bool,
     streams: Streams,
     sending: HashMap<(Vec<String>, u16), Chain<Chunk>>,

@@ -31,14 +31,14 @@ use crate::wire::{
     handshake_length,
 };
 
-/// What waits for the socket.
+/// A message that waits for the socket.
 pub(crate) enum Outbound {
     Control(Control),
     /// A sealed batch of messages: few at a time, each in a slot.
     Batch(Sealed),
 }
 
-/// Where batches of messages go that come in, once the peer has said that it sends some.
+/// The inlet for batches of messages, open once the peer has said that it sends some.
 #[derive(Clone, Default)]
 pub(crate) struct BatchInlet(Rc<RefCell<Option<Batches>>>);
 
@@ -49,7 +49,7 @@ struct Batches {
     next: u64,
 }
 
-/// How batches get from the socket to whoever reads them.
+/// The road of batches from the socket to whoever reads them.
 pub(crate) enum Unseal {
     /// At once, where all stages are plain steps.
     Here(Through<Sealed, Chunk>, Outlet<Chunk>),
@@ -115,7 +115,7 @@ impl BatchInlet {
 const BATCHES: usize = 4;
 /// Control messages that may wait for the socket. A peer that lets more pile up does not read.
 const QUEUE: usize = 4096;
-/// How long what is queued may take to be written once the link is given up: a peer that takes it
+/// The longest time for writing what is queued once the link is given up: a peer that takes it
 /// slowly must not keep the queue and the socket of every link it ever had.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Control messages are written together up to about so many bytes.
@@ -309,7 +309,7 @@ impl LiveLink {
             .map_err(|_| format!("the peer does not read: {QUEUE} control messages wait for it"))
     }
 
-    /// What batches are written by.
+    /// Returns the queue by which batches are written.
     pub(crate) fn queue(&self) -> Option<mpsc::Sender<Outbound>> {
         self.queue.clone()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::delivery::FailureKind;
 use crate::wire::RefuseReason;
 
-/// Why there is no link.
+/// The reason that there is no link.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkFailure {
     #[error("{0}")]

@@ -38,7 +38,7 @@ pub(crate) struct Remembered {
 struct Table {
     arrivals: HashMap<(PeerId, TransferId), Arrival>,
     by_expiry: BTreeSet<(u64, PeerId, TransferId)>,
-    /// When it was last looked what has expired as far as the wall clock tells.
+    /// The wall clock's time of the last look for what has expired.
     looked: u64,
     /// Each is charged to who made it, whoever carried it.
     charges: HashMap<(PeerId, TransferId), Charge>,
@@ -77,7 +77,7 @@ impl Remembered {
         self.table().arrivals.get(&(sender, transfer)).filter(|arrival| is_here(arrival)).cloned()
     }
 
-    /// Whether a delivery is remembered by now, as far as the spool says. May block.
+    /// Returns `true` if a delivery is remembered by now, as far as the spool says. May block.
     pub(crate) fn look_again(&self, sender: PeerId, transfer: TransferId) -> io::Result<bool> {
         if self.arrival(sender, transfer).is_some() {
             return Ok(true);
@@ -176,8 +176,8 @@ impl Remembered {
         Ok(Some(arrival))
     }
 
-    /// What the peer has not heard yet of deliveries it made or carried, by its own ids, the most
-    /// of it that is said at once.
+    /// Returns the proofs that the peer has not heard yet, of deliveries it made or carried, by its
+    /// own ids: the most of them that are said at once.
     pub(crate) fn unheard(&self, sender: PeerId) -> Vec<(TransferId, [u8; 32])> {
         let table = self.table();
         let is_told =
@@ -268,12 +268,12 @@ impl Table {
     }
 }
 
-/// Whether it was delivered here, and is neither kept for others nor a package that carried one.
+/// Returns `true` if it was delivered here, is not kept for others, and carried no other one.
 fn is_here(arrival: &Arrival) -> bool {
     arrival.packed_by.is_none() && arrival.inbox != RELAYED
 }
 
-/// Whether what expires then has no use any more.
+/// Returns `true` if what expires then has no use any more.
 pub(crate) fn is_old(expires: u64, now: u64) -> bool {
     expires.saturating_add(SKEW) <= now
 }
@@ -302,12 +302,12 @@ pub(crate) fn sweep(spool: &dyn Store, now: Moment) -> io::Result<()> {
 /// Records removed in one go.
 const SWEEP: usize = 1024;
 
-/// How records about one delivery are keyed.
+/// Returns the key of records about one delivery.
 pub(crate) fn delivery_key(sender: PeerId, transfer: TransferId) -> Vec<u8> {
     [&sender.as_bytes()[..], transfer.as_bytes()].concat()
 }
 
-/// Whether it is a record of a delivery.
+/// Returns `true` if it is a record of a delivery.
 pub(crate) fn is_readable(key: &[u8], value: &[u8]) -> bool {
     delivery_of(key).is_some() && Arrival::decode(value).is_ok()
 }

@@ -25,14 +25,14 @@ const OF_ONE: usize = 4096;
 /// The most memos of all.
 const OF_ALL: usize = 16_384;
 
-/// Which name of which inbox, for which peer.
+/// The key of a memo: a name of an inbox, for a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MemoKey {
     peer: PeerId,
     name: [u8; 16],
 }
 
-/// What an inbox wants to be told.
+/// A note of an inbox about a delivery.
 #[derive(Clone, Debug)]
 pub(crate) struct Memo {
     key: MemoKey,
@@ -93,7 +93,7 @@ impl Memos {
         Ok(Self(Mutex::new(table)))
     }
 
-    /// What was noted of this name.
+    /// Returns the note on this name.
     pub(crate) fn find(&self, peer: PeerId, inbox: &str, content: &Content) -> Option<Vec<u8>> {
         self.table().memos.get(&MemoKey::new(peer, inbox, content)).map(|(_, text)| text.clone())
     }
@@ -161,7 +161,7 @@ impl Table {
     }
 }
 
-/// Whether it is a memo.
+/// Returns `true` if it is a memo.
 pub(crate) fn is_readable(key: &[u8], value: &[u8]) -> bool {
     key.len() == MemoKey::LENGTH && value.len() >= 8
 }

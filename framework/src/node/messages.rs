@@ -19,7 +19,7 @@ use crate::remote::{
 use crate::remote::{Json, JsonRemote};
 use crate::supervise::{RestartPolicy, Strategy};
 
-/// What a handle of an actor elsewhere is made of.
+/// The parts of a handle of an actor elsewhere.
 type Actual<'a> = (Arc<Exchange>, Option<Arc<Letters>>, &'a str);
 
 impl Node {
@@ -326,7 +326,7 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
         if self.has_json::<M>() { self } else { self.streams::<M, Json>() }
     }
 
-    /// Whether it takes this type as JSON already: the type itself may have said so.
+    /// Returns `true` if it takes this type as JSON already: the type itself may have said so.
     #[cfg(feature = "json")]
     fn has_json<M: RemoteMessage>(&self) -> bool {
         let (name, version) = (Json::name::<M>(), M::VERSION);

@@ -32,11 +32,11 @@ struct Groups {
     told: HashMap<String, u64>,
 }
 
-/// What the deliveries of a group wait at.
+/// The limiter that the deliveries of a group wait at.
 #[derive(Debug)]
 pub(crate) struct Limiter(Mutex<Next>);
 
-/// When the next byte may go, at which rate.
+/// The moment at which the next byte may go, and the rate.
 #[derive(Clone, Copy, Debug)]
 struct Next {
     rate: u64,
@@ -104,7 +104,7 @@ impl Limiter {
         Self(Mutex::new(Next { rate, at: None }))
     }
 
-    /// Whether anything has passed.
+    /// Returns `true` if anything has passed.
     #[cfg(test)]
     pub(crate) fn was_asked(&self) -> bool {
         self.next().at.is_some()

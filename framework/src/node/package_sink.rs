@@ -58,11 +58,11 @@ pub(crate) struct PackageSink {
     /// Whom it is for, as far as that is known: the offer says so, and then its own label.
     addressee: Option<PeerId>,
     is_labelled: bool,
-    /// What is in it, for whoever tells of it.
+    /// The delivery in it, for whoever tells of it.
     within: Within,
     /// Bytes since it was looked how much of the disk is left.
     unchecked: u64,
-    /// Whether a later attempt can go on with what is here.
+    /// Set once a later attempt can go on with what is here.
     is_noted: bool,
 }
 
@@ -204,7 +204,7 @@ impl PackageSink {
         if self.addressee == Some(self.shared.peer()) { "the receiver" } else { "the relay" }
     }
 
-    /// Whether the disk has room for so many bytes more.
+    /// Refuses so many bytes more if the disk has no room for them.
     fn check_disk(&self, bytes: u64) -> Result<(), Refusal> {
         let Some(folder) = self.path.parent() else { return Ok(()) };
         let available = available(folder).map_err(|error| {
@@ -320,7 +320,7 @@ impl PackageSink {
     }
 }
 
-/// What a sender is told that offers partial deliveries again and again.
+/// The refusal of a sender that offers partial deliveries again and again.
 pub(crate) const TOO_MUCH_VERIFIED: &str = "what is here of it has to be read again before it \
                                             goes on, and so much was read for this sender of late \
                                             that it has to wait; send it again later";
@@ -391,7 +391,7 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
     })
 }
 
-/// How the journal of what is in a package is keyed: apart from that of the package itself.
+/// Returns the key of the journal of what is in a package: apart from that of the package itself.
 pub(crate) fn inner_key(sender: PeerId, transfer: TransferId) -> Vec<u8> {
     let mut key = delivery_key(sender, transfer);
     key.push(b'p');

@@ -16,12 +16,12 @@ use tokio::time::Instant;
 
 use super::link_failure::LinkFailure;
 
-/// How long an attempt is ahead of the next one (RFC 8305, section 5).
+/// The lead of an attempt over the next one (RFC 8305, section 5).
 const AHEAD: Duration = Duration::from_millis(250);
-/// How long it is ahead once the node there has answered. A door has few places for one source: who
-/// takes them all in a hurry throws out its own best attempt.
+/// Its lead once the node there has answered. A door has few places for one source: who takes them
+/// all in a hurry throws out its own best attempt.
 const AHEAD_WITH_ANSWER: Duration = Duration::from_secs(2);
-/// How many ways are tried in one race.
+/// The most ways that are tried in one race.
 const MOST: usize = 32;
 
 /// An address as it was given, and what is dialled for it.
@@ -46,7 +46,7 @@ impl fmt::Display for Way {
     }
 }
 
-/// Whether an attempt has been answered; the race is told.
+/// The progress of an attempt: that it has been answered; the race is told.
 #[derive(Debug)]
 pub(super) struct Progress {
     answered: Cell<bool>,
@@ -80,9 +80,9 @@ impl Drop for Progress {
 
 type Attempt<'a, T> = LocalBoxFuture<'a, Result<T, LinkFailure>>;
 type Begin<'a, T> = dyn Fn(&Way, Progress) -> Attempt<'a, T> + 'a;
-/// What stands behind an address: the way as it was given, and all that it stands for.
+/// The result of looking an address up: the way as it was given, and all that it stands for.
 type Found = (Way, Result<Vec<String>, LinkFailure>);
-/// How a way ended.
+/// The end of a way.
 pub(super) type Ended<T> = (Way, Result<T, LinkFailure>);
 
 /// A race. What is dropped with it is given up.
@@ -135,7 +135,7 @@ impl<'a, T: 'a> Race<'a, T> {
         }
     }
 
-    /// Whether a way has come to a good end, and [`Self::next`] has not told it yet.
+    /// Returns `true` if a way has come to a good end that [`Self::next`] has not told yet.
     pub(super) fn has_reached(&self) -> bool {
         self.ended.iter().any(|(_, ended)| ended.is_ok())
     }
@@ -185,7 +185,7 @@ impl<'a, T: 'a> Race<'a, T> {
         }
     }
 
-    /// When the next way is begun.
+    /// Returns the moment at which the next way is begun.
     fn due(&self) -> Instant {
         match self.answers.hopeful.get() {
             0 => self.next_at,
@@ -221,7 +221,7 @@ mod tests {
 
     use super::*;
 
-    /// What each way did, in the order of their beginnings.
+    /// The steps of all ways, in the order of their beginnings.
     type Log = Rc<RefCell<Vec<String>>>;
 
     fn addresses(given: &[&str]) -> Vec<String> {

@@ -51,7 +51,7 @@ struct Reading {
     changed: Notify,
 }
 
-/// Which chunks a delivery is made of.
+/// The cut of a content into the chunks of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
     pub(crate) version: [u8; 32],
@@ -70,7 +70,7 @@ pub(crate) struct Made {
     pub(crate) report: Option<SourceReport>,
 }
 
-/// What there is for a delivery to do about its next chunk.
+/// The next step of a delivery, about its next chunk.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// It is here.
@@ -87,7 +87,7 @@ pub(crate) enum Next {
 pub(crate) struct Turn {
     reading: Arc<Reading>,
     index: u64,
-    /// What was begun anew meanwhile is none of its.
+    /// The round it belongs to: what was begun anew meanwhile is none of its.
     round: u64,
     done: bool,
 }
@@ -118,7 +118,7 @@ impl Readings {
 }
 
 impl Seat {
-    /// Where the content can be found again.
+    /// Returns the reference by which the content can be found again.
     pub(crate) fn reference(&self) -> &SourceReference {
         &self.reference
     }

@@ -218,7 +218,7 @@ impl StageRegistry {
         self
     }
 
-    /// Whether references of this kind can be followed here.
+    /// Returns `true` if references of this kind can be followed here.
     pub(crate) fn can_reopen(&self, kind: &str) -> bool {
         self.reopeners.contains_key(kind)
     }
@@ -255,7 +255,7 @@ impl StageRegistry {
         }
     }
 
-    /// Whether everything a node can't do without is registered.
+    /// Checks that everything is registered that a node can't do without.
     pub(crate) fn check(&self) -> Result<(), RegistryError> {
         self.stages.check()?;
         self.transports().map(drop)

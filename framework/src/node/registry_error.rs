@@ -33,9 +33,9 @@ pub enum RegistryError {
     /// A codec, or a coder, that could be taken for something else.
     #[error("{what} can't be registered: {why}")]
     Unfit {
-        /// Which one.
+        /// The codec or the coder, by its name.
         what: String,
-        /// Why.
+        /// The reason.
         why: &'static str,
     },
     /// A codec that a node is to prefer, and of which no other node can say that it has it.
@@ -53,7 +53,7 @@ pub enum RegistryError {
     /// More stages than an opening names.
     #[error("{given} stages are asked for, codec included, and {limit} are the most")]
     TooManyStages {
-        /// How many.
+        /// The number of stages that is asked for.
         given: usize,
         /// The limit.
         limit: usize,

@@ -11,14 +11,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::config::NodeConfig;
 use crate::pipeline::{Budget, Credit, Priority, Queue};
 
-/// How long a delivery waits for room, at either end, before that is told.
+/// The time that a delivery waits for room, at either end, before that is told.
 const SAY_WAITING: Duration = Duration::from_secs(1);
 
 /// Deliveries that wait for room and are to end, whose inboxes are asked at once what is here of
 /// them.
 const ENDING: usize = 4;
 
-/// What a running transfer holds of its node: given back when it ends.
+/// The room of its node that a running transfer holds: given back when it ends.
 #[derive(Debug)]
 pub(crate) struct Room {
     _bytes: Credit,
@@ -34,7 +34,7 @@ pub(crate) fn window_for(window: usize, chunk_size: u32, length: Option<u64>) ->
     usize::try_from(chunks.saturating_mul(u64::from(chunk_size))).unwrap_or(usize::MAX).min(window)
 }
 
-/// What one peer may take, of one direction: room for a transfer of another peer is left.
+/// The room for one peer, in one direction: some is left for a transfer of another peer.
 #[derive(Clone)]
 pub(crate) struct Share {
     running: Arc<Semaphore>,
@@ -96,17 +96,17 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// How many transfers wait for room.
+    /// Returns how many transfers wait for room.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// How many transfers have room, and how many may.
+    /// Returns how many transfers have room, and how many may.
     pub(crate) fn running(&self) -> (usize, usize) {
         (self.places.saturating_sub(self.running.available_permits()), self.places)
     }
 
-    /// How many bytes transfers hold, and how many they may.
+    /// Returns how many bytes transfers hold, and how many they may.
     pub(crate) fn bytes(&self) -> (usize, usize) {
         (self.bytes.size() - self.bytes.free(), self.bytes.size())
     }

@@ -70,7 +70,7 @@ pub(crate) struct SendTo {
 #[rtype(result = "()")]
 pub(crate) struct ToSession<M: Message<Result = ()> + Send>(pub(crate) PeerId, pub(crate) M);
 
-/// Where the peer can be dialled, and the token to come in with.
+/// The addresses at which the peer can be dialled, and the token to come in with.
 #[derive(Debug, Default, Message)]
 #[rtype(result = "()")]
 pub(crate) struct DialHints {
@@ -90,7 +90,7 @@ pub(crate) struct StartTransfer {
     pub(crate) attempt: u32,
     /// In seconds since the Unix epoch.
     pub(crate) created: u64,
-    /// How long it is worth delivering.
+    /// The time for which it is worth delivering.
     pub(crate) life: std::time::Duration,
     pub(crate) state: Unsettled,
     /// Its part in a content that others may send at the same time.

@@ -46,9 +46,9 @@ pub(crate) struct NodeShared {
     /// By which what expires expires.
     pub(crate) clock: Clock,
     pub(crate) remembered: Remembered,
-    /// What inboxes want to be told of what was delivered before.
+    /// Notes of inboxes about what was delivered before.
     pub(crate) memos: Memos,
-    /// What each peer makes this node hold.
+    /// The accounts of what each peer makes this node hold.
     pub(crate) ledger: Ledger,
     /// Packages that stopped coming in.
     pub(crate) stopped: Stopped,
@@ -60,7 +60,7 @@ pub(crate) struct NodeShared {
     pub(crate) paces: super::pace::Paces,
     /// Those who see what deliveries pass.
     pub(crate) taps: crate::pipeline::Taps,
-    /// Where packages go on to other relays.
+    /// The ways of packages on to other relays.
     pub(crate) ways: super::ways::Ways,
     /// Ways in for others than nodes.
     pub(crate) doors: super::door_counts::Doors,
@@ -68,10 +68,10 @@ pub(crate) struct NodeShared {
     pub(crate) readings: super::reading::Readings,
     /// Tells this process from earlier ones of this node.
     pub(crate) incarnation: [u8; 16],
-    /// What must not be lost with the process.
+    /// The store of what must not be lost with the process.
     pub(crate) spool: Option<Arc<dyn Store>>,
     pub(crate) events: broadcast::Sender<NodeEvent>,
-    /// What happened lately.
+    /// The latest happenings.
     pub(crate) happenings: Happenings,
     /// Bytes that went to peers and came from them.
     pub(crate) traffic: Arc<Traffic>,
@@ -80,19 +80,19 @@ pub(crate) struct NodeShared {
     /// The actors that it runs for its host.
     pub(crate) hosted: super::hosted::HostedActors,
     pub(crate) lane_tickets: LaneTickets,
-    /// What there is to say to each peer, whichever session and link there is.
+    /// The messages for each peer, whichever session and link there is.
     pub(crate) exchanges: DashMap<PeerId, Arc<Exchange>>,
     /// Messages that are delivered; set at the start, where there is a spool.
     pub(crate) letters: std::sync::OnceLock<Arc<Letters>>,
-    /// What hears of messages that did not reach their actor.
+    /// The host's callback for messages that did not reach their actor.
     pub(crate) undelivered: Arc<dyn Fn(Undelivered) + Send + Sync>,
-    /// Who sees to links; set once, at the start.
+    /// The actor that sees to links; set once, at the start.
     pub(crate) connect: std::sync::OnceLock<Recipient<Connect>>,
     /// The arbiter that links, and actors that are hosted, live on.
     pub(crate) arbiter: ArbiterHandle,
     /// The arbiter that connections are on until it is known whose they are.
     pub(crate) door: ArbiterHandle,
-    /// Who exchanges keys next on that thread.
+    /// The order in which keys are exchanged on that thread.
     pub(crate) turns: super::turns::Turns,
 }
 
@@ -119,7 +119,7 @@ impl NodeShared {
         self.identity.peer()
     }
 
-    /// What there is to say to a peer.
+    /// Returns the exchange of messages with a peer.
     pub(crate) fn exchange(&self, peer: PeerId) -> Arc<Exchange> {
         let make = || {
             let name = self.trust.peer(&peer).map_or_else(|| peer.short(), |peer| peer.name);

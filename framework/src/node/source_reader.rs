@@ -31,8 +31,8 @@ pub(crate) struct SourceReader {
     _thread: Arc<DiskThread>,
 }
 
-/// What came while an earlier attempt was still being read. The newest counts: older attempts are
-/// over.
+/// An order that came while an earlier attempt was still being read. The newest counts: older
+/// attempts are over.
 enum Waiting {
     Run(Box<Run>),
     Rewind(Rewind),
@@ -79,7 +79,7 @@ pub(crate) struct Run {
     pub(crate) slots: Slots,
     pub(crate) priority: Priority,
     pub(crate) metrics: Arc<StageMetrics>,
-    /// What its group waits at, if it keeps to a rate.
+    /// The limiter of its group, if that keeps to a rate.
     pub(crate) limiter: Option<Arc<Limiter>>,
     /// With whom it reads, if others send the same.
     pub(crate) with: Option<With>,
@@ -208,7 +208,7 @@ async fn read(own: &mut Own, mut run: Run) -> Result<SourceReport, SourceError> 
     unreachable!("a file of 2^64 chunks")
 }
 
-/// How often content that may have changed is read again, while it goes on changing.
+/// The most times that content which may have changed is read again, while it goes on changing.
 const LOOKS: usize = 3;
 
 /// The last word of a source that doubts, before the last piece. What may have changed is read again
@@ -235,8 +235,8 @@ async fn look_again(
     Err(SourceError::Changed { what, how })
 }
 
-/// Whether the source, from its start, has all of `chunks` as they were read, then `tail`, and no
-/// more.
+/// Returns `true` if the source, from its start, has all of `chunks` as they were read, then
+/// `tail`, and no more.
 async fn is_as_read(
     source: &mut dyn Source,
     transfer: &Transfer,

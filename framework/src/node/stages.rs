@@ -20,7 +20,7 @@ use crate::wire::{Suite, growth_limit};
 #[derive(Clone, Default)]
 pub struct Stages {
     pub(super) chunker: Option<Arc<dyn Fn(ChunkerSeat) -> Recipient<Piece> + Send + Sync>>,
-    /// Whether that takes pieces that are ready.
+    /// Set if that takes pieces that are ready.
     pub(super) ready_pieces: bool,
     pub(super) assembler: Option<Arc<dyn Fn(AssemblerSeat) -> Recipient<Chunk> + Send + Sync>>,
     pub(super) digest: Option<Pipeline<Chunk, Chunk>>,
@@ -63,8 +63,8 @@ impl Stages {
         Ok(coded.join(&compressor.0).join(&self.find_suite(suite)?.0))
     }
 
-    /// What a chunk passes before it is sealed, in one call, where no coder is asked for; none where
-    /// one of these stages is an actor of its own, or the chunker takes no ready pieces.
+    /// Returns the stages before the seal, in one call, where no coder is asked for; none where one
+    /// of these stages is an actor of its own, or the chunker takes no ready pieces.
     pub(crate) fn before_the_seal(&self, metrics: &Metrics) -> Option<Through<Chunk, Compressed>> {
         if !self.ready_pieces {
             return None;
@@ -135,7 +135,7 @@ impl Stages {
         self.assembler.as_ref().map(|start| start(seat))
     }
 
-    /// Whether everything a node can't do without is registered.
+    /// Checks that everything is registered that a node can't do without.
     pub(crate) fn check(&self) -> Result<(), RegistryError> {
         self.chunker.as_ref().ok_or(RegistryError::Missing { what: "chunker" })?;
         self.assembler.as_ref().ok_or(RegistryError::Missing { what: "assembler" })?;

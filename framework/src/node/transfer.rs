@@ -50,12 +50,12 @@ pub(crate) struct TransferState {
     pub(super) status: watch::Sender<TransferStatus>,
     /// The stored delivery that this is a try at.
     stored: Option<Arc<TransferState>>,
-    /// What will prove that it was processed.
+    /// The proof, for later, that it was processed.
     proof: OnceLock<[u8; 32]>,
     enclosed: OnceLock<Receipt>,
-    /// Whether the receiver was offered it.
+    /// Set once the receiver was offered it.
     offered: AtomicBool,
-    /// Whether the receiver said that it does not have it, and will not.
+    /// Set if the receiver said that it does not have it, and will not.
     denied: AtomicBool,
 }
 
@@ -117,8 +117,8 @@ impl TransferState {
         self.denied.store(!matches!(failure.kind, Io | Shutdown | Unreachable), Ordering::Relaxed);
     }
 
-    /// Whether a receiver may have it that did not say so; `before`, if nothing is known of it by
-    /// this try.
+    /// Returns `true` if a receiver may have it that did not say so; `before`, if nothing is known
+    /// of it by this try.
     pub(crate) fn may_have_arrived(&self, before: bool) -> bool {
         !self.denied.load(Ordering::Relaxed) && (before || self.offered.load(Ordering::Relaxed))
     }

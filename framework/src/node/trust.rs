@@ -277,8 +277,8 @@ impl Trust {
         known
     }
 
-    /// What holds after a revocation that failed is what the store says; if it says nothing, the
-    /// peer is out here.
+    /// Ends a revocation that failed: what the store says holds; if it says nothing, the peer is
+    /// out here.
     fn half_revoked(&self, id: PeerId, error: std::io::Error) -> TrustError {
         let read = self.read();
         self.mark(read.as_ref().err());
@@ -322,12 +322,12 @@ impl Trust {
         self.peers.get(id).map(|entry| entry.value().clone()).filter(|peer| peer.is_current(now()))
     }
 
-    /// Whether it stands among the trusted peers, with a trust that has expired or not.
+    /// Returns `true` if it stands among the trusted peers, with a trust that has expired or not.
     pub(crate) fn knows(&self, id: &PeerId) -> bool {
         self.peers.contains_key(id)
     }
 
-    /// How a peer is regarded that was trusted.
+    /// Returns the standing of a peer that was trusted.
     pub(crate) fn standing(&self, id: &PeerId) -> Standing {
         if let Some(since) = *self.unread.lock().unwrap_or_else(PoisonError::into_inner) {
             return Standing::Unreadable(since.elapsed());

@@ -60,7 +60,7 @@ impl Turns {
         turn
     }
 
-    /// How often something was computed.
+    /// Returns how often something was computed.
     #[cfg(feature = "test-util")]
     pub(crate) fn taken(&self) -> u64 {
         self.queue().taken

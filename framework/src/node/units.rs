@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 thread_local! {
-    /// Where paths begin that are being read on this thread, and whether none leads out of there.
+    /// The folder in which paths read on this thread begin, and `true` if none may lead out of it.
     static BASE: RefCell<(PathBuf, bool)> = RefCell::default();
 }
 

@@ -56,7 +56,7 @@ impl Ways {
         self.0.read().unwrap_or_else(PoisonError::into_inner).may_grow
     }
 
-    /// Whether a peer may bring what others have made.
+    /// Returns `true` if a peer may bring what others have made.
     pub(crate) fn may_bring(&self, relay: PeerId) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).from.contains(&relay)
     }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::node::units;
 
-/// What chunks are compressed with: `snappy`, `lz4`, `off`, or a program's own codec by its number,
-/// as `codec:20`.
+/// Names of what chunks are compressed with: `snappy`, `lz4`, `off`, or a program's own codec by
+/// its number, as `codec:20`.
 pub(super) mod compression {
     use super::*;
     use crate::pipeline::{Codec, Compression};
@@ -62,7 +62,7 @@ pub(super) mod compression {
     }
 }
 
-/// Where stages run: a number of workers, or 0 for the thread of the links.
+/// The place of stages: a number of workers, or 0 for the thread of the links.
 pub(super) mod hosting {
     use super::*;
     use crate::pipeline::Hosting;
@@ -87,7 +87,7 @@ pub(super) mod hosting {
     }
 }
 
-/// When dead actors are started anew.
+/// The policy by which dead actors are started anew.
 pub(super) mod restart {
     use super::*;
     use crate::supervise::RestartPolicy;

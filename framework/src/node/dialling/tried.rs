@@ -53,7 +53,7 @@ impl Tried {
         }
     }
 
-    /// Whether the peer itself has spoken, and says the same by any other way.
+    /// Returns `true` if the peer itself has spoken, and says the same by any other way.
     pub(super) fn is_decided(&self) -> bool {
         use RefuseReason::{Busy, Other, ShuttingDown, TooManyLinks};
         self.ways()
@@ -70,7 +70,7 @@ impl Tried {
         DialFailed { message, refused: ways.refused.take(), hope }
     }
 
-    /// What is known so far, silence too; `None` before anything was begun.
+    /// Returns what is known so far, silence too; `None` before anything was begun.
     pub(crate) fn so_far(&self, peer: PeerId) -> Option<String> {
         let ways = self.ways();
         let silent = ways.under_way.iter().map(|(way, since)| {

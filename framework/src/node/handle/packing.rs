@@ -24,8 +24,8 @@ impl Node {
         self.there(packages.unpack(order)).await.unwrap_or_else(|| Err(stopped()))
     }
 
-    /// What work comes to on the node's own thread; `None` where that is gone. The work is dropped
-    /// with this future.
+    /// Does work on the node's own thread; `None` where that is gone. The work is dropped with this
+    /// future.
     async fn there<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,

@@ -205,7 +205,7 @@ pub(super) struct NewDelivery {
     pub(super) hints: DialHints,
     pub(super) content: Content,
     pub(super) options: SendOptions,
-    /// How long it is worth delivering.
+    /// The time for which it is worth delivering.
     pub(super) life: Duration,
 }
 

@@ -12,7 +12,7 @@ use crate::wire::printable;
 
 /// One for all lives of an actor.
 pub(in crate::node) struct ActorSeen {
-    /// Whether it lives, and since when it does or does not.
+    /// `true` while it lives, and the time since when it does or does not.
     life: Mutex<(bool, Instant)>,
     deaths: AtomicU64,
     intake: Box<dyn Fn() -> IntakeSeen + Send + Sync>,

@@ -23,7 +23,7 @@ use crate::wire::{
     SpeakError,
 };
 
-/// What waits to be written: bounded by the slots and the credit of the chunks, and by one
+/// A frame that waits to be written: bounded by the slots and the credit of the chunks, and by one
 /// acknowledgement per chunk read.
 pub(super) enum Outbound {
     Chunk { frame: Bytes, custody: Custody },
@@ -46,7 +46,7 @@ impl Drop for Waiting {
     }
 }
 
-/// Why a task of a connection ended.
+/// The reason that a task of a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LaneEnd {
     #[error("the peer closed the connection")]
@@ -70,7 +70,7 @@ impl LaneEnd {
     }
 }
 
-/// What a lane's reader needs.
+/// The seat of a lane's reader: all that it needs.
 pub(super) struct ReaderSeat {
     pub(super) lane: Addr<Lane>,
     pub(super) index: u16,

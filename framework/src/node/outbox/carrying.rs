@@ -127,8 +127,8 @@ impl Outbox {
         }));
     }
 
-    /// What lives again waits to be told of its end from now on, and has the room it takes charged
-    /// anew; under another id, if there is one.
+    /// Renews a delivery that lives again: it waits to be told of its end from now on, and has the
+    /// room it takes charged anew; under another id, if there is one.
     fn rename(&mut self, id: TransferId, new: Option<TransferId>) -> TransferId {
         let new = new.unwrap_or(id);
         if let Some(held) = self.entries.remove(&id) {

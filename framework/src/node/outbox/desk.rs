@@ -39,11 +39,11 @@ pub(crate) struct Deposit {
     pub(crate) room: Option<Room>,
 }
 
-/// What is given with a delivery that is to be stored.
+/// The content that is given with a delivery to be stored.
 pub(crate) enum Given {
     /// Nothing: its content is where its record says.
     Nothing,
-    /// What its record refers to, for the first try.
+    /// The source that its record refers to, for the first try.
     Source(Box<dyn Source>, Content),
     /// Content that is packed first.
     Pack(Box<PackOrder>),
@@ -54,7 +54,7 @@ pub(crate) enum Given {
     Moved(PathBuf),
 }
 
-/// What is done before a record is written.
+/// The work that is done before a record is written.
 enum Keeping {
     Nothing,
     Packing(Box<PackOrder>),
@@ -100,7 +100,7 @@ pub(crate) struct Settle;
 struct Keeper {
     spool: Arc<dyn Store>,
     shared: Arc<NodeShared>,
-    /// What others keep, in bytes.
+    /// The bytes that others keep.
     used: u64,
 }
 

@@ -40,17 +40,17 @@ pub struct OutboxEntry {
     pub addresses: Vec<String>,
     /// The token of a ticket, to come in with.
     pub(crate) token: Option<SecretBytes>,
-    /// Where the content is.
+    /// The place of the content.
     pub(crate) content: Kept,
-    /// What the receiver's word about a package is recognised by.
+    /// The marks by which the receiver's word about a package is recognised.
     pub(crate) expected: Option<Expected>,
     /// The content's name, printable.
     pub name: String,
     /// Bytes of content, where that is known.
     pub length: Option<u64>,
     pub(crate) chunk_size: Option<u32>,
-    /// What chunks are compressed with, where the delivery says so itself. Earlier builds knew raw
-    /// and snappy, and wrote the same bytes for these: false and true.
+    /// The codec of the chunks, where the delivery says so itself. Earlier builds knew raw and
+    /// snappy, and wrote the same bytes for these: false and true.
     pub(crate) codec: Option<Codec>,
     pub(crate) stages: Vec<String>,
     /// The time when it was stored, in seconds since the Unix epoch. In a record, all times are by
@@ -76,14 +76,14 @@ pub struct OutboxEntry {
     pub priority: Priority,
 }
 
-/// Where the content of a delivery is kept.
+/// The place where the content of a delivery is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kept {
-    /// Where it lay when it was stored; it is read from there.
+    /// At the place where it lay when it was stored; it is read from there.
     Reference {
-        /// Which reopener understands it.
+        /// The reopener that understands it.
         kind: String,
-        /// What it needs to know.
+        /// The data that this one needs.
         #[serde(with = "serde_bytes")]
         data: Vec<u8>,
     },
@@ -103,8 +103,8 @@ pub(crate) enum Kept {
     },
 }
 
-/// What the receiver's word about a package is recognised by: the key itself was forgotten when it
-/// was packed.
+/// The marks by which the receiver's word about a package is recognised: the key itself was
+/// forgotten when it was packed.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Expected {
     pub(crate) digest: [u8; 32],
@@ -227,7 +227,7 @@ impl OutboxEntry {
         dated
     }
 
-    /// When it is its turn, among those that wait for the same peer.
+    /// Returns its turn among those that wait for the same peer.
     pub(crate) fn turn(&self) -> Turn {
         (self.priority.rank(), self.created)
     }
@@ -250,8 +250,8 @@ impl OutboxEntry {
         matches!(self.state, OutboxState::Stored | OutboxState::Relayed { .. })
     }
 
-    /// Whether it has ended, or stands, without a word of the receiver that would tell whether it
-    /// was delivered.
+    /// Returns `true` if it has ended, or stands, without a word of the receiver that would tell
+    /// whether it was delivered.
     pub(crate) fn is_unsure(&self) -> bool {
         let unsure = |failure: &Failure| failure.kind == FailureKind::Unknown;
         matches!(&self.state, OutboxState::Dead { failure, .. } if unsure(failure))
@@ -276,24 +276,24 @@ impl OutboxEntry {
         }
     }
 
-    /// Whether it was there before this record, and is somebody else's without it.
+    /// Returns `true` if it was there before this record, and is somebody else's without it.
     pub(crate) fn is_in_parts(&self) -> bool {
         self.file().is_some_and(|file| file.ends_with(PARTS))
     }
 
-    /// Whether that file is still good for anything: a dead letter may come to life again, unless
-    /// it is somebody else's.
+    /// Returns `true` if that file is still good for anything: a dead letter may come to life
+    /// again, unless it is somebody else's.
     pub(crate) fn needs_file(&self) -> bool {
         self.is_open()
             || (matches!(self.state, OutboxState::Dead { .. }) && self.relayed_for.is_none())
     }
 
-    /// Whether what is sent is a package, with the content and the receiver's word inside.
+    /// Returns `true` if a package is sent, with the content and the receiver's word inside.
     pub(crate) fn is_package(&self) -> bool {
         matches!(self.content, Kept::Package { .. })
     }
 
-    /// Whether it is sent from a copy of the content.
+    /// Returns `true` if it is sent from a copy of the content.
     pub(crate) fn is_copy(&self) -> bool {
         matches!(self.content, Kept::Copy { .. })
     }
@@ -309,7 +309,7 @@ impl From<SourceReference> for Kept {
     }
 }
 
-/// Whether it is a record of a delivery.
+/// Returns `true` if it is a record of a delivery.
 pub(crate) fn is_readable(key: &[u8], value: &[u8]) -> bool {
     OutboxEntry::decode(key, value).is_some()
 }

@@ -26,7 +26,7 @@ type Answer = oneshot::Sender<Result<(), OutboxError>>;
 pub(super) struct Held {
     pub(super) stored: Stored,
     pub(super) state: Arc<TransferState>,
-    /// What was given with it, for the first try.
+    /// The source that was given with it, for the first try.
     pub(super) source: Option<(Box<dyn Source>, Content)>,
     /// Its part in a content that others may send at the same time, until its first try.
     pub(super) seat: Option<Seat>,
@@ -66,7 +66,7 @@ impl Held {
         &self.stored.entry
     }
 
-    /// Whether its receiver or a relay may have it, as far as tries tell.
+    /// Returns `true` if its receiver or a relay may have it, as far as tries tell.
     pub(super) fn is_offered(&self) -> bool {
         let unsure = self.stored.is_unsure();
         self.tried.as_ref().map_or(unsure, |tried| tried.may_have_arrived(unsure))

@@ -53,13 +53,13 @@ use crate::delivery::TransferId;
 use crate::store::{Change, Store};
 use crate::wire::PeerId;
 
-/// How often it is looked what is due.
+/// The time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(250);
-/// How long a relay is left alone before it is asked what has become of a package.
+/// The time that a relay is left alone before it is asked what has become of a package.
 const ASK_RELAY: Duration = Duration::from_secs(60);
-/// How often it is looked what has expired.
+/// The time between two looks for what has expired.
 const SWEEP: Duration = Duration::from_secs(60);
-/// How long a dead letter is kept for somebody to look at, in seconds.
+/// The time that a dead letter is kept for somebody to look at, in seconds.
 const DEAD_KEPT: u64 = 30 * 24 * 3600;
 
 pub(crate) struct Outbox {
@@ -68,19 +68,19 @@ pub(crate) struct Outbox {
     sessions: Sessions,
     entries: HashMap<TransferId, Held>,
     schedule: Schedule,
-    /// Whether it will be looked what is due: not while nothing waits.
+    /// Set if it will look for what is due: not while nothing waits.
     looking: bool,
     /// It tries nothing more, and still stores what it is given.
     stopping: bool,
     /// It takes nothing more; who waits until what is being stored is.
     sealed: Option<Option<oneshot::Sender<()>>>,
-    /// Who waits until nothing runs and nothing is being written.
+    /// The one that waits until nothing runs and nothing is being written.
     settling: Option<oneshot::Sender<()>>,
     /// Changes that are being written, and copies that are being removed.
     writing: usize,
     /// It tries nothing: another process will.
     dormant: bool,
-    /// What was last seen of it, and when.
+    /// The last look at it, and the time of that.
     seen: Option<(Instant, OutboxSeen)>,
 }
 

@@ -15,7 +15,7 @@ use crate::delivery::TransferId;
 use crate::node::sessions::SayPassed;
 use crate::wire::{PeerId, WordKind};
 
-/// Who packed a package offers it again, and so wants to know what has become of it.
+/// The node that packed a package offers it again, and so wants to know what has become of it.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct AskedAgain {
@@ -28,8 +28,8 @@ pub(crate) struct AskedAgain {
 #[rtype(result = "()")]
 pub(crate) struct PlanAnew;
 
-/// What a relay calls a package of this sender: an id of its own, for its outbox and on the way to
-/// the receiver, which no other sender's package can have.
+/// Returns a relay's id for a package of this sender: one of its own, for its outbox and on the way
+/// to the receiver, which no other sender's package can have.
 pub(crate) fn carried_as(sender: PeerId, transfer: TransferId) -> TransferId {
     let mut hasher = blake3::Hasher::new_derive_key("estafette 2026 package at a relay");
     hasher.update(sender.as_bytes()).update(transfer.as_bytes());
@@ -62,8 +62,8 @@ impl Outbox {
         Some(held.entry().next_hop())
     }
 
-    /// What is kept here for this sender under this id of its own. In records of earlier builds
-    /// that is the key.
+    /// Returns the id of what is kept here for this sender under this id of its own. In records of
+    /// earlier builds that is the key.
     pub(super) fn kept_for(&self, sender: PeerId, transfer: TransferId) -> Option<TransferId> {
         let is_theirs = |id: &TransferId| {
             let entry = self.entries.get(id).map(|held| held.entry());
@@ -74,8 +74,8 @@ impl Outbox {
         [carried_as(sender, transfer), transfer].into_iter().find(is_theirs)
     }
 
-    /// Which delivery is meant by an id, of this node's own ones or of one that is kept here for a
-    /// single other one.
+    /// Returns the delivery that is meant by an id, of this node's own ones or of one that is kept
+    /// here for a single other one.
     pub(super) fn meant(&self, id: TransferId) -> TransferId {
         if self.entries.contains_key(&id) {
             return id;
@@ -109,12 +109,12 @@ impl Outbox {
         gone
     }
 
-    /// Who has left packages for others here.
+    /// Returns the peers that have left packages for others here.
     pub(in crate::node) fn relayed_for(&self) -> std::collections::HashSet<PeerId> {
         self.entries.values().filter_map(|held| held.entry().relayed_for).collect()
     }
 
-    /// Who packed something that is kept here has noted a word about it.
+    /// Notes that the node that packed something kept here has noted a word about it.
     pub(super) fn heard(
         &mut self,
         peer: PeerId,

@@ -20,7 +20,7 @@ const BACKOFF: Duration = Duration::from_millis(500);
 pub(crate) const BACKOFF_MOST: Duration = Duration::from_secs(300);
 /// The id that no other one is before.
 const FIRST: TransferId = TransferId::from_bytes([0; 24]);
-/// How many waiting deliveries of one peer and rank are looked at in one go.
+/// The most waiting deliveries of one peer and rank that are looked at in one go.
 const LOOKED_AT: usize = 1024;
 
 /// The rank of a delivery, the most urgent first, and the time at which it was stored.
@@ -89,13 +89,13 @@ impl Schedule {
         }
     }
 
-    /// What to try now: counted as under way from here on.
+    /// Returns what to try now: counted as under way from here on.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<TransferId> {
         self.peers.retain(|_, peer| peer.up || peer.running > 0 || !peer.waiting.is_empty());
         self.peers.values_mut().flat_map(|peer| peer.due(now)).collect()
     }
 
-    /// Whether anything waits at all.
+    /// Returns `true` if nothing waits at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.peers.values().all(|peer| peer.waiting.is_empty())
     }
@@ -128,7 +128,7 @@ impl Peer {
         due
     }
 
-    /// What may be tried now, so many at most of each rank, the oldest first.
+    /// Returns what may be tried now, so many at most of each rank, the oldest first.
     fn due_by_rank(&self, now: Instant, most: usize) -> [VecDeque<Key>; 3] {
         std::array::from_fn(|rank| {
             let all = self.waiting.range(((rank, 0), FIRST)..((rank + 1, 0), FIRST));

@@ -27,7 +27,7 @@ pub(super) fn decode_note(note: &[u8]) -> Option<Progress> {
     })
 }
 
-/// What is noted, if the file still holds just that.
+/// Returns the noted progress, if the file still holds just that.
 pub(super) fn verified(file: &File, noted: &Progress, chunk_size: u32) -> Option<Progress> {
     let (mut fold, mut reader) = (
         DigestFold::default(),

@@ -6,7 +6,7 @@ use crate::node::trust::Barred;
 use crate::pipeline::Refusal;
 use crate::wire::PeerId;
 
-/// How much of packages for `addressee` one sender may have here; a refusal where they have no
+/// Returns the room of one sender for packages for `addressee`; a refusal where they have no
 /// business here.
 pub(super) fn quota_for(shared: &NodeShared, addressee: PeerId) -> Result<RelayQuota, Refusal> {
     if addressee == shared.peer() {

@@ -22,7 +22,7 @@ pub(crate) struct Inner {
 }
 
 impl Within {
-    /// What is known by now.
+    /// Returns what is known by now.
     pub(crate) fn get(&self) -> Option<&Inner> {
         self.0.get()
     }

@@ -15,7 +15,7 @@ use crate::pipeline::{
 
 /// The stages before the seal, in one call.
 pub(crate) struct Maker {
-    /// What its chunks are of.
+    /// The content that its chunks are of.
     scope: KeyScope,
     codec: Option<SharedCodec>,
     buffers: BufferPool,
@@ -23,7 +23,7 @@ pub(crate) struct Maker {
 }
 
 impl Maker {
-    /// What makes chunks of `like` ready; none where a stage is an actor of its own.
+    /// Returns a maker of ready chunks of `like`; none where a stage is an actor of its own.
     pub(crate) fn new(
         like: &Transfer,
         registry: &StageRegistry,
@@ -50,8 +50,8 @@ impl Maker {
 }
 
 impl Maker {
-    /// What a chunk passes the stages in the name of: nobody's delivery, as it is the same for all.
-    /// Nothing is sealed with its key, and nobody hears of it.
+    /// Returns the transfer in whose name a chunk passes the stages: nobody's, as it is the same
+    /// for all. Nothing is sealed with its key, and nobody hears of it.
     fn transfer(&self) -> Arc<Transfer> {
         let (key, nobody) = (TransferKey::from_bytes([0; 32]), mpsc::unbounded_channel().0);
         let (codec, buffers) = (self.codec.clone(), self.buffers.clone());

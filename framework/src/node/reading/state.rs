@@ -14,8 +14,8 @@ use crate::pipeline::Source;
 /// all.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is added to that in all: one in so many parts of the time in which chunks moved, so that
-/// those who are about equally fast stay together however long the content is.
+/// The share that is added to that in all: one in so many parts of the time in which chunks moved,
+/// so that those who are about equally fast stay together however long the content is.
 const SHARE: u32 = 8;
 
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(super) struct State {
     /// Those that have no place yet have not begun. Who reads for itself has no seat.
     seats: BTreeMap<u64, Option<Place>>,
     last_number: u64,
-    /// What its chunks are of: those who want other ones read for themselves.
+    /// The cut of its chunks: those who want other ones read for themselves.
     cut: Option<Cut>,
     /// Lent by whoever read first; not here while somebody reads.
     source: Option<Box<dyn Source>>,
@@ -36,7 +36,7 @@ pub(super) struct State {
     making: BTreeSet<u64>,
     made: BTreeMap<u64, Made>,
     bytes: usize,
-    /// How often it was begun anew.
+    /// The times that it was begun anew.
     round: u64,
     /// The time in which chunks moved, and since when they do.
     moving: Duration,
@@ -46,12 +46,12 @@ pub(super) struct State {
     over: bool,
 }
 
-/// Where a delivery is.
+/// The place of a delivery in the content.
 #[derive(Debug)]
 struct Place {
     /// The chunk that it is about to send.
     next: u64,
-    /// How long others have waited for it, and whether they do.
+    /// The time that others have waited for it, and whether they do.
     waited: Duration,
     is_waited_for: bool,
     gate: watch::Receiver<Gate>,
@@ -66,7 +66,7 @@ struct Waiting {
     counted: Instant,
 }
 
-/// What there is to do about a chunk.
+/// The next step about a chunk.
 #[derive(Debug)]
 pub(super) enum Look {
     Made(Made),
@@ -82,7 +82,7 @@ pub(super) enum Look {
 }
 
 impl Place {
-    /// Whether it does not want to go on.
+    /// Returns `true` if it does not want to go on.
     fn rests(&self) -> bool {
         let gate = self.gate.borrow();
         gate.paused || gate.stopped
@@ -129,7 +129,7 @@ impl State {
         (source, self.bytes > 0)
     }
 
-    /// What the delivery with this seat does about the chunk `index`.
+    /// Returns what the delivery with this seat does about the chunk `index`.
     pub(super) fn look(&mut self, number: u64, index: u64, window: usize, now: Instant) -> Look {
         let look = self.find(number, index, window, now);
         if let Look::Alone(_) = look {
@@ -182,7 +182,7 @@ impl State {
         Look::Read { source: self.source.take(), round: self.round }
     }
 
-    /// Whether one chunk more is more than a window.
+    /// Returns `true` if one chunk more is more than a window.
     fn is_full(&self, window: usize) -> bool {
         let chunk = self.cut.map_or(0, |cut| cut.chunk_size as usize);
         self.bytes + chunk * (self.making.len() + 1) > window
@@ -195,7 +195,7 @@ impl State {
         self.bytes -= made.map_or(0, |made| made.bytes());
     }
 
-    /// How long those are waited for who still want this chunk; none if nobody is.
+    /// Returns how long those are waited for who still want this chunk; none if nobody is.
     fn patience_with(&mut self, oldest: u64, by: u64, now: Instant) -> Option<Duration> {
         if self.waiting.is_none() {
             // While somebody waits, nothing moves.
@@ -268,7 +268,7 @@ impl State {
         }
     }
 
-    /// Whether nobody reads, though some may be about to.
+    /// Returns `true` if nobody reads, though some may be about to.
     pub(super) fn is_idle(&self) -> bool {
         self.seats.values().all(Option::is_none)
     }

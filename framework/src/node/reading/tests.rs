@@ -51,7 +51,7 @@ fn two() -> (Readings, Seat, Seat) {
     (readings, one, other)
 }
 
-/// What is to be done so many seconds after `began`.
+/// Returns what is to be done so many seconds after `began`.
 fn look_at(seat: &Seat, index: u64, began: Instant, seconds: f64) -> Look {
     let now = began + Duration::from_secs_f64(seconds);
     seat.reading.lock().look(seat.number, index, WINDOW, now)

@@ -33,8 +33,8 @@ impl OutgoingTransfer {
 }
 
 impl Session {
-    /// What chunks are compressed with: as the delivery says, else what this node prefers, where
-    /// the other end has it and the opening has room for its name.
+    /// Returns the codec of a delivery: as it says itself, else what this node prefers, where the
+    /// other end has it and the opening has room for its name.
     pub(super) fn codec_for(
         &self,
         (coders, asked): &(Vec<String>, Option<Compression>),

@@ -8,8 +8,8 @@ use crate::delivery::receiving::Event;
 use crate::delivery::{Failure, FailureKind};
 use crate::node::events::NodeEvent;
 
-/// How many processes of a peer are remembered: one that speaks again after another one shows that
-/// both run.
+/// The most processes of a peer that are remembered: one that speaks again after another one shows
+/// that both run.
 const PROCESSES: usize = 8;
 
 impl Session {

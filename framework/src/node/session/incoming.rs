@@ -32,18 +32,18 @@ use crate::pipeline::{
 };
 use crate::wire::{Control, Opening, split_codec};
 
-/// What this session decides about deliveries from its peer.
+/// The decisions of this session about deliveries from its peer.
 pub(super) type Receiving = receiving::Receiving<Box<Opening>>;
 
-/// What is held for a delivery that is under way.
+/// A delivery that comes in, with what is held for it.
 pub(super) struct IncomingTransfer {
     pub(super) transfer: Arc<Transfer>,
-    /// Whether a later attempt may go on with a part of it.
+    /// Set if a later attempt may go on with a part of it.
     resumable: bool,
     pub(super) told: u64,
-    /// What is in it, if it is a package for this node.
+    /// The delivery in it, if it is a package for this node.
     pub(super) within: Within,
-    /// Whether it is still to be told that it has begun.
+    /// Set until it is told that it has begun.
     pub(super) untold: bool,
     room: Option<Room>,
     /// Waits for room.
@@ -52,13 +52,13 @@ pub(super) struct IncomingTransfer {
     abort: Option<oneshot::Sender<Stop>>,
     /// Takes its chunks. It goes after `abort`, which says why.
     assembler: Option<Outlet<Chunk>>,
-    /// What its sink has committed.
+    /// The content that its sink has committed.
     pub(super) committed: Option<(Summary, Committed, Processed)>,
-    /// What is said of it now that it is remembered.
+    /// The word about it, now that it is remembered.
     pub(super) kept: Option<(Receipt, Option<Inside>)>,
     /// Room in the memory of deliveries.
     _remembers: Charge,
-    /// What was done of it when it last moved, and when that was.
+    /// The bytes that were done of it when it last moved, and the time of that.
     pub(super) moved: (u64, Instant),
     began: Instant,
 }
@@ -68,7 +68,7 @@ impl IncomingTransfer {
         self.transfer.scope.transfer
     }
 
-    /// Whether its assembler has died, or has stopped.
+    /// Returns `true` if its assembler has died, or has stopped.
     pub(super) fn assembler_is_gone(&self) -> bool {
         self.assembler.as_ref().is_some_and(|assembler| !assembler.is_connected())
     }
@@ -358,7 +358,7 @@ impl Session {
         });
     }
 
-    /// What is held for this very attempt: another one may have come under its number.
+    /// Returns the entry of this very attempt: another one may have come under its number.
     fn incoming_of(&mut self, transfer: &Arc<Transfer>) -> Option<&mut IncomingTransfer> {
         self.incoming
             .get_mut(&transfer.stream)
@@ -423,7 +423,7 @@ impl Handler<Opened> for Session {
     }
 }
 
-/// What was kept of a transfer is thrown away.
+/// The kept part of a transfer is thrown away.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 struct Discarded {

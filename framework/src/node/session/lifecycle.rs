@@ -24,15 +24,15 @@ use crate::wire::{Control, RefuseReason, printable};
 /// Two nodes may dial each other at the same moment; links closer together than this are such a
 /// pair.
 const SIMULTANEOUS: Duration = Duration::from_secs(3);
-/// How long links stay while it can't be read who is trusted; nobody new is let in meanwhile.
+/// The time that links stay while the list of trusted peers can't be read; nobody new is let in.
 const UNREADABLE_MOST: Duration = Duration::from_secs(10);
 const BACKOFF_MOST: Duration = Duration::from_secs(5);
-/// What is said to the other end of a link when a newer one of the same peer is there.
+/// The last word to the other end of a link when a newer one of the same peer is there.
 const REPLACED: &str = "a newer link of this peer took its place";
 /// The same, where it is known that the newer one is of another process with the same key.
 const TAKEN: &str = "another program with the key of this node has linked: stop one of the two, \
                      or give it a key of its own";
-/// How long sinks may take that are about to commit when a session ends.
+/// The longest wait for sinks that are about to commit when a session ends.
 const LAST_COMMITS: Duration = Duration::from_secs(2);
 /// So many dials in a row that were not answered are no accident: the node there is another one, or
 /// another program.
@@ -260,7 +260,7 @@ impl Session {
         }
     }
 
-    /// Whether a new link takes the place of the one there is.
+    /// Returns `true` if a new link takes the place of the one there is.
     fn replaces(&self, new: &NewLink) -> bool {
         let Some(old) = &self.link else { return true };
         if old.dialed == new.dialed || old.since.elapsed() > SIMULTANEOUS {

@@ -12,7 +12,7 @@ use crate::node::snapshot::{LinkSnapshot, LinkState, ObserveSession, SessionSeen
 use crate::wire::printable;
 
 impl Session {
-    /// Why nobody is there, each address with what it has said so far.
+    /// Returns why nobody is there, each address with what it has said so far.
     pub(super) fn unreachable_for(&mut self, patience: Duration) -> String {
         if self.addresses.is_empty() {
             format!("no address of {} is known, and it has not connected", self.name)
@@ -70,7 +70,7 @@ impl Session {
     }
 }
 
-/// What is said of a kind of content.
+/// Returns the kind of a content, for a snapshot.
 pub(super) fn kind(kind: &ContentKind) -> TransferKind {
     match kind {
         ContentKind::Bytes => TransferKind::Bytes,

@@ -28,7 +28,7 @@ const ALONE: usize = 512;
 /// Bytes that are sent without waiting for more.
 const ENOUGH: usize = 2 << 10;
 
-/// What carries messages on one link. Dropping it ends that.
+/// The road of messages on one link. Dropping it ends that.
 pub(super) struct MessageRoad {
     out: Arc<Transfer>,
     coming: Option<(Arc<Transfer>, Addr<Postbox>)>,
@@ -63,7 +63,7 @@ impl Handler<Sealed> for Poster {
     }
 }
 
-/// How batches get sealed and to the writer.
+/// The way in which batches get sealed, and to the writer.
 enum Seal {
     /// At once, where all stages are plain steps.
     Here(Through<Chunk, Sealed>, mpsc::Sender<Outbound>),

@@ -59,7 +59,7 @@ impl Drop for Task {
     }
 }
 
-/// How often the progress of running transfers is told.
+/// The time between two reports of the progress of running transfers.
 const PROGRESS: Duration = Duration::from_millis(100);
 
 pub(crate) struct Session {
@@ -76,7 +76,7 @@ pub(crate) struct Session {
     said_addresses: Vec<String>,
     token: Option<SecretBytes>,
     link: Option<LiveLink>,
-    /// What there is to say to the peer in typed messages, and the stages it passes on this link.
+    /// The typed messages for the peer, and the stages they pass on this link.
     exchange: Arc<Exchange>,
     messages: Option<MessageRoad>,
     clock: Option<Task>,
@@ -90,13 +90,13 @@ pub(crate) struct Session {
     /// Dials in a row that ended in a broken handshake.
     unanswered_dials: u32,
     refusals: words::Refusals,
-    /// What came of the last dial that failed, since the link was up.
+    /// The failure of the last dial that came to nothing, since the link was up.
     unreached: Option<String>,
     /// The last dial, which may be under way.
     tried: Tried,
     down_since: Instant,
     ever_up: bool,
-    /// Whether the link is kept up without anything to do.
+    /// Set if the link is kept up without anything to do.
     stays: bool,
     lanes: Vec<LaneHandle>,
     lane_phases: Vec<LanePhase>,
@@ -106,13 +106,12 @@ pub(crate) struct Session {
     share_in: Share,
     share_out: Share,
     slots: Slots,
-    /// What is decided about deliveries to the peer, and from it; and what is held for each.
+    /// The decisions about deliveries to the peer, and from it; and what is held for each.
     sending: Sending,
     outgoing: BTreeMap<u64, OutgoingTransfer>,
     receiving: Receiving,
     incoming: BTreeMap<u64, IncomingTransfer>,
-    /// Which process of the peer was linked last.
-    /// The one that speaks, and earlier ones before it.
+    /// The processes of the peer that were linked: the one that speaks, and earlier ones before it.
     peer_processes: Vec<[u8; 16]>,
     /// Two of them take turns: they have one key.
     key_shared: bool,
@@ -122,13 +121,13 @@ pub(crate) struct Session {
     /// Lost chunks that wait until the chains are whole again; `Some` while that is looked after.
     mending: Option<Vec<Lost>>,
     losses: HashMap<(u64, u64), u8>,
-    /// Whether the progress of running transfers is looked at: a session that has none costs
+    /// Set while it looks at the progress of running transfers: a session that has none costs
     /// nothing for it.
     watching: bool,
-    /// What was passed on of the control message that is being looked at.
+    /// The parts of the present control message that were passed on.
     passed_on: Vec<ResponseFuture<()>>,
     draining: Vec<oneshot::Sender<()>>,
-    /// Whether the peer has been trusted since this session began.
+    /// Set if the peer has been trusted since this session began.
     was_trusted: bool,
     closing: bool,
     /// Writes the last words.

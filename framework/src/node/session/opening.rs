@@ -112,11 +112,11 @@ fn ask_inbox(
     }
 }
 
-/// What an assembler needs besides its sink.
+/// The seat of an assembler: all that it needs besides its sink.
 pub(super) struct Seat {
     pub(super) transfer: Arc<Transfer>,
     pub(super) owner: Recipient<Assembled>,
-    /// What is only to end needs none.
+    /// Its room; what is only to end needs none.
     pub(super) room: Option<Room>,
     pub(super) thread: Arc<DiskThread>,
     /// Of a package.

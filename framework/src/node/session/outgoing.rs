@@ -32,18 +32,18 @@ use crate::pipeline::{
 use crate::store::{now, random32};
 use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite, printable};
 
-/// What is held for a delivery that is under way.
+/// A delivery that goes out, with what is held for it.
 pub(super) struct OutgoingTransfer {
     pub(super) transfer: Arc<Transfer>,
     pub(super) state: Unsettled,
     pub(super) outlet: Option<Balanced>,
     pub(super) opening: Opening,
-    /// Whether the receiver was offered this attempt.
+    /// Set once the receiver was offered this attempt.
     pub(super) offered: bool,
     /// The coders, and how chunks are compressed, where the delivery says so itself.
     pub(super) asked: (Vec<String>, Option<Compression>),
     content: Content,
-    /// What was known of the content before it was offered.
+    /// The facts about the content that were known before it was offered.
     known: Option<Known>,
     /// The receiver had it before, so nothing of it was sent.
     already_there: bool,
@@ -61,11 +61,11 @@ pub(super) struct OutgoingTransfer {
     room: Option<Room>,
     /// Waits for room.
     waiting: Option<Task>,
-    /// What the receiver said that it holds.
+    /// The ranges that the receiver said it holds.
     held: Ranges,
-    /// What the receiver said when it had it: of the delivery, and of what was in the package.
+    /// The receiver's word when it had it: of the delivery, and of what was in the package.
     receipt: Option<(Receipt, Option<Receipt>)>,
-    /// What was done of it when it last moved, and when that was.
+    /// The bytes that were done of it when it last moved, and the time of that.
     moved: (u64, Instant),
     began: Instant,
 }
@@ -75,7 +75,7 @@ impl OutgoingTransfer {
         self.transfer.scope.transfer
     }
 
-    /// Whether what cuts its content has died before the end.
+    /// Returns `true` if what cuts its content has died before the end.
     pub(super) fn chunker_is_gone(&self) -> bool {
         !self.transfer.is_cut() && self.chunker.as_ref().is_some_and(|chunker| !chunker.connected())
     }
@@ -258,7 +258,7 @@ impl Session {
         self.send(Event::Denied(stream, failure));
     }
 
-    /// What the receiver could not keep as it was sent.
+    /// Notes what the receiver could not keep as it was sent.
     pub(super) fn on_remarks(&mut self, stream: u64, lines: Vec<String>) {
         let Some(out) = self.outgoing.get(&stream) else { return };
         let lines: Vec<_> = lines.iter().map(|line| printable(line).to_string()).collect();

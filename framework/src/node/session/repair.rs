@@ -17,7 +17,7 @@ use crate::node::lane::CheckChains;
 use crate::pipeline::{Chunk, Custody, Fault, Lost, Parcel, Prefix};
 use crate::wire::Control;
 
-/// How often one chunk may be lost to a dying stage.
+/// The most times that one chunk may be lost to a dying stage.
 const LOSSES: u8 = 2;
 
 impl Session {

@@ -90,14 +90,14 @@ pub(crate) enum OpenedSink {
 pub(crate) struct DeliveryRecorded {
     pub(crate) stream: u64,
     pub(crate) attempt: u32,
-    /// What is said; and of a package that was opened what was in it.
+    /// The word about it; and, of a package that was opened, what was in it.
     pub(crate) outcome: std::io::Result<(Receipt, Option<Inside>)>,
 }
 
 /// The delivery that was in a package.
 #[derive(Debug)]
 pub(crate) struct Inside {
-    /// Who packed it.
+    /// The node that packed it.
     pub(crate) sender: PeerId,
     /// As its sender calls it.
     pub(crate) transfer: TransferId,
@@ -127,7 +127,7 @@ pub(crate) struct Owner {
     pub(crate) ended: Recipient<SessionEnded>,
     pub(crate) idle: Recipient<SessionIdle>,
     pub(crate) words: Recipient<PeerWord>,
-    /// Where there is a spool.
+    /// The outbox, where there is a spool.
     pub(crate) outbox: Option<Addr<Outbox>>,
 }
 

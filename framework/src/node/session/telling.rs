@@ -21,7 +21,7 @@ impl IncomingTransfer {
     }
 }
 
-/// Whether it is a package for this node, as its offer says.
+/// Returns `true` if it is a package for this node, as its offer says.
 fn is_for(own: PeerId, opening: &Opening) -> bool {
     opening.content.kind == ContentKind::Package
         && opening.inbox.parse::<PeerId>().is_ok_and(|addressee| addressee == own)

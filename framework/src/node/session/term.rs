@@ -10,9 +10,9 @@ use crate::node::shared::NodeShared;
 use crate::pipeline::Journal;
 use crate::wire::{Opening, PeerId};
 
-/// What may have passed on the way, in seconds.
+/// The time that may have passed on the way, in seconds.
 const SKEW: u64 = 300;
-/// What a delivery may be worth at most from its offer on, in seconds.
+/// The longest life of a delivery from its offer on, in seconds.
 pub(super) const LIFE_MOST: u64 = NodeConfig::EXPIRY_MOST.as_secs() + SKEW;
 
 /// The journal of a delivery, where there is a spool.
@@ -33,13 +33,13 @@ pub(super) fn journal_for(
     })
 }
 
-/// When a delivery with so many seconds left stops being worth the receiver's while, too.
+/// Returns when a delivery with so many seconds left stops being worth the receiver's while, too.
 pub(super) fn deadline(remaining: u64) -> Instant {
     Instant::now() + Duration::from_secs(remaining.min(LIFE_MOST) + SKEW)
 }
 
-/// How long a delivery may come again, in seconds from its offer on: a package, whoever has it, for
-/// as long as its maker said.
+/// Returns how long a delivery may come again, in seconds from its offer on: a package, whoever has
+/// it, for as long as its maker said.
 pub(super) fn life_of(opening: &Opening) -> u64 {
     let whole = if opening.content.kind == ContentKind::Package {
         opening.expires.saturating_sub(opening.created)

@@ -16,10 +16,10 @@ use crate::node::outbox::{PeerSaid, PeerWord};
 use crate::node::sessions::{Noted, SayPassed, SayProcessed};
 use crate::wire::{Control, PeerId, Word, WordKind};
 
-/// How often it is warned of what one peer is refused.
+/// The time between two warnings of what one peer is refused.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// What a peer was refused: warned of now and then, so that nobody fills a log.
+/// Refusals of a peer: warned of now and then, so that nobody fills a log.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     last: Option<Instant>,
@@ -27,7 +27,7 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// Whether it is time to warn of one; else it is counted.
+    /// Returns `true` if it is time to warn of one; else it is counted.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         let due = self.last.is_none_or(|last| now.duration_since(last) >= WARN_EVERY);
         if due {
@@ -38,7 +38,7 @@ impl Refusals {
         due
     }
 
-    /// How many there were that nobody was warned of.
+    /// Takes the number of those that nobody was warned of.
     pub(super) fn untold(&mut self) -> u64 {
         std::mem::take(&mut self.untold)
     }

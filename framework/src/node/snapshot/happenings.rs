@@ -20,12 +20,12 @@ const REFUSED: usize = 32;
 const OTHERS: usize = 64;
 /// Transfers whose names are known when they end.
 const NAMES: usize = 256;
-/// How long a fault is kept, in milliseconds.
+/// The time that a fault is kept, in milliseconds.
 const HOUR: u64 = 3_600_000;
 /// The most characters of a text.
 const TEXT: usize = 512;
 
-/// What happened lately, and how much in all.
+/// The latest happenings, and how many there were in all.
 #[derive(Debug)]
 pub(crate) struct Happenings {
     started: Instant,
@@ -198,7 +198,7 @@ impl Happenings {
         list.push_back(happening);
     }
 
-    /// What is known of `now`, in its order; and how much there was in all.
+    /// Returns the happenings known at `now`, in their order; and how much there was in all.
     pub(crate) fn seen(&self, now: u64) -> (Vec<Happening>, Totals) {
         let mut kept = self.kept();
         while kept.faults.front().is_some_and(|fault| fault.at + HOUR < now) {

@@ -17,7 +17,7 @@ pub(crate) struct ObserveSession {
 #[rtype(result = "OutboxSeen")]
 pub(crate) struct ObserveOutbox;
 
-/// What a session tells.
+/// The report of a session.
 #[derive(Debug)]
 pub(crate) struct SessionSeen {
     pub(crate) link: LinkSnapshot,
@@ -25,7 +25,7 @@ pub(crate) struct SessionSeen {
     pub(crate) transfers: Vec<TransferSnapshot>,
 }
 
-/// What the outbox tells.
+/// The report of the outbox.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct OutboxSeen {
     pub(crate) own: OutboxSnapshot,

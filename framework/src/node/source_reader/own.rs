@@ -19,7 +19,7 @@ pub(crate) struct Own {
     source: Option<Box<dyn Source>>,
     /// Chunks that were read of it.
     at: u64,
-    /// How it is found again when it was lent.
+    /// The means of finding it again when it was lent.
     again: Option<(StageRegistry, SourceReference)>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Own {
 #[derive(Debug)]
 pub(crate) struct With {
     pub(crate) seat: Seat,
-    /// What tells this version of the content from others.
+    /// The mark that tells this version of the content from others.
     pub(crate) version: [u8; 32],
     pub(crate) shared: Arc<NodeShared>,
 }

@@ -10,7 +10,7 @@ use crate::delivery::{Failure, FailureKind};
 use crate::store::now;
 use crate::wire::PeerId;
 
-/// Why somebody is not let in.
+/// The reason that somebody is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Barred {
     /// It is not trusted, or not so far.
@@ -20,7 +20,7 @@ pub(crate) enum Barred {
 }
 
 impl Barred {
-    /// What its sender is told, with this reason if it is for good.
+    /// Returns the failure for its sender, with this reason if it is for good.
     pub(crate) fn failure(self, why: impl FnOnce() -> String) -> Failure {
         match self {
             Self::Untrusted => Failure::new(FailureKind::Untrusted, why()),
@@ -33,7 +33,7 @@ impl Barred {
 }
 
 impl Trust {
-    /// Whether a peer is let in, to an inbox where one is given.
+    /// Lets a peer in, to an inbox where one is given.
     pub(crate) fn admission(&self, id: &PeerId, inbox: Option<&str>) -> Result<(), Barred> {
         // Looked at once: the store may come and go.
         if self.unread.lock().unwrap_or_else(PoisonError::into_inner).is_some() {

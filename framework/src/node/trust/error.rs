@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::names::NameError;
 use crate::wire::{PeerId, TicketError};
 
-/// How a peer that was trusted once is regarded now.
+/// The standing of a peer that was trusted once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// It is trusted, or nothing is known of it.

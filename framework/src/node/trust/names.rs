@@ -67,8 +67,8 @@ pub enum NameError {
     },
 }
 
-/// Whether a node or a peer may be called so. A peer may be called by its own fingerprint, or by
-/// something and that.
+/// Checks a name of a node or a peer. A peer may be called by its own fingerprint, or by something
+/// and that.
 pub(crate) fn check(name: &str, own: Option<PeerId>) -> Result<(), NameError> {
     let own = own.map(|id| id.short());
     let rest = own.as_ref().and_then(|own| name.strip_suffix(own.as_str()));
@@ -121,20 +121,20 @@ pub fn suggested_name(text: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Whether what a peer calls itself is taken over: what nobody here has chosen is looked at more
-/// closely.
+/// Returns `true` if a peer's own name for itself is taken over: what nobody here has chosen is
+/// looked at more closely.
 pub(super) fn is_fit_suggestion(name: &str, own: PeerId) -> bool {
     let fingerprint =
         name.len() == FINGERPRINT && name.bytes().all(is_base32) && name != own.short();
     check(name, Some(own)).is_ok() && !fingerprint && name.is_single_script()
 }
 
-/// Whether two texts would be taken for each other.
+/// Returns `true` if two texts would be taken for each other.
 pub(super) fn alike(one: &str, other: &str) -> bool {
     folded(one) == folded(other)
 }
 
-/// What of a text the eye goes by: without case, separators and accents on the shape of a letter.
+/// Returns a text as the eye sees it: without case, separators, and accents on a letter's shape.
 pub(super) fn folded(text: &str) -> String {
     let shapes = |text: &str| skeleton(&text.to_lowercase()).collect::<String>().to_lowercase();
     let letters =
@@ -191,7 +191,7 @@ fn looks_like_id(name: &str) -> bool {
     }
 }
 
-/// How many digits there are, and whether a letter follows one.
+/// Returns how many digits there are, and `true` if a letter follows one.
 fn digits_of(letters: &str) -> (usize, bool) {
     let digits = letters.chars().filter(char::is_ascii_digit).count();
     let mixed = letters

@@ -17,12 +17,12 @@ use crate::wire::{Identity, PeerId, RefuseReason, Ticket, codec};
 pub(super) struct TicketGrant {
     inbox: String,
     expires: u64,
-    /// Who has redeemed it; it is used up for everyone else.
+    /// The peers that have redeemed it; it is used up for everyone else.
     pub(super) redeemers: Vec<PeerId>,
     pub(super) most_redeemers: u16,
-    /// When it was made; 0 where an older release made it.
+    /// The time at which it was made; 0 where an older release made it.
     made: u64,
-    /// What its token is derived from, if a node gives it out again.
+    /// The seed that its token is derived from, if a node gives it out again.
     seed: Option<[u8; 32]>,
 }
 
@@ -78,7 +78,7 @@ impl TicketGrant {
         Self { most_redeemers: 0, ..self.clone() }
     }
 
-    /// Whether somebody may still come in with it for the first time.
+    /// Returns `true` if somebody may still come in with it for the first time.
     fn is_open(&self, now: u64) -> bool {
         self.expires > now && self.redeemers.len() < usize::from(self.most_redeemers)
     }
@@ -267,8 +267,8 @@ impl Trust {
         Ok(())
     }
 
-    /// What a peer that comes with a ticket is called here: as it calls itself, where that is fit
-    /// for a name and nobody has one that could be taken for it. Deliveries are sent to names,
+    /// Returns the name here of a peer that comes with a ticket: as it calls itself, where that is
+    /// fit for a name and nobody has one that could be taken for it. Deliveries are sent to names,
     /// so nobody takes one over.
     fn name_for(&self, id: PeerId, wanted: &str) -> String {
         let wanted = wanted.split_whitespace().collect::<Vec<_>>().join(" ");

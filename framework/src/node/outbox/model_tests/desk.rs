@@ -6,7 +6,7 @@ use crate::node::outbox::OutboxEntry;
 use crate::node::outbox::stored::{Action, At, Ended, Stored, Tell};
 use crate::wire::{PeerId, Word, WordKind};
 
-/// What outlives the process.
+/// The disk, which outlives the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Disk {
     pub(super) record: Option<OutboxEntry>,
@@ -47,7 +47,7 @@ pub(super) enum Attempt {
     Over(Box<Ended>),
 }
 
-/// What others are told.
+/// A word to others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Out {
     Noted(PeerId, WordKind),
@@ -60,7 +60,7 @@ pub(super) enum Out {
 }
 
 impl Disk {
-    /// What a process that begins finds.
+    /// Returns the process that begins with this disk.
     pub(super) fn start(&mut self) -> Desk {
         let is_needed = self.record.as_ref().is_some_and(|entry| entry.needs_file());
         self.file &= is_needed;
@@ -81,7 +81,7 @@ impl Desk {
         self.write.is_none() && self.attempt.is_none() && self.stored.as_ref().is_none_or(is_over)
     }
 
-    /// Whether who is next may have it, as [`Held`](crate::node::outbox::held::Held) tells.
+    /// Returns `true` if the next may have it, as [`Held`](crate::node::outbox::held::Held) tells.
     pub(super) fn is_offered(&self) -> bool {
         let unsure = self.stored.as_ref().is_some_and(Stored::is_unsure);
         match &self.attempt {
@@ -169,7 +169,7 @@ impl Desk {
         Ok(())
     }
 
-    /// What was being written is durable, or is not.
+    /// Ends a write: what was being written is durable, or is not.
     pub(super) fn written(
         &mut self,
         disk: &mut Disk,

@@ -19,12 +19,12 @@ use self::world::{Budget, End, Step, World};
 use super::OutboxEntry;
 use crate::testing::exhaust::{Ends, is_noticed, look_at_all};
 
-/// What is done wrong on purpose, to see that it is noticed.
+/// A thing done wrong on purpose, to see that it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Break {
     /// A relay writes the record of a package before that is where it belongs.
     NoPackage,
-    /// What has become of a delivery is said before it is durable.
+    /// The fate of a delivery is said before it is durable.
     SaidEarly,
     /// The file goes before the record.
     FileFirst,
@@ -38,7 +38,7 @@ enum Break {
     SaidOnce,
 }
 
-/// What ever changes in a record.
+/// Hashes all that ever changes in a record.
 impl Hash for OutboxEntry {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.state.hash(hasher);

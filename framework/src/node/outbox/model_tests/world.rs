@@ -15,12 +15,12 @@ use crate::wire::{PeerId, Word, WordKind};
 pub(super) const SENDER: PeerId = PeerId::from_bytes([1; 32]);
 pub(super) const RELAY: PeerId = PeerId::from_bytes([2; 32]);
 pub(super) const RECEIVER: PeerId = PeerId::from_bytes([3; 32]);
-/// When it expires, and what time it is then.
+/// The time of its expiry, and the time that it is then.
 const EXPIRES: u64 = 1;
 const LATER: u64 = 2;
 const PROCESSED: [u8; 32] = [4; 32];
 
-/// How often each thing may still happen.
+/// The times that each thing may still happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
     pub(super) cuts: u8,
@@ -104,7 +104,7 @@ pub(super) enum Step {
     Revoke,
 }
 
-/// What has become of the package, as whoever sent it knows.
+/// The fate of the package, as whoever sent it knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Fate {
     pub(super) is_stored: bool,
@@ -126,7 +126,7 @@ pub(super) enum End {
     Removed,
 }
 
-/// What is on its way from the relay.
+/// A word on its way from the relay.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Back {
     Word(Word),
@@ -157,9 +157,9 @@ pub(super) struct World {
     pub(super) processed: bool,
     /// The relay has noted that it was processed.
     processed_heard: bool,
-    /// What the sender has offered was answered.
+    /// Set once the sender's offer was answered.
     answered: bool,
-    /// What the relay has offered may still be committed.
+    /// Set while the relay's offer may still be committed.
     in_the_air: bool,
     near: bool,
     far: bool,
@@ -172,7 +172,7 @@ pub(super) struct World {
     ahead: bool,
     left: Budget,
     broken: Option<Break>,
-    /// What must not be, and was seen.
+    /// A thing that must not be, and was seen.
     pub(super) fault: Option<&'static str>,
 }
 
@@ -197,7 +197,7 @@ fn kept() -> OutboxEntry {
     OutboxEntry { peer: RECEIVER, relayed_for: Some(SENDER), expires: EXPIRES, tries: 0, ..bare() }
 }
 
-/// What does not matter, kept small.
+/// Returns a record with the parts that do not matter kept small.
 fn bare() -> OutboxEntry {
     let content = Kept::Package { file: String::new(), bytes: 1 };
     OutboxEntry {
@@ -266,7 +266,7 @@ impl World {
         is_clean(&self.sender_disk) && is_clean(&self.relay_disk)
     }
 
-    /// What is stored and has no end is there, with its file.
+    /// Returns `true` if all that is stored and has no end is there, with its file.
     pub(super) fn is_kept(&self) -> bool {
         !self.fate.is_stored || self.fate.end.is_some() || self.sender_disk.is_open()
     }
@@ -276,8 +276,8 @@ impl World {
         [&self.sender_disk, &self.relay_disk].iter().all(|disk| !disk.is_open() || disk.file)
     }
 
-    /// What a relay has said that it keeps is there, or its end. What is tried again is asked for
-    /// again, where what it said was of the time before.
+    /// Returns `true` if all that a relay has said it keeps is there, or its end. It is asked again
+    /// for what is tried again, where it said so of the time before.
     pub(super) fn is_with_relay(&self) -> bool {
         let is_relayed = self
             .sender_disk
@@ -287,7 +287,7 @@ impl World {
         !is_relayed || self.let_go || self.fate.retried || self.relay_disk.record.is_some()
     }
 
-    /// What was delivered ends so, unless its sender wanted it out, or somebody's time was over.
+    /// Returns `true` if its end is what happened, or somebody wanted it out, or a time was over.
     pub(super) fn has_the_right_end(&self) -> bool {
         let interfered = self.fate.cancelled || self.let_go || self.sender_expired || self.revoked;
         !self.has_ended()
@@ -360,7 +360,7 @@ impl World {
         steps
     }
 
-    /// What may happen in one outbox.
+    /// Tells what may happen in one outbox.
     fn desk_steps(&self, whose: Whose, may: &mut impl FnMut(bool, Step)) {
         let (Some(desk), left) = (self.desk(whose), &self.left) else { return };
         let fails = left.failed_writes > 0;
@@ -400,7 +400,7 @@ impl World {
         }
     }
 
-    /// What may happen to the package at the relay, and at the receiver.
+    /// Tells what may happen to the package at the relay, and at the receiver.
     fn relay_steps(&self, may: &mut impl FnMut(bool, Step)) {
         let Some(relay) = &self.relay else { return };
         let left = &self.left;
@@ -420,7 +420,7 @@ impl World {
         may(self.far && self.processed && !self.processed_heard, Step::SayProcessed);
     }
 
-    /// Whether a try that was offered can be ended: nobody is about to commit it.
+    /// Returns `true` if a try that was offered can be ended: nobody is about to commit it.
     fn may_stop(&self, whose: Whose) -> bool {
         let coming = self.relay.as_ref().and_then(|relay| relay.coming);
         !self.link(whose)

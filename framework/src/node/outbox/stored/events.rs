@@ -20,7 +20,7 @@ pub(in super::super) struct Ended {
     /// The word about what was in a package.
     pub(in super::super) enclosed: Option<Receipt>,
     pub(in super::super) proof: [u8; 32],
-    /// Whether the receiver may have it that has not said so.
+    /// Set if the receiver may have it that has not said so.
     pub(in super::super) unsure: bool,
 }
 
@@ -34,7 +34,7 @@ pub(crate) enum OrderKind {
     Drop,
 }
 
-/// What an order waits for.
+/// The event that an order waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Obeyed {
     Done,
@@ -44,7 +44,7 @@ pub(in super::super) enum Obeyed {
     Ending,
 }
 
-/// What is to be done.
+/// A thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) enum Action {
     /// Make its record durable as it is; answered by [`written`](super::Stored::written).
@@ -68,7 +68,7 @@ pub(in super::super) enum Action {
     Withdraw,
     /// It is its turn, whatever was found out about its peer.
     Hurry,
-    /// What was given for the first try is not needed.
+    /// Close the source that was given for the first try: it is not needed.
     Close,
     /// Tell who said so that a word is durable here.
     Noted(PeerId, WordKind),
@@ -90,7 +90,7 @@ pub(in super::super) enum Action {
     Rename(Option<TransferId>),
 }
 
-/// How long it waits for its turn.
+/// The wait of a delivery for its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Wait {
     None,
@@ -102,7 +102,7 @@ pub(in super::super) enum Wait {
     AskRelay,
 }
 
-/// What whoever waits for its end is told.
+/// News for whoever waits for its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) enum Tell {
     Delivered {

@@ -29,10 +29,10 @@ pub(super) struct Stored {
     change: Option<Change>,
     /// Somebody wants it out.
     cancelled: bool,
-    /// What was said of it while it was busy, and by whom: the last word, which holds the ones
-    /// before.
+    /// The word about it that came while it was busy, and who said it: the last one, which holds
+    /// the ones before.
     said: Option<(PeerId, Said)>,
-    /// Who said while it was busy that it had given it up, in an earlier life of it.
+    /// The peer that said while it was busy that it had given it up, in an earlier life of it.
     outdated: Option<PeerId>,
     /// It was a dead letter, and is tried again.
     revived: bool,
@@ -40,12 +40,12 @@ pub(super) struct Stored {
     unsure: bool,
 }
 
-/// What has happened to a delivery before it was stored: its first try may be under way while its
-/// content is copied.
+/// The events of a delivery before it was stored: its first try may be under way while its content
+/// is copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(Hash))]
 pub(super) struct Storing {
-    /// How the first try ended.
+    /// The end of the first try.
     ended: Option<Ended>,
     /// It could not be stored: whoever waits is answered when the first try has ended.
     failed: bool,
@@ -58,7 +58,7 @@ enum Change {
     Concluded {
         /// This is the first that is heard of its arrival.
         arrives: bool,
-        /// Who said so, and what it was before: they are answered when it is durable.
+        /// The peer that said so, and the state before: it is answered when this is durable.
         by: Option<(PeerId, WordKind, OutboxState)>,
     },
     Removed,
@@ -90,7 +90,7 @@ impl Stored {
         Self { storing: None, unsure, ..Self::new(entry) }
     }
 
-    /// Whether a try is under way, or its record is being written.
+    /// Returns `true` if a try is under way, or its record is being written.
     pub(super) fn is_busy(&self) -> bool {
         self.trying || self.storing.is_some() || self.change.is_some()
     }
@@ -121,17 +121,17 @@ impl Stored {
         (clash, actions)
     }
 
-    /// Whether somebody wants it out.
+    /// Returns `true` if somebody wants it out.
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled
     }
 
-    /// Whether the receiver may have it; before the try under way, if there is one.
+    /// Returns `true` if the receiver may have it; before the try under way, if there is one.
     pub(super) fn is_unsure(&self) -> bool {
         self.unsure
     }
 
-    /// What a change is for that could not be written.
+    /// Returns the complaint that this change could not be written.
     pub(super) fn changing(&self) -> &'static str {
         match self.change {
             None | Some(Change::Concluded { .. }) => {
@@ -189,7 +189,7 @@ impl Stored {
         actions
     }
 
-    /// What was delivered need not have been stored; anything else is forgotten.
+    /// Ends what could not be stored: delivered, it need not have been; else it is forgotten.
     fn leave_out(&mut self, ended: Option<Ended>, at: At, actions: &mut Vec<Action>) {
         match ended {
             Some(ended) if ended.outcome.is_ok() => {
@@ -241,7 +241,7 @@ impl Stored {
         actions
     }
 
-    /// What the end of a try means for a delivery that is stored.
+    /// Decides what the end of a try means for a delivery that is stored.
     fn judge(&mut self, ended: Ended, at: At, actions: &mut Vec<Action>) {
         match ended.outcome {
             Ok(_) => self.arrived(ended, at, actions),
@@ -317,7 +317,7 @@ impl Stored {
         actions.extend([Action::Close, Action::Put]);
     }
 
-    /// What is known of a delivery that is given up.
+    /// Returns the state of a delivery that is given up, with what is known of it.
     fn as_far_as_known(&mut self, state: OutboxState) -> OutboxState {
         let OutboxState::Dead { at, failure } = state else { return state };
         // What goes by a relay ends by its word, and lives no longer than its package.
@@ -377,7 +377,7 @@ impl Stored {
         actions
     }
 
-    /// What was said of it could not be noted: it is as it was.
+    /// Takes back what was said of it and could not be noted: it is as it was.
     fn take_back(&mut self, before: OutboxState, actions: &mut Vec<Action>) {
         self.entry.state = before;
         if self.entry.is_open() {
@@ -459,7 +459,7 @@ impl Stored {
     }
 }
 
-/// What stands in the way of a delivery that bears the name of one that is there.
+/// The thing in the way of a delivery that bears the name of one that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clash {
     /// It is that one, and stored.
@@ -470,7 +470,7 @@ pub(super) enum Clash {
     NotYet(&'static str),
 }
 
-/// Whether a failure means that the peer was not there.
+/// Returns `true` if a failure means that the peer was not there.
 pub(super) fn is_away(kind: FailureKind) -> bool {
     matches!(kind, FailureKind::Unreachable | FailureKind::Shutdown)
 }

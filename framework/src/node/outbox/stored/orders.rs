@@ -79,7 +79,7 @@ impl Stored {
         }
     }
 
-    /// Who packed it is trusted no more. Whether it was still to be delivered.
+    /// Takes it out: its packer is trusted no more. Returns `true` if it was still to be delivered.
     pub(in super::super) fn revoke(&mut self) -> (bool, Vec<Action>) {
         let mut actions = Vec::new();
         if !self.entry.is_open() {
@@ -94,7 +94,7 @@ impl Stored {
     }
 }
 
-/// What an order leads to.
+/// The effect of an order.
 enum Verdict {
     Hurry,
     Stop,

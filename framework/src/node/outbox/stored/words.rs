@@ -19,7 +19,7 @@ pub(in super::super) enum Said {
     Passed(Word),
 }
 
-/// What a word changes.
+/// The effect of a word.
 enum Verdict {
     /// Nothing any more.
     Known,
@@ -106,7 +106,7 @@ impl Stored {
         }
     }
 
-    /// Who packed it has heard how it ended.
+    /// Notes that the node that packed it has heard how it ended.
     pub(in super::super) fn heard(&mut self, what: WordKind) -> Vec<Action> {
         let mut actions = Vec::new();
         if !self.entry.is_unheard() {
@@ -126,13 +126,13 @@ impl Stored {
         actions
     }
 
-    /// Who packed it wants to know what has become of it.
+    /// Says again, to the node that packed it, what has become of it.
     pub(in super::super) fn asked_again(&mut self) -> Vec<Action> {
         self.entry.heard = None;
         self.say()
     }
 
-    /// What who packed it has not heard yet is said to them, if they are here.
+    /// Says what the node that packed it has not heard yet, if that is here.
     pub(in super::super) fn say(&self) -> Vec<Action> {
         let mut actions = Vec::new();
         self.pass_on(&mut actions);
@@ -201,7 +201,7 @@ impl OutboxEntry {
         }
     }
 
-    /// What will prove that it was processed, if this is the receiver's word that it was delivered.
+    /// Returns the proof for later that it was processed, if the receiver says here that it has it.
     pub(super) fn vouched(&self, receipt: &Receipt) -> Option<[u8; 32]> {
         self.expected
             .filter(|expected| expected.recognises(receipt))
@@ -214,7 +214,7 @@ fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
     blake3::Hash::from_bytes(*a) == blake3::Hash::from_bytes(*b)
 }
 
-/// What is said of a package that is not here any more.
+/// Returns the word about a package that is not here any more.
 pub(in super::super) fn gone() -> Word {
     Word::Failed(Failure::new(
         FailureKind::Cancelled,
@@ -228,7 +228,7 @@ impl OutboxEntry {
         self.packed_as.unwrap_or(id)
     }
 
-    /// What there is to be said to who packed it.
+    /// Returns the word that there is for the node that packed it.
     fn word(&self) -> Option<Word> {
         match &self.state {
             OutboxState::Stored | OutboxState::Relayed { .. } => None,

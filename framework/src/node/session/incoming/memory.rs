@@ -6,7 +6,7 @@ use crate::delivery::{Failure, TransferId};
 use crate::node::shared::NodeShared;
 use crate::wire::PeerId;
 
-/// What the node remembers of a peer.
+/// The node's memory of a peer.
 pub(super) struct Remembered<'a>(pub(super) &'a NodeShared, pub(super) PeerId);
 
 impl Memory for Remembered<'_> {

@@ -45,7 +45,7 @@ impl Session {
         }
     }
 
-    /// Whether the receiver has acknowledged as much as there is.
+    /// Returns `true` if the receiver has acknowledged as much as there is.
     fn is_all_there(&self, out: &OutgoingTransfer) -> bool {
         out.content.length.is_some_and(|length| out.transfer.done_bytes() >= length)
     }

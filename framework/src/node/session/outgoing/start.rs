@@ -91,7 +91,7 @@ impl Handler<StartTransfer> for Session {
     }
 }
 
-/// What was given a second has it to the end.
+/// Returns the deadline: what was given a second has it to the end.
 fn end_of(life: Duration) -> Instant {
     Instant::now() + life + Duration::from_secs(1)
 }

@@ -164,7 +164,7 @@ impl World {
         }
     }
 
-    /// What is said of a try that is over is nobody's.
+    /// Forgets what is said of a try that is over.
     fn forget_answer(&mut self, whose: Whose) {
         if whose == Whose::Sender {
             self.answered = false;
@@ -278,7 +278,7 @@ impl World {
         });
     }
 
-    /// What it remembers is offered again: it is asked what has become of it.
+    /// Offers again what it remembers: it is asked what has become of it.
     fn repeat(&mut self) {
         self.say_taken();
         if self.desk(Whose::Relay).is_some_and(|desk| desk.stored.is_none()) {

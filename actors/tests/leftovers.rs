@@ -28,7 +28,7 @@ use tempfile::tempdir;
 use durable::Delivery;
 use harness::{block_on, content, names, offer, read_all};
 
-/// What the test needs besides.
+/// The descriptors that the test needs besides.
 const ENOUGH: u64 = 256;
 
 fn allow(descriptors: u64) {
@@ -132,8 +132,8 @@ fn a_receiver_short_of_descriptors_leaves_nothing() {
     assert_eq!(left(to.path()), [""; 0]);
 }
 
-/// What a sender short of descriptors can't open is not left out of its tree: another try sends all
-/// of it.
+/// Checks that what a sender short of descriptors can't open is not left out of its tree: another
+/// try sends all of it.
 fn sends_all_or_fails() {
     let from = tempdir().unwrap();
     fs::create_dir_all(from.path().join("a/b/c")).unwrap();

@@ -131,7 +131,7 @@ async fn dropped(sender_first: bool) {
     std::net::TcpListener::bind(&address).expect("the port is free again");
 }
 
-/// How nice the threads of this process are.
+/// The niceness of the threads of this process.
 fn niceness() -> Vec<i32> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     // A thread may end meanwhile.

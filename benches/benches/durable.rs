@@ -22,7 +22,7 @@ use estafette_benches::report::{Table, median, number};
 use estafette_benches::{Corpus, Kind, Settings, on_disk};
 use serde::{Deserialize, Serialize};
 
-/// What a process of this bench is to do.
+/// The role of a process of this bench.
 #[derive(Debug, Serialize, Deserialize)]
 enum Role {
     Receive { home: PathBuf },
@@ -168,7 +168,7 @@ impl Mode {
         }
     }
 
-    /// How often the content must be written at least.
+    /// The least number of times that the content must be written.
     fn writes(self) -> f64 {
         if self == Self::WithCopy { 2.0 } else { 1.0 }
     }

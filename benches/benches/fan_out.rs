@@ -123,14 +123,14 @@ impl Source for Timed<FileSource> {
     }
 }
 
-/// What a delivery to some receivers took.
+/// The cost of a delivery to some receivers.
 #[derive(Clone, Copy, Debug, Default)]
 struct Taken {
     /// Milliseconds of the sender's processor.
     all: f64,
     /// Of these, in the stages before the seal.
     work: f64,
-    /// What these stages took by the clock, where others had the processor meanwhile, too.
+    /// The time of these stages by the clock, where others had the processor meanwhile, too.
     clock: f64,
     /// Bytes that were read, and that were compressed.
     read: f64,

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 /// Connections a second.
 const RATE: u64 = 2000;
-/// How long each flood is watched.
+/// The time for which each flood is watched.
 const WATCHED: Duration = Duration::from_secs(5);
 /// Threads of the flooder.
 const FLOODERS: u64 = 8;
@@ -49,7 +49,7 @@ impl Handler<Hello> for Greeter {
     }
 }
 
-/// What the connections of a flood say.
+/// The words of a flood's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flood {
     None,
@@ -67,7 +67,7 @@ const FLOODS: [(Flood, &str); 5] = [
     (Flood::Whole, "whole handshakes of peers nobody trusts"),
 ];
 
-/// Whom the flooder attacks, and what it has recorded.
+/// The node that the flooder attacks, and what it has recorded.
 struct Target {
     peer: PeerId,
     address: String,

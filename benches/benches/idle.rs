@@ -22,14 +22,14 @@ use estafette_benches::machine;
 use estafette_benches::report::{Table, number};
 use serde::{Deserialize, Serialize};
 
-/// What an idle node used in [`WATCHED`].
+/// The cost of an idle node in [`WATCHED`].
 #[derive(Debug, Serialize, Deserialize)]
 struct Idle {
     resident_mib: f64,
     cpu_ms: f64,
 }
 
-/// What a process grew by, in KiB for each.
+/// The growth of a process, in KiB for each.
 #[derive(Debug, Serialize, Deserialize)]
 struct Each {
     kib: f64,

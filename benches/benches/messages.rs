@@ -19,8 +19,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// What each round has every messenger do. So many are told that it takes about a second: until the
-/// scheduler has moved two processes that woke each other to a core each, some 15 ms go by.
+/// The tasks of each round for every messenger. So many are told that it takes about a second:
+/// until the scheduler has moved two processes that woke each other to a core each, some 15 ms go
+/// by.
 const TASKS: [Task; 4] = [
     Task::Tell(20_000_000),
     Task::Ask(300_000, 256),

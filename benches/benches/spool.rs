@@ -56,7 +56,7 @@ fn run(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How often a page can be written and synced in a second.
+/// Returns how often a page can be written and synced in a second.
 fn disk_syncs(folder: &Path) -> Result<f64> {
     let file = File::create(folder.join("syncs"))?;
     let (start, mut count) = (Instant::now(), 0_u32);

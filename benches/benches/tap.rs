@@ -111,7 +111,7 @@ fn ratio(taken: &[Taken], none: &[Taken], figure: fn(&Taken) -> f64) -> [f64; 3]
     [middle.saturating_sub(off), middle, (middle + off).min(all.len() - 1)].map(|at| all[at])
 }
 
-/// What a delivery took.
+/// The cost of a delivery.
 #[derive(Clone, Copy, Debug, Default)]
 struct Taken {
     cpu: f64,

@@ -25,7 +25,7 @@ const WATCHED: Duration = Duration::from_secs(5);
 /// The time after which it has nothing left to do.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// What a topology took.
+/// The cost of a topology.
 #[derive(Debug, Serialize, Deserialize)]
 struct Taken {
     read_ms: f64,

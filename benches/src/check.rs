@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 
 use crate::corpus::Corpus;
 
-/// How a contender verifies what arrived.
+/// The way in which a contender verifies what arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
     /// Compare with the known block: all the bench needs, next to nothing in cost. The contender
@@ -61,7 +61,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Whether all of the stream was taken.
+    /// Returns `true` if all of the stream was taken.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.received == self.total

@@ -10,9 +10,9 @@ use crate::side::{Side, Usage};
 pub struct Contender {
     /// Its name, unique.
     pub name: &'static str,
-    /// What it is, for the table: protocol, cipher, compression.
+    /// Its description, for the table: protocol, cipher, compression.
     pub about: &'static str,
-    /// How what arrives is verified.
+    /// The way in which what arrives is verified.
     pub check: Check,
     /// The receiving process: listens on loopback, announces where, takes the stream, verifies it
     /// and says so to the sender. Starts its clock after the handshake, stops it when it has

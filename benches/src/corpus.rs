@@ -76,7 +76,7 @@ impl Corpus {
         length
     }
 
-    /// Whether `received`, which starts at byte `position` of the stream, is what was sent.
+    /// Returns `true` if `received`, from byte `position` of the stream on, is what was sent.
     #[must_use]
     pub fn matches(&self, position: u64, received: &[u8]) -> bool {
         let mut rest = received;

@@ -7,19 +7,19 @@ use crate::report::{Results, Run, Table, number};
 /// Something asked of a contender.
 #[derive(Clone, Copy, Debug)]
 pub struct Goal {
-    /// What it is about.
+    /// The matter of the goal.
     pub about: &'static str,
-    /// Of whom it is asked.
+    /// The name of the contender of which it is asked.
     pub contender: &'static str,
-    /// With which content.
+    /// The kind of content.
     pub kind: Kind,
-    /// What is measured.
+    /// The figure that is measured.
     pub measure: Measure,
-    /// How much of it is asked.
+    /// The bar that the figure must reach.
     pub bar: Bar,
 }
 
-/// What a goal measures.
+/// A figure that a goal is about.
 #[derive(Clone, Copy, Debug)]
 pub enum Measure {
     /// Speed as a share of what the limit of the pipeline allows.
@@ -30,7 +30,7 @@ pub enum Measure {
     PeakMib,
 }
 
-/// How much a goal asks.
+/// The least or the most that a goal asks.
 #[derive(Clone, Copy, Debug)]
 pub enum Bar {
     /// No less than this.
@@ -62,7 +62,7 @@ pub fn goals() -> Vec<Goal> {
 }
 
 impl Goal {
-    /// What was measured, and whether that is enough; nothing if a contender it needs did not run.
+    /// Returns what was measured, and `true` if that is enough; `None` if a contender did not run.
     #[must_use]
     pub fn judge(&self, results: &Results) -> Option<(f64, bool)> {
         let figure = match self.measure {

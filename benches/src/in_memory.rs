@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use crate::corpus::Corpus;
 use crate::machine;
 
-/// Where the stages run.
+/// The arbiters that the stages run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Workers {
@@ -34,7 +34,7 @@ pub enum Workers {
     Parallel(usize),
 }
 
-/// What a pass came to.
+/// The figures of a pass.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Pass {
     /// Content per second, 10⁶ bytes.
@@ -130,7 +130,7 @@ fn chains(there: &Arc<Transfer>, room: &Arc<Semaphore>, replicas: usize) -> Pipe
         })
 }
 
-/// What leaves one end arrives at the other, by no way at all.
+/// A road without a way: what leaves one end arrives at the other.
 struct Road {
     there: Arc<Transfer>,
     outlet: Outlet<Sealed>,

@@ -112,7 +112,7 @@ impl Kit {
         FrameDecoder::new(self.chunk_size).decode(buffer)?.context("the frame is not whole")
     }
 
-    /// Whether every state is what it should be: to be asked once all operations have run.
+    /// Checks that every state is what it should be: to be asked once all operations have run.
     ///
     /// # Errors
     /// Which one is not.

@@ -81,7 +81,7 @@ impl Step {
     }
 }
 
-/// What the steps cost, and what follows from it.
+/// The cost of the steps, and what follows from it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Limit {
     /// CPU seconds per GB of content, by [`Step`].
@@ -258,8 +258,8 @@ fn receive(
     Ok(costs)
 }
 
-/// Where the receiver assembles: the last chunks of the stream, as many as fit into the window of a
-/// transfer.
+/// The window in which the receiver assembles: the last chunks of the stream, as many as fit into
+/// that of a transfer.
 struct Window {
     slots: Vec<(u64, Vec<u8>)>,
     next: usize,

@@ -53,7 +53,7 @@ fn status_bytes(field: &str) -> Result<u64> {
     Ok(kibibytes * 1024)
 }
 
-/// How many cores a run may use.
+/// The number of cores that a run may use.
 #[must_use]
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -91,7 +91,7 @@ pub async fn wait_for_quiet(patience: Duration) -> Result<f64> {
 /// The share of all cores up to which the machine counts as quiet.
 pub const QUIET: f64 = 0.10;
 
-/// How long to look at the machine to see what others use.
+/// The time of a look at the machine that shows what others use.
 pub const SAMPLE: Duration = Duration::from_millis(250);
 
 struct Jiffies {

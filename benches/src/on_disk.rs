@@ -51,8 +51,8 @@ pub fn folder(path: &Path, corpus: &Corpus, count: usize, length: usize) -> Resu
     Ok(rustix::fs::syncfs(File::open(path)?)?)
 }
 
-/// What the file system itself does: reads a file, writes it to another one and syncs that, as `dd
-/// conv=fsync` does; seconds.
+/// Copies as the file system itself does: reads a file, writes it to another one and syncs that, as
+/// `dd conv=fsync` does; seconds.
 ///
 /// # Errors
 /// When it can't.
@@ -70,7 +70,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<f64> {
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// Whether two files, or two folders with all that is in them, hold the same.
+/// Checks that two files, or two folders with all that is in them, hold the same.
 ///
 /// # Errors
 /// When they do not, or can't be read.

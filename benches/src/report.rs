@@ -14,17 +14,17 @@ use crate::side::{Job, Usage};
 /// One run of one contender.
 #[derive(Clone, Debug, Serialize)]
 pub struct Run {
-    /// Who.
+    /// The name of the contender.
     pub contender: &'static str,
     /// The round it belongs to, from 0.
     pub round: u32,
-    /// What was sent.
+    /// The job: what was sent.
     pub job: Job,
     /// Content per second of the sender's clock, MB/s.
     pub mb_per_s: f64,
-    /// What the sender used.
+    /// The usage of the sender.
     pub sender: Usage,
-    /// What the receiver used.
+    /// The usage of the receiver.
     pub receiver: Usage,
     /// The share of the machine that others used just before or just after, whichever is more, 0
     /// to 1.
@@ -66,7 +66,7 @@ impl Run {
         self.cpu_seconds() / self.job.bytes as f64 * 1e9
     }
 
-    /// How many cores both processes kept busy.
+    /// The number of cores that both processes kept busy.
     #[must_use]
     pub fn busy_cores(&self) -> f64 {
         self.cpu_seconds() / self.sender.seconds

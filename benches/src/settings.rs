@@ -42,7 +42,7 @@ pub struct Settings {
     /// Seconds that a single run may take.
     #[arg(long, env = "ESTAFETTE_BENCH_DEADLINE", default_value_t = 600)]
     pub deadline: u64,
-    /// What cargo adds to every bench.
+    /// The argument that cargo adds for every bench.
     #[arg(long, hide = true, action = ArgAction::SetTrue)]
     bench: bool,
 }
@@ -85,13 +85,13 @@ impl Settings {
         Ok(contenders.iter().filter(asked).copied().collect())
     }
 
-    /// How long to wait for a quiet machine before a run.
+    /// The longest wait for a quiet machine before a run.
     #[must_use]
     pub fn patience(&self) -> Duration {
         Duration::from_secs(self.patience)
     }
 
-    /// How long a run may take.
+    /// The longest that a run may take.
     #[must_use]
     pub fn deadline(&self) -> Duration {
         Duration::from_secs(self.deadline)

@@ -42,7 +42,7 @@ pub struct Side {
     pub job: Job,
     /// The content.
     pub corpus: Corpus,
-    /// How it is verified.
+    /// The way in which it is verified.
     pub check: Check,
 }
 

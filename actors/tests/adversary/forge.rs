@@ -149,7 +149,7 @@ impl Forgery {
         self.trailer(trailer.chunks, &trailer)
     }
 
-    /// How the receiver ended it.
+    /// Returns how the receiver ended it.
     pub(crate) async fn ends(&self, link: &mut Link) -> Result<(), Failure> {
         let ours = self.stream();
         link.until(|control| match control {
@@ -174,7 +174,7 @@ impl Forgery {
     }
 }
 
-/// What an honest sender says at the end of this content.
+/// The trailer that an honest sender has at the end of this content.
 pub(crate) fn true_trailer(bytes: &[u8]) -> Trailer {
     Trailer {
         chunks: bytes.len().div_ceil(CHUNK) as u64,

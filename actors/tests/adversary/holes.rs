@@ -33,10 +33,10 @@ struct Collect(u64);
 /// The end of a stream of requests, and an end before that.
 const WHOLE: u64 = 1000;
 const BROKEN: u64 = 2000;
-/// What is told on the next link.
+/// The mark that is told on the next link.
 const AFTER: u64 = 3000;
 const LOG: [u8; 16] = [7; 16];
-/// What is said where no actor stands between the socket and whoever reads.
+/// The error where no actor stands between the socket and whoever reads.
 const AT_ONCE: &str = "a batch of messages is damaged: chunk 1 was changed on the way";
 
 #[derive(Clone)]
@@ -141,7 +141,7 @@ impl World {
         within(link_down(&mut self.events, self.mallory.id())).await
     }
 
-    /// What reached the actor before something that is told on another link.
+    /// Returns what reached the actor before something that is told on another link.
     async fn reached(&mut self) -> Vec<u64> {
         let mut post = Post::begin(&self.mallory).await;
         post.send(&[bind::<Mark>(0), Item::Tell { target: 0, body: &body(&Mark(AFTER)) }]).await;

@@ -9,7 +9,7 @@ use estafette::wire::{
 use super::peer::{MAX_FRAME, frame};
 use super::world::{World, link_down};
 
-/// What a peer says wrong, and what the node says about it.
+/// A fault of a peer's words: what the node says about it, and the words.
 type Wrong = (&'static str, Box<dyn FnOnce(&mut ControlSealer) -> Vec<u8>>);
 
 fn wrong(

@@ -149,7 +149,7 @@ impl Handler<Called<Echo>> for Hoard {
     }
 }
 
-/// Why a call to paris failed.
+/// Returns the code with which a call to paris failed.
 async fn failed(post: &mut Post, call: u64) -> u8 {
     post.until(|item| {
         if let Item::Failed { call: of, code, .. } = item {

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use super::post::{Echo, Hang, Post, batch, bind, body, serves_lyon, world};
 use super::world::{World, link_down, within};
 
-/// What a peer does wrong.
+/// A misdeed of a peer.
 type Misdeed = Box<dyn for<'a> FnOnce(&'a mut Post) -> BoxFuture<'a, ()>>;
 
 /// Sends these items.
@@ -121,7 +121,7 @@ async fn items_that_make_no_sense_end_the_link() {
     each_ends_its_link(world(22).await, cases).await;
 }
 
-/// What is in an item that comes in parts, up to its last part.
+/// The parts of an item that comes in parts, up to its last part.
 fn in_parts(whole: &[u8]) -> Vec<u8> {
     let total = u32::try_from(whole.len()).unwrap();
     batch(&[Item::Begin { total }, Item::Part { bytes: whole }])

@@ -21,10 +21,10 @@ pub(crate) const MAX_FRAME: u32 = 4 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Mallory {
     pub(crate) identity: Identity,
-    /// Whom it attacks, and where.
+    /// The node that it attacks, and its address.
     pub(crate) target: PeerId,
     pub(crate) address: String,
-    /// What it says it can do.
+    /// The features that it says it has.
     pub(crate) features: u64,
 }
 
@@ -37,7 +37,7 @@ impl Mallory {
         self.identity.peer()
     }
 
-    /// What it needs to be heard at all.
+    /// The key that it needs to be heard at all.
     pub(crate) fn key(&self) -> KnockKey {
         KnockKey::of(self.target)
     }
@@ -198,7 +198,7 @@ impl Server {
     }
 }
 
-/// What mallory says it can do.
+/// The offer of mallory: what it says it can do.
 pub(crate) fn offer() -> Offer {
     Offer { suites: vec![Suite::XSALSA20_POLY1305], features: 0, max_frame: MAX_FRAME, lanes: 2 }
 }
@@ -255,7 +255,7 @@ pub(crate) struct Channel {
     buffer: BytesMut,
 }
 
-/// What came by a channel.
+/// A message or a frame that came by a channel.
 #[derive(Debug)]
 pub(crate) enum Heard {
     Control(Control),
@@ -393,7 +393,7 @@ pub(crate) fn frame(header: FrameHeader, body: &[u8]) -> Vec<u8> {
     [&header.encode(), body].concat()
 }
 
-/// Whether a connection that may be thrown out at any time was answered.
+/// Returns `true` if a connection that may be thrown out at any time was answered.
 pub(crate) async fn try_greet(io: &mut TcpStream, key: &KnockKey) -> bool {
     let mut reply = [0; REPLY_LENGTH];
     io.write_all(&Preamble::new(Purpose::Link).encode(key)).await.is_ok()

@@ -122,7 +122,7 @@ impl Post {
         Self { link, out, coming }
     }
 
-    /// What an honest peer says before its first batch.
+    /// The control message that an honest peer sends before its first batch.
     pub(crate) fn announcement(&self) -> Control {
         let (key, commitment) = (
             SecretBytes::new(*self.out.key.as_bytes()),

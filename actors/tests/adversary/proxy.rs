@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What the side that dialled has said, of each connection.
+/// The bytes that the side that dialled has said, of each connection.
 type Recorded = Arc<Mutex<Vec<Vec<u8>>>>;
 type Plan = Box<dyn FnMut(&Connecting, &mut Random) -> Faults + Send>;
 

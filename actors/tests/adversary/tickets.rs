@@ -15,7 +15,7 @@ use super::peer::{closed, preambles, reply_to, silent};
 use super::proxy::Proxy;
 use super::world::{CHUNK, World, config, event, failure, news, node, refused, source, within};
 
-/// Where the first control message ends at the earliest: preamble, message 1 and a little more.
+/// The earliest end of the first control message: preamble, message 1 and a little more.
 const INTO_THE_HELLO: u64 = 60 + 2 + 96 + 16 + 60;
 
 #[tokio::test]

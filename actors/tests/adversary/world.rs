@@ -121,7 +121,7 @@ impl World {
         self.check(&bytes).await;
     }
 
-    /// What arrived next is exactly this, and nothing arrived beside it.
+    /// Checks that what arrived next is exactly this, and nothing arrived beside it.
     pub(crate) async fn check(&mut self, bytes: &[u8]) {
         let arrived = within(self.arrived.recv()).await.unwrap();
         assert!(arrived.bytes == bytes, "other bytes arrived than were sent");
@@ -232,7 +232,7 @@ pub(crate) async fn news(
     .await
 }
 
-/// How a transfer that must fail did.
+/// The failure of a transfer that must fail.
 pub(crate) async fn failure(transfer: &TransferHandle) -> Failure {
     within(transfer.delivered()).await.unwrap_err()
 }

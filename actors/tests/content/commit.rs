@@ -35,7 +35,7 @@ pub(crate) fn file() -> Delivery {
 /// Seconds, even ones after 1980: file systems of the FAT family keep no others.
 const MTIME: i64 = 1_000_000_000;
 
-/// What the folder has before, and what name the delivery gets.
+/// A case: the delivery, the policy, and the name, if it is taken before.
 struct Case {
     delivery: fn() -> Delivery,
     policy: OnConflict,
@@ -255,8 +255,8 @@ fn a_receiver_that_dies_again_and_again_commits_once() {
     }
 }
 
-/// How many changes of the spool come before the intent is noted: the death at that one is the last
-/// before the rename.
+/// Dies once the intent is noted, which a fixed number of changes of the spool come before: the
+/// last death before the rename.
 fn intend(case: &Case, folder: &Path, delivery: &Delivery) {
     let changes = if case.is_tree() { 3 } else { 2 };
     delivery.spool.die(Death { at: changes, made: true });

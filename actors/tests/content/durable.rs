@@ -41,7 +41,7 @@ struct State {
 pub(crate) struct Death {
     /// At which change of the spool, from 0.
     pub(crate) at: usize,
-    /// Whether this change is made first.
+    /// Set if this change is made first.
     pub(crate) made: bool,
 }
 
@@ -127,7 +127,7 @@ pub(crate) struct Delivery {
     pub(crate) spool: Arc<Spool>,
     pub(crate) bytes: Vec<u8>,
     kind: ContentKind,
-    /// How it is described, if not by its kind and length.
+    /// Its description, if that is not its kind and length.
     described: Option<Content>,
     /// 0 for content that can't be told from other content.
     version: u8,
@@ -194,7 +194,7 @@ impl Delivery {
         (self.bytes.len() as u64).div_ceil(u64::from(CHUNK))
     }
 
-    /// How far it is after so many chunks.
+    /// The progress after so many chunks.
     pub(crate) fn progress(&self, chunks: u64) -> Progress {
         let mut digest = DigestFold::default();
         let mut length = 0;

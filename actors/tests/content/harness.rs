@@ -13,7 +13,7 @@ use estafette::pipeline::{
 };
 use estafette::wire::PeerId;
 
-/// Why a delivery came to nothing.
+/// The reason why a delivery came to nothing.
 #[derive(Debug)]
 pub(crate) enum Failure {
     Refused(Refusal),

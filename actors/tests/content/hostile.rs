@@ -74,7 +74,7 @@ fn untouched(scene: &Path) -> bool {
     names(scene) == ["in", "precious"] && fs::read(scene.join("precious")).unwrap() == b"precious"
 }
 
-/// Whether every link below `folder` that leads anywhere leads to something in `tree`.
+/// Returns `true` if every link below `folder` that leads anywhere leads to something in `tree`.
 fn links_stay_in(tree: &Path, folder: &Path) -> bool {
     fs::read_dir(folder).unwrap().all(|entry| {
         let entry = entry.unwrap();

@@ -11,8 +11,8 @@ use tempfile::tempdir;
 
 use crate::mounts::Mounted;
 
-/// What is in a folder; but for what FUSE hides until it is closed there,
-/// which may be after `close` has returned.
+/// The entries of a folder; but for what FUSE hides until it is closed there, which may be after
+/// `close` has returned.
 fn entries(folder: &Path) -> Vec<OsString> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter(|name| !name.to_string_lossy().starts_with(".fuse_hidden")).collect()

@@ -47,7 +47,7 @@ impl Mounted {
         })
     }
 
-    /// What is on an image that was there before.
+    /// The file system on an image that was there before.
     pub(crate) fn image_at(path: &Path) -> Option<Self> {
         or_skip("an image", || Self::loop_on(tempdir().ok()?, path))
     }

@@ -20,7 +20,7 @@ use crate::mounts::Mounted;
 
 type Records = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// What a disk has at one moment, and the spool on another disk.
+/// The state of a disk at one moment, and of the spool on another disk.
 struct Cut {
     image: TempDir,
     records: Records,

@@ -1,5 +1,5 @@
-//! What a folder recognises as delivered before: what is there untouched, or has the same bytes, and
-//! nothing else.
+//! Deliveries that a folder recognises as made before: what is there untouched, or has the same
+//! bytes, and nothing else.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -62,7 +62,7 @@ impl Again {
         self.place.path().join("content")
     }
 
-    /// What it is said to be, if it is said to be there.
+    /// Returns what it is said to be, if it is said to be there.
     fn is_there(&self) -> Option<(Summary, Committed)> {
         self.answer(self.offer.clone())
     }

@@ -25,7 +25,7 @@ struct Shaped {
     count: u32,
 }
 
-/// Whose schema is longer than any that is told.
+/// A message whose schema is longer than any that is told.
 #[derive(Debug, Serialize, Deserialize, RemoteMessage)]
 #[remote(name = "test.Long", schema)]
 struct Long;

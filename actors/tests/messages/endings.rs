@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::actors::Add;
 use crate::harness::{Meeting, meet, soon};
 
-/// What a handler hears.
+/// The events that a handler hears.
 #[derive(Debug, PartialEq)]
 enum Heard {
     Request(u64),

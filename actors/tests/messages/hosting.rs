@@ -15,13 +15,13 @@ use estafette_actors::standard;
 use crate::actors::{Add, Panic};
 use crate::harness::{config, soon};
 
-/// How an actor is to start.
+/// Orders for actors that are started.
 #[derive(Clone, Default)]
 struct Orders {
     made: Arc<AtomicU64>,
     panics: Arc<AtomicBool>,
     stops: Arc<AtomicBool>,
-    /// Who was started, in that order.
+    /// The names of actors that were started, in that order.
     log: Arc<Mutex<Vec<&'static str>>>,
 }
 

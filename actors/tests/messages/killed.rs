@@ -21,7 +21,7 @@ use crate::post::Post;
 const DIR: &str = "ESTAFETTE_TEST_LETTERS";
 const FROM: &str = "ESTAFETTE_TEST_FROM";
 const ADDRESS: &str = "ESTAFETTE_TEST_ADDRESS";
-/// What both nodes are made of, in every life.
+/// The seed of both nodes' keys, in every life.
 const SEED: u64 = 81;
 /// Lives that are cut short.
 const LIVES: u64 = 6;

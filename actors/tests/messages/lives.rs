@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use crate::actors::{Add, Panic};
 use crate::harness::{config, soon};
 
-/// How many live, and how many have ever lived.
+/// The numbers of actors that live, and of all that have ever lived.
 #[derive(Clone, Default)]
 struct Count(Arc<(AtomicU64, AtomicU64)>);
 

@@ -27,11 +27,11 @@ pub(crate) struct Post {
     pub(crate) noted: mpsc::UnboundedReceiver<u64>,
 }
 
-/// What makes the actor that letters go to.
+/// The maker of the actor that letters go to.
 #[derive(Clone)]
 pub(crate) struct Desk {
     noting: mpsc::UnboundedSender<u64>,
-    /// How often it will panic.
+    /// The number of times that it will panic.
     pub(crate) panics: Arc<AtomicU64>,
 }
 

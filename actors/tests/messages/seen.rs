@@ -1,4 +1,4 @@
-//! What is seen of hosted actors, also while one of them blocks the node's thread.
+//! Sights of hosted actors, also while one of them blocks the node's thread.
 
 use std::sync::{Arc, Mutex, mpsc};
 

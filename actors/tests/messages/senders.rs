@@ -31,7 +31,7 @@ const UNDER_WAY: usize = 64;
 #[remote(name = "senders.Letter")]
 struct Letter(u64, #[serde(with = "serde_bytes")] Vec<u8>);
 
-/// What was handled in a life of the receiver, and whether that ended in order.
+/// The letters handled in a life of the receiver, and `true` if that ended in order.
 type Life = (Vec<u64>, bool);
 
 /// All lives of the receiver.
@@ -249,7 +249,7 @@ impl World {
         );
     }
 
-    /// When both have stopped in order.
+    /// Checks, when both have stopped in order, that no records are left over.
     fn check_rest(&self) {
         for (spool, table) in [(0, "letters"), (1, "mail"), (1, "mailtried"), (1, "mailrefused")] {
             assert_eq!(

@@ -29,7 +29,7 @@ const CUTS: u64 = 56;
 /// Asks that are under way at once.
 const ASKERS: u64 = 6;
 
-/// What goes wrong.
+/// The faults of a storm.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Weather {
     Cuts,
@@ -255,8 +255,8 @@ impl World {
         );
     }
 
-    /// Which tells were sent: from the thread of lyon's links, by an actor there, or from another
-    /// one.
+    /// Returns the tells that were sent: from the thread of lyon's links, by an actor there, or
+    /// from another one.
     async fn tells(&self, random: Random, from_there: bool) -> Vec<u64> {
         let telling = tells(self.lyon.clone(), random, Arc::clone(&self.storm_is_over));
         if !from_there {
@@ -389,13 +389,13 @@ fn impatient() -> NodeConfig {
     NodeConfig { link, handshake_timeout: Duration::from_secs(1), ..config() }
 }
 
-/// What may become of a message while links break and its receiver restarts.
+/// Returns `true` for what may befall a message while links break and its receiver restarts.
 fn is_expected(kind: RemoteErrorKind) -> bool {
     use RemoteErrorKind::{Full, LinkLost, NoSuchMessage, NoSuchName, ShuttingDown, Unreachable};
     matches!(kind, Full | LinkLost | Unreachable | ShuttingDown | NoSuchName | NoSuchMessage)
 }
 
-/// Whether it went well.
+/// Returns `true` if it went well.
 fn expected(outcome: Result<(), RemoteError>) -> bool {
     match outcome {
         Ok(()) => true,

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::harness::{config, within};
 use super::three::{PARIS, World, content, relayed};
 
-/// How long packages live here, in seconds.
+/// The time that packages live here, in seconds.
 const LIFE: u64 = 3600;
 
 fn now() -> u64 {

@@ -27,7 +27,7 @@ fn spool(world: &World) -> Arc<dyn Store> {
     Arc::new(Spool::open(world.path("spool")).unwrap())
 }
 
-/// What lies beside the records.
+/// The files that lie beside the records.
 fn left(world: &World) -> Vec<PathBuf> {
     std::fs::read_dir(world.path("spool/bulk"))
         .unwrap()

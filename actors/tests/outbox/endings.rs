@@ -25,7 +25,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::harness::{World, config, entry, send_for, within};
 use super::held::HeldSource;
 
-/// Where a sink stands until it is let go on.
+/// The place at which a sink stands until it is let go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Open,

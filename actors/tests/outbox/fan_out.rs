@@ -34,7 +34,7 @@ const LONG: usize = 400_000;
 const CHUNK: usize = 4 << 10;
 const CODEC: Codec = Codec(16);
 
-/// What the sender did.
+/// The work of the sender, counted.
 #[derive(Clone, Debug, Default)]
 struct Work {
     read: Arc<AtomicU64>,
@@ -238,7 +238,7 @@ impl World {
         Self::of(|stages| stages).await
     }
 
-    /// Where lyon has stages of its own.
+    /// A world in which lyon has stages of its own.
     async fn of(own: impl FnOnce(StageRegistry) -> StageRegistry) -> Self {
         let (folder, network, work) =
             (tempfile::tempdir().unwrap(), Network::seeded(1), Work::default());

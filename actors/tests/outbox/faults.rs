@@ -50,7 +50,7 @@ impl Store for Disk {
     }
 }
 
-/// What the next try that fails says.
+/// Returns the failure of the next try that fails.
 async fn deferred(events: &mut EventStream) -> Failure {
     loop {
         match events.next_news().await.unwrap() {

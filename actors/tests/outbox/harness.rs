@@ -39,7 +39,7 @@ pub(crate) fn config() -> NodeConfig {
     }
 }
 
-/// What outlives nodes: their keys, their spools, their folders.
+/// Parts that outlive nodes: their keys, their spools, their folders.
 pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) folder: TempDir,
@@ -181,7 +181,7 @@ impl World {
             .is_ok_and(|there| there == std::fs::read(self.path(name)).unwrap())
     }
 
-    /// How many things lie in paris' folder, temporaries too.
+    /// The number of things in paris' folder, temporaries too.
     pub(crate) fn arrived(&self) -> usize {
         std::fs::read_dir(self.path("in")).unwrap().count()
     }
@@ -207,7 +207,7 @@ pub(crate) async fn entry(node: &Node, id: TransferId) -> Option<OutboxEntry> {
     node.outbox().entry(id).await.ok()
 }
 
-/// What a store holds now, in a store of its own.
+/// Returns what a store holds now, in a store of its own.
 pub(crate) fn copy_of(store: &Arc<dyn Store>, tables: &[&'static str]) -> Arc<dyn Store> {
     let copy = MemoryStore::default();
     for table in tables {

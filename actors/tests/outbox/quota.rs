@@ -84,7 +84,7 @@ fn bytes_there(world: &World) -> u64 {
     there(world).iter().map(|(_, bytes)| bytes).sum()
 }
 
-/// Whether no attempt has it open.
+/// Returns `true` if no attempt has it open.
 fn is_let_go(path: &Path) -> bool {
     std::fs::File::open(path).is_ok_and(|file| file.try_lock().is_ok())
 }

@@ -245,7 +245,7 @@ async fn who_is_trusted_as_a_relay_only_carries_and_delivers_nothing_of_its_own(
     .await;
 }
 
-/// What dijon keeps, as it is now: for a relay that gives it out again later.
+/// A copy of what dijon keeps now: for a relay that gives it out again later.
 fn copy_of_dijon(world: &World) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     let from = world.folder.path().join("dijon");

@@ -1,4 +1,4 @@
-//! What is seen of an outbox, and of what a relay keeps.
+//! Sights of an outbox, and of what a relay keeps.
 
 use estafette::node::{HappeningKind, OutboxSnapshot, RelayQuota, Snapshot};
 

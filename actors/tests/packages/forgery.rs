@@ -10,7 +10,7 @@ use estafette::{FailureKind, PeerId};
 
 use super::harness::{Scene, run, source, text, with_checksums};
 
-/// Where sender and receiver stand in a package.
+/// The offsets of sender and receiver in a package.
 const SENDER: usize = 16;
 const RECEIVER: usize = 48;
 

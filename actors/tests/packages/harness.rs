@@ -57,7 +57,7 @@ impl Scene {
         self.registry.packages_in_use().unwrap()
     }
 
-    /// How many files there are.
+    /// The number of files.
     pub(crate) fn files(&self) -> usize {
         std::fs::read_dir(self.folder.path()).unwrap().count()
     }
@@ -102,7 +102,7 @@ impl Scene {
         }
     }
 
-    /// What the receiver finds in it.
+    /// Returns what the receiver finds in it.
     pub(crate) async fn unpack(&self, name: &str) -> Result<(Unpacked, Bytes), Failure> {
         self.unpack_as(&self.receiver, name).await
     }
@@ -193,7 +193,7 @@ pub(crate) async fn read(source: &mut dyn Source, size: usize) -> (Vec<u8>, Opti
     }
 }
 
-/// Where the header of a package ends, and each of its frames, checksums included.
+/// The ends of a package's header, and of each of its frames, checksums included.
 pub(crate) fn ends(package: &[u8]) -> Vec<usize> {
     let u32_at = |at: usize| {
         package.get(at..at + 4).map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()) as usize)

@@ -42,7 +42,7 @@ impl Handler<Chunk> for Swap {
     }
 }
 
-/// What a source does behind its bytes.
+/// The end of a source, behind its bytes.
 #[derive(Debug)]
 enum End {
     Changed,

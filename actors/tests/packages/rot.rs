@@ -9,7 +9,7 @@ use estafette::testing::Random;
 
 use super::harness::{CHUNK, Scene, ends, noise, read, run, text, with_checksums};
 
-/// How many bits are flipped, besides those of places that deserve each of them.
+/// The number of bits that are flipped, besides those of places that deserve each of them.
 const SAMPLE: usize = 250;
 
 async fn package(scene: &Scene) -> Vec<u8> {

@@ -23,7 +23,7 @@ enum Event {
     Suspended,
 }
 
-/// What a sink holds that outlives it.
+/// The state of a sink that outlives it.
 #[derive(Debug, Default)]
 struct Disk {
     bytes: Vec<u8>,

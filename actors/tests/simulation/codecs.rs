@@ -1,5 +1,5 @@
-//! What two nodes compress with: what a delivery asks for, or is refused; what a node prefers,
-//! where the other end has it; and a codec of a program's own.
+//! Codecs that two nodes compress with: what a delivery asks for, or is refused; what a node
+//! prefers, where the other end has it; and a codec of a program's own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -44,7 +44,7 @@ fn impatient() -> NodeConfig {
     }
 }
 
-/// What is wrong with the road, besides that somebody cuts it.
+/// The faults of the road, besides that somebody cuts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Road {
     Good,
@@ -75,7 +75,7 @@ impl Road {
     }
 }
 
-/// Who has given a delivery up.
+/// Those who have given a delivery up.
 #[derive(Clone, Copy, Debug, Default)]
 struct GivenUp {
     /// The sender was told that it is out.
@@ -134,7 +134,7 @@ impl Stored {
         FileSink::into_dir(self.into.path()).on_conflict(OnConflict::Rename)
     }
 
-    /// What the sender knows of its deliveries, as long as it has not forgotten them.
+    /// The deliveries that the sender knows, as long as it has not forgotten them.
     async fn handles(&self) -> Vec<TransferHandle> {
         let mut handles = Vec::new();
         for &id in self.sent.keys() {
@@ -314,7 +314,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// How often something happened while a delivery was under way.
+/// Returns how often something happened while a delivery was under way.
 async fn live_through(seed: u64) -> u64 {
     let (mut stored, mut happened) = (Stored::start(seed).await, 0);
     for _ in 0..4 + stored.random.below(9) {

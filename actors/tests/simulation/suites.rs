@@ -15,7 +15,7 @@ use super::harness::{CHUNK, WINDOW, World, config, news, source, within};
 
 const SALSA: Suite = Suite::XSALSA20_POLY1305;
 
-/// What this machine prefers; AES, where it has it.
+/// The suite that this machine prefers; AES, where it has it.
 fn preferred() -> Suite {
     standard().stages().suites()[0]
 }

@@ -13,21 +13,21 @@ pub(crate) struct Disk(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// What a process sees.
+    /// The bytes that a process sees.
     now: Vec<u8>,
-    /// What is there after a power cut, whatever happens.
+    /// The bytes that are there after a power cut, whatever happens.
     synced: Vec<u8>,
-    /// What may be there, too.
+    /// Changes that may be there, too.
     pending: Vec<Change>,
     /// Operations that have been asked for since the last plan.
     done: u64,
     plan: Plan,
     held: bool,
-    /// Whether a sync waits to be released.
+    /// Set while a sync waits to be released.
     syncing: bool,
     recording: bool,
     power_cuts: Vec<PowerCut>,
-    /// What the test says about now, kept with each power cut.
+    /// The words of the test about now, as a number, kept with each power cut.
     mark: u64,
 }
 
@@ -37,7 +37,7 @@ enum Change {
     Length(u64),
 }
 
-/// What is to fail: operations are counted from 0 when the plan is made.
+/// The operations that are to fail, counted from 0 when the plan is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Plan {
     #[default]
@@ -52,7 +52,7 @@ pub(crate) enum Plan {
     Read(u64),
 }
 
-/// What a disk has been told when its power was cut.
+/// The bytes that a disk has been told when its power was cut.
 #[derive(Clone, Debug)]
 pub(crate) struct PowerCut {
     pub(crate) mark: u64,
@@ -77,7 +77,7 @@ impl Disk {
         (state.plan, state.done) = (plan, 0);
     }
 
-    /// How many operations of the plan's kind were asked for since it was made.
+    /// The number of operations of the plan's kind that were asked for since it was made.
     pub(crate) fn done(&self) -> u64 {
         self.state().done
     }
@@ -95,7 +95,7 @@ impl Disk {
         assert!(!waited.timed_out(), "nothing is synced");
     }
 
-    /// Whether to remember, from now on, what a power cut would meet around each sync and after
+    /// Remembers, from now on or no more, what a power cut would meet around each sync and after
     /// some other operations.
     pub(crate) fn record_power_cuts(&self, recording: bool) {
         self.state().recording = recording;
@@ -109,7 +109,7 @@ impl Disk {
         std::mem::take(&mut self.state().power_cuts)
     }
 
-    /// What a power cut would meet now.
+    /// Returns what a power cut would meet now.
     pub(crate) fn power_cut(&self) -> PowerCut {
         self.state().power_cut()
     }
@@ -132,7 +132,7 @@ impl State {
         }
     }
 
-    /// Whether the operation that is asked for is the one that is to fail.
+    /// Returns `true` if the operation that is asked for is the one that is to fail.
     fn fails(&mut self, plan: fn(u64) -> Plan) -> bool {
         // The kinds are told apart by what they make of a number.
         if std::mem::discriminant(&plan(0)) != std::mem::discriminant(&self.plan) {

@@ -38,7 +38,7 @@ pub(crate) fn writes(seed: u64, count: u64) -> Vec<Vec<Change>> {
     (0..count).map(write).collect()
 }
 
-/// What is there after the first `count` of these writes.
+/// The records after the first `count` of these writes.
 pub(crate) fn after(writes: &[Vec<Change>], count: u64) -> Records {
     let mut records = Records::new();
     for change in writes[..count as usize].iter().flatten() {

@@ -56,7 +56,7 @@ impl Database {
         bytes
     }
 
-    /// What is read from a spool is what was written; what is missing was told of.
+    /// Checks that a spool gives what was written, and has told of what is missing.
     fn check(&self, spool: &Spool, text: &str) -> usize {
         let found = contents(spool).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert!(

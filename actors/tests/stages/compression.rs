@@ -27,8 +27,8 @@ fn back_and_forth(transfer: &Arc<Transfer>, bytes: &[u8]) -> (Compressed, Chunk)
     (compressed, back)
 }
 
-/// What the decompressor makes of a box with this prefix and body, in a transfer with chunks of 1
-/// KiB.
+/// Returns what the decompressor makes of a box with this prefix and body, in a transfer with
+/// chunks of 1 KiB.
 fn decompress(prefix: Prefix, body: &[u8]) -> Result<Chunk, TransformError> {
     decompress_in(&end(1024), prefix, body)
 }

@@ -205,7 +205,7 @@ pub(crate) fn deliver(
     })
 }
 
-/// What the owner of a transfer has heard so far.
+/// The signals that the owner of a transfer has heard so far.
 pub(crate) fn heard(signals: &mut UnboundedReceiver<Signal>) -> Vec<Signal> {
     std::iter::from_fn(|| signals.try_recv().ok()).collect()
 }

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use super::harness::{end, noise, scope, sizes};
 
-/// What the compressor would hand to the sealer.
+/// The chunk that the compressor would hand to the sealer.
 pub(crate) fn compressed(transfer: &Arc<Transfer>, index: u64, body: &[u8]) -> Compressed {
     let prefix = Prefix { codec: Codec::RAW, raw_len: body.len() as u32, index };
     let custody = Custody::outgoing(transfer, index, body.len() as u64, None);

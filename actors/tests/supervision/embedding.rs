@@ -29,7 +29,7 @@ async fn a_life() {
     paris.shutdown().await;
 }
 
-/// What a host without a runtime does: sleeps until it is woken.
+/// Waits as a host without a runtime does: sleeps until it is woken.
 fn wait<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use super::fragile::sound;
 use super::harness::{CHUNK, World, content, names, source};
 
-/// Where a source or a sink panics.
+/// The place at which a source or a sink panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum At {
     Content,

@@ -12,16 +12,16 @@ use estafette_actors::standard;
 
 pub(crate) const POISON: &[u8] = b"poison";
 
-/// What all actors and transforms of a fragile stage share.
+/// The state that all actors and transforms of a fragile stage share.
 #[derive(Clone, Debug)]
 pub(crate) struct Fuse {
-    /// How often it blows on each chunk.
+    /// The number of times that it blows on each chunk.
     times: usize,
     blown: Arc<Mutex<HashMap<(String, u64), usize>>>,
     pub(crate) made: Arc<AtomicUsize>,
-    /// Whether a transform was used again after it panicked.
+    /// Set once a transform was used again after it panicked.
     pub(crate) reused: Arc<AtomicBool>,
-    /// When it blew, and when it was made.
+    /// The times when it blew, and when it was made.
     pub(crate) times_blown: Arc<Mutex<Vec<Instant>>>,
     pub(crate) times_made: Arc<Mutex<Vec<Instant>>>,
 }

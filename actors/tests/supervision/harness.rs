@@ -173,7 +173,7 @@ async fn failure_of(events: &mut EventStream, transfer: &TransferHandle) -> Fail
     }
 }
 
-/// What a node has counted at the stage `name`.
+/// The counts of a node at the stage `name`.
 pub(crate) fn count(node: &Node, name: &str) -> StageReport {
     node.metrics().into_iter().find(|report| report.stage == name).unwrap_or_default()
 }

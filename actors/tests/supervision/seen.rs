@@ -1,4 +1,4 @@
-//! What is seen of transfers while they run, wait and end.
+//! Sights of transfers while they run, wait and end.
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use crate::{Bench, World, print};
 const CONNECTIONS: usize = 64;
 const ASKS: u64 = 5_000;
 
-/// Who floods: nobody, who may come in, and who may not.
+/// The ways of a flood: by nobody, by who may come in, and by who may not.
 const WAYS: [(&str, Option<bool>); 3] =
     [("quiet", None), ("asked by HTTP", Some(true)), ("refused by HTTP", Some(false))];
 

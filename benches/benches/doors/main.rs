@@ -22,7 +22,7 @@ use tokio::runtime::Runtime;
 
 use self::role::Role;
 
-/// What a call brings, and takes.
+/// The bytes that a call brings, and takes.
 const BYTES: usize = 64;
 const PARTS: [&str; 5] = ["unary", "streams", "http", "idle", "flood"];
 
@@ -79,7 +79,7 @@ fn bench() -> Result<()> {
     Ok(())
 }
 
-/// How things are measured.
+/// The means of measuring.
 struct Bench<'a> {
     settings: &'a Settings,
     runtime: &'a Runtime,
@@ -104,7 +104,7 @@ impl World {
         Ok(Self { tonic, proxy, axum, door, _actor: actor })
     }
 
-    /// Where the door is, and the token for it.
+    /// The address of the door, and the token for it.
     fn door(&self) -> Result<(&str, &str)> {
         self.door.said().split_once(' ').context("an address and a token")
     }

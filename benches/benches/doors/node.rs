@@ -20,7 +20,7 @@ use crate::grpc::{ECHO, LINES};
 use crate::role::{announce, orders};
 use crate::{BYTES, percentile, tonics};
 
-/// What the node with the door is made of.
+/// The key of the node with the door.
 const KEY: [u8; 32] = [7; 32];
 
 /// The message of asks by HTTP.
@@ -116,7 +116,7 @@ pub(crate) fn door(of: &str) -> Result<()> {
     })
 }
 
-/// How long asks take, one after the other.
+/// Returns the times that asks take, one after the other.
 async fn asks(node: &Node, times: u64) -> Result<Vec<Duration>> {
     let echo = node.remote::<Raw>("paris/echo")?;
     let message = Raw::new("", vec![0xa5; BYTES]);

@@ -29,7 +29,7 @@ impl Role {
         Ok(role)
     }
 
-    /// What it said about itself.
+    /// The words that it said about itself.
     pub(crate) fn said(&self) -> &str {
         &self.said
     }
@@ -66,7 +66,7 @@ pub(crate) fn announce(what: &str) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// What it is to do, until there is nothing more.
+/// The orders for it, until there are no more.
 pub(crate) fn orders() -> impl Iterator<Item = String> {
     std::io::stdin().lines().map_while(Result::ok)
 }

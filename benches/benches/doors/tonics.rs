@@ -102,7 +102,7 @@ impl ServerStreamingService<Bytes> for Echo {
     }
 }
 
-/// How many lines are asked for, and what each is: the request is their number, and padding.
+/// The number of lines asked for, and each of them: the request is their number, and padding.
 pub(crate) fn lines(request: &[u8]) -> (u64, Bytes) {
     let times = request.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     (times, Bytes::copy_from_slice(request))

@@ -23,17 +23,17 @@ pub use ours::Ping;
 pub struct Messenger {
     /// Its name, unique.
     pub name: &'static str,
-    /// What it is.
+    /// Its description.
     pub about: &'static str,
     /// The server: announces where it is, serves until its standard input ends.
     pub serve: fn() -> Result<()>,
     /// The client: given what the server announced and what to do.
     pub drive: fn(&str, Task) -> Result<Measured>,
-    /// Whether it can be clocked beside a bulk transfer on the same link.
+    /// Set if it can be clocked beside a bulk transfer on the same link.
     pub takes_bulk: bool,
 }
 
-/// What a client is to do.
+/// The task of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Task {
     /// So many messages without an answer, one after the other.
@@ -44,7 +44,7 @@ pub enum Task {
     AskBesideBulk(u64),
 }
 
-/// What a client measured.
+/// The figures that a client measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measured {
     /// Messages, or questions.

@@ -86,7 +86,7 @@ impl Ping {
         self.0[16..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
-    /// Whether it wants an answer.
+    /// Returns `true` if it wants an answer.
     #[must_use]
     pub fn is_question(&self) -> bool {
         self.0[8] == 1

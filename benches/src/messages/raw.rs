@@ -129,7 +129,7 @@ async fn ask(mut socket: TcpStream, count: u64) -> Result<Measured> {
     Ok(clock.stop(count))
 }
 
-/// What the callers of one connection share.
+/// The state that the callers of one connection share.
 #[derive(Default)]
 struct Calls {
     out: RefCell<Vec<u8>>,

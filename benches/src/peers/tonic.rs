@@ -156,7 +156,7 @@ fn stream(side: &Side) -> impl Iterator<Item = Piece> + Send + use<> {
 const WINDOW: u32 = 8 * 1024 * 1024;
 const FRAME: u32 = 256 * 1024;
 
-/// What a generator would write.
+/// The service as a generator would write it.
 mod service {
     use std::convert::Infallible;
     use std::sync::{Arc, Mutex};

@@ -27,7 +27,7 @@ pub(super) struct Letter(pub(super) u64, #[serde(with = "serde_bytes")] pub(supe
 #[remote(name = "sim.Count", reply = u64)]
 pub(super) struct Count(pub(super) u64);
 
-/// What the actor has seen, in all its lives.
+/// The record of what the actor has seen, in all its lives.
 #[derive(Default)]
 pub(super) struct Book {
     pub(super) asked: HashMap<u64, u64>,

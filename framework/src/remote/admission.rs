@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-/// Whether the peer may send to a name. The number changes when an answer may have.
+/// The leave of a peer to send to names. The number changes when an answer may have.
 pub(crate) trait Admission: Send + Sync {
-    /// Whether it may.
+    /// Returns `true` if it may send to this one.
     fn admits(&self, name: &str) -> bool;
     /// All names that it may send to, in their order; `None`: all there are.
     fn names(&self) -> Option<Arc<[Arc<str>]>>;

@@ -20,7 +20,7 @@ pub(crate) struct Berth<A: Actor> {
     mailbox: Box<dyn Mailbox>,
     intake: Arc<Intake<A>>,
     take: Take<A>,
-    /// Whether it takes streams, and only these.
+    /// Set if it takes streams, and only these.
     streams: bool,
     name: Arc<str>,
 }

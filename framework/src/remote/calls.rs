@@ -41,7 +41,7 @@ pub(super) fn unsent_item(what: &str, why: &str) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Unencodable, text)
 }
 
-/// Whether it is short enough for a stream.
+/// Refuses an item that is too long for a stream.
 pub(super) fn item_fits(body: &[u8]) -> Result<(), String> {
     match body.len() {
         0..=STREAM_ITEM => Ok(()),

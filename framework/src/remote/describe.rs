@@ -108,12 +108,12 @@ pub struct Taken {
 pub(super) struct Describing<F> {
     directory: Directory,
     admission: Arc<dyn Admission>,
-    /// Whether messages are delivered here.
+    /// Set if messages are delivered here.
     delivers: bool,
     of: PhantomData<F>,
 }
 
-/// What answers a peer that sends this type of message to [`NODE`], if the node itself does.
+/// Returns the mailbox for this type of message to [`NODE`], if the node itself answers it.
 pub(super) fn own_mailbox(
     (name, message, version): (&str, &str, u32),
     directory: &Directory,
@@ -238,7 +238,7 @@ impl Gathered {
         Self { all: Description::default(), bytes: 0, next: Some(next) }
     }
 
-    /// What to ask next.
+    /// Returns the next question.
     pub(crate) fn next(&self) -> Option<Describe> {
         self.next.clone()
     }

@@ -33,7 +33,7 @@ pub struct Directory {
 
 type Sorted = (Option<u64>, Arc<[Arc<str>]>);
 
-/// What a name stands for.
+/// The meaning of a name.
 pub(super) struct Entry {
     /// Content, and no messages.
     pub(super) inbox: bool,
@@ -121,7 +121,7 @@ impl Directory {
         self.insert(name, Named::Letterbox(letterbox))
     }
 
-    /// What takes letters of any type under that name.
+    /// Returns the letterbox that takes letters of any type under that name.
     pub(crate) fn letterbox(&self, name: &str) -> Option<Arc<dyn Letterbox>> {
         match &*self.names.get(name)? {
             Named::Letterbox(letterbox) => Some(Arc::clone(letterbox)),
@@ -200,7 +200,7 @@ impl Directory {
         Ok(())
     }
 
-    /// What takes messages of that type under that name.
+    /// Returns the mailbox that takes messages of that type under that name.
     pub(crate) fn mailbox(
         &self,
         name: &str,
@@ -305,7 +305,7 @@ impl Directory {
         }
     }
 
-    /// What a name stands for to other nodes; `None` where it is nothing to them.
+    /// Returns the meaning of a name to other nodes; `None` where it is nothing to them.
     pub(super) fn entry(&self, name: &str) -> Option<Entry> {
         match &*self.names.get(name)? {
             Named::Inbox(_) => Some(Entry { inbox: true, mailboxes: Vec::new() }),
@@ -379,8 +379,8 @@ impl Directory {
     }
 }
 
-/// What a mailbox takes: several versions of a type may have one name, so that older programs are
-/// understood for a while.
+/// Returns the kind of messages that a mailbox takes: several versions of a type may have one name,
+/// so that older programs are understood for a while.
 fn kind(mailbox: &dyn Mailbox) -> (&'static str, u32) {
     (mailbox.message(), mailbox.version())
 }

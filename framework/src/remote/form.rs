@@ -18,7 +18,7 @@ pub(super) type Reader<M> = fn(&[u8]) -> Result<M, RemoteError>;
 
 /// A way to write messages and their answers.
 pub(crate) trait Form: Send + Sync + 'static {
-    /// What is wrong with bytes that stand for no message.
+    /// The fault in bytes that stand for no message.
     type Fault;
 
     /// The name on the wire of a type that is written in this form.
@@ -27,13 +27,13 @@ pub(crate) trait Form: Send + Sync + 'static {
     /// Reads a message.
     fn decode<M: RemoteMessage>(body: &[u8]) -> Result<M, Self::Fault>;
 
-    /// What its sender is told of bytes that stand for no message.
+    /// Returns the error for the sender of bytes that stand for no message.
     fn undecodable<M: RemoteMessage>(fault: &Self::Fault) -> RemoteError;
 
-    /// What writes answers; `None` for the native form, whose way is shorter.
+    /// Returns the writer of answers; `None` for the native form, whose way is shorter.
     fn writer<R: Serialize + DeserializeOwned>() -> Option<Writer<R>>;
 
-    /// What reads messages that come later; `None` for the native form.
+    /// Returns the reader of messages that come later; `None` for the native form.
     fn reader<M: RemoteMessage>() -> Option<Reader<M>>;
 }
 
@@ -65,7 +65,7 @@ impl Form for Native {
     }
 }
 
-/// What is said of a message that can't be read: which type, where in it, and why.
+/// Returns the error for a message that can't be read: which type, where in it, and why.
 pub(super) fn undecodable<M: RemoteMessage>(error: &CodecError) -> RemoteError {
     let (message, named) = (M::NAME, std::any::type_name::<M>());
     let text = match error {

@@ -35,7 +35,7 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// whether it was handled is not known, and it is not sent again.
 pub struct Remote<M: RemoteMessage> {
     exchange: Arc<Exchange>,
-    /// Where letters are kept; `None` without a spool.
+    /// The store of letters; `None` without a spool.
     letters: Option<Arc<Letters>>,
     target: Arc<Target>,
     within: Option<Duration>,

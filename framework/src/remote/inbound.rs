@@ -11,7 +11,7 @@ use super::teller::Teller;
 use crate::store::ledger::{Full, Kind};
 use crate::wire::message::Item;
 
-/// What one of the peer's numbers stands for.
+/// The meaning of one of the peer's numbers.
 pub(super) struct Inbound {
     pub(super) name: Arc<str>,
     pub(super) message: Arc<str>,
@@ -31,7 +31,7 @@ pub(super) struct Inbound {
 /// be a waste; but the sender always has three quarters of it to go on with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Owed {
-    /// How many words of what was handled are still to come.
+    /// The number of words, of what was handled, that are still to come.
     expected: u64,
     tells: u64,
     cost: u64,

@@ -27,7 +27,7 @@ use super::message::RemoteMessage;
 use crate::wire::codec::DEPTH_LIMIT;
 use crate::wire::message::{MESSAGE_LIMIT, NAME_LIMIT};
 
-/// What stands behind the name of a type whose messages are JSON.
+/// The ending of the name of a type whose messages are JSON.
 pub(super) const SUFFIX: &str = "+json";
 
 /// The most bytes that are said of the place in a text that is not read, and of what is wrong
@@ -113,7 +113,7 @@ pub(super) fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     Ok(value)
 }
 
-/// What is wrong, without most of what it quotes.
+/// Returns a text of what is wrong without most of what it quotes.
 fn cut(mut text: String, most: usize) -> String {
     if text.len() > most {
         let is_whole = |at: &usize| text.is_char_boundary(*at);
@@ -284,7 +284,7 @@ mod tests {
         Field { next: Box<Peano> },
     }
 
-    /// What may be written may be read, and one level more is neither.
+    /// Checks that what may be written may be read, and that one level more is neither.
     fn is_bounded<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
         (inner, most): (T, usize),
         deeper: impl Fn(T) -> T,

@@ -224,7 +224,7 @@ fn read(body: &[u8]) -> Result<String, RemoteError> {
     })
 }
 
-/// Whether it is one value of JSON, within the limits of messages.
+/// Checks that it is one value of JSON, within the limits of messages.
 fn checked(text: &str) -> Result<(), String> {
     if text.len() > MESSAGE_LIMIT {
         let length = text.len();
@@ -238,7 +238,7 @@ fn checked(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// How deep the lists and objects of a JSON text are nested.
+/// Returns how deep the lists and objects of a JSON text are nested.
 fn depth(text: &str) -> usize {
     let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
     for byte in text.bytes() {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What letters from one node to another are numbered in.
+/// The id of the log in which letters from one node to another are numbered.
 pub(crate) type LogId = [u8; 16];
 
 /// The id of a letter: the same in every life of its node. Written as `log-number`.

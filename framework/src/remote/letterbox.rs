@@ -105,7 +105,7 @@ pub(super) fn split(message: &str) -> (&str, bool) {
     (message, false)
 }
 
-/// What is said of messages that come in another way than as letters.
+/// Returns the error for messages that come in another way than as letters.
 pub(super) fn letters_only(name: &str) -> RemoteError {
     let text = format!("{name:?} takes durable messages alone there: deliver it");
     RemoteError::new(RemoteErrorKind::NoSuchMessage, text)

@@ -18,21 +18,21 @@ use super::serving::{Asked, Called, Replies, Reply, Requests, Served, Traced};
 use super::teller::Teller;
 use crate::wire::message::Shape;
 
-/// What takes messages of one type under a name.
+/// A taker of messages of one type under a name.
 pub(crate) trait Mailbox: Send + Sync {
     /// The name of the type.
     fn message(&self) -> &'static str;
     /// Its version.
     fn version(&self) -> u32;
-    /// Whether it takes streams, and only these.
+    /// Returns `true` if it takes streams, and only these.
     fn streams(&self) -> bool;
-    /// What its messages look like as JSON, if that is known.
+    /// Returns the form of its messages as JSON, if that is known.
     fn schemas(&self) -> Option<&'static Schemas> {
         None
     }
-    /// Whether its actor lives.
+    /// Returns `true` if its actor lives.
     fn is_alive(&self) -> bool;
-    /// What is said of it when it does not.
+    /// Returns the error for senders when it does not.
     fn why_dead(&self, name: &str) -> RemoteError;
     /// The `Recipient` or what else it was made of.
     fn as_any(&self) -> &dyn Any;
@@ -61,7 +61,7 @@ pub(crate) trait Mailbox: Send + Sync {
     ) -> Result<(), RemoteError> {
         bodies.iter().try_for_each(|body| self.tell(body, teller, traced))
     }
-    /// Whether what was told can be confirmed afterwards.
+    /// Returns `true` if what was told can be confirmed afterwards.
     fn confirms(&self) -> bool {
         false
     }
@@ -111,11 +111,11 @@ where
     M::Result: Send,
 {
     recipient: RwLock<Option<Recipient<M>>>,
-    /// What becomes of its actor when it dies; `None` where nobody starts it anew.
+    /// The fate of its actor when it dies; `None` where nobody starts it anew.
     fate: Option<Arc<Fate>>,
 }
 
-/// Whether an actor that a node runs will live again when it is dead.
+/// The fate of an actor that a node runs: to live again when it is dead, or not.
 #[derive(Debug, Default)]
 pub(crate) struct Fate(AtomicBool);
 

@@ -51,16 +51,16 @@ pub(crate) struct Postbox {
     /// The batch that comes next.
     next: u64,
     targets: Vec<Inbound>,
-    /// What tells that are not confirmed yet cost.
+    /// The cost of tells that are not confirmed yet.
     outstanding: Arc<AtomicU64>,
-    /// Whether the last tells of the batch that is being read are marked.
+    /// Set if the last tells of the batch that is being read are marked.
     marked: bool,
-    /// Who was told something in that batch that is confirmed at its end.
+    /// The targets that were told something in that batch that is confirmed at its end.
     told: Vec<u32>,
     /// An item that comes in parts, and how long it is.
     partial: Option<(usize, Vec<u8>)>,
     watched: Watched,
-    /// Whether it looks around by itself.
+    /// Set while it looks around by itself.
     looks: bool,
 }
 
@@ -270,7 +270,7 @@ impl Postbox {
         Ok(())
     }
 
-    /// What a target stands for now. The error: the peer broke the protocol.
+    /// Returns what a target stands for now. The error: the peer broke the protocol.
     fn find(&mut self, target: u32) -> Result<&mut Inbound, String> {
         let inbound =
             self.targets.get_mut(target as usize).ok_or("a target that was never named")?;

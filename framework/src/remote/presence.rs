@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 
 use super::error::RemoteErrorKind;
 
-/// How often it is looked whether what is watched lives.
+/// The time between two looks at what is watched.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// Changes that wait for a slow watcher; older ones are dropped.
 const CHANGES: usize = 16;
@@ -56,11 +56,11 @@ impl Watching {
     }
 }
 
-/// What a peer watches here, and what it was last told.
+/// The actors that a peer watches here, with the last word about each.
 #[derive(Debug, Default)]
 pub(super) struct Watched(HashMap<u64, (Arc<str>, Option<Standing>)>);
 
-/// Whether something is there, or why not.
+/// The presence of something, or the reason that it is not there.
 type Standing = Result<(), RemoteErrorKind>;
 
 impl Watched {

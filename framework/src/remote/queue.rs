@@ -28,10 +28,10 @@ impl Default for Lengths {
 /// Emptied batches that are kept.
 const SPARE: usize = 4;
 
-/// What must stay in order.
+/// The key of items that must stay in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Key {
-    /// What is sent to a target.
+    /// Items to a target.
     Target(u32),
     /// The requests of a call from here.
     Call(u64),
@@ -56,7 +56,7 @@ pub(super) struct Queue {
     long: VecDeque<Long>,
     behind: BTreeMap<Key, usize>,
     bytes: usize,
-    /// Whether a part of a long item goes next.
+    /// Set if a part of a long item goes next.
     long_is_due: bool,
 }
 
@@ -127,7 +127,7 @@ impl Queue {
         self.long.push_back(Long { keys, item, sent: 0 });
     }
 
-    /// Whether an item of this key would have to wait for one that is cut.
+    /// Returns `true` if an item of this key would have to wait for one that is cut.
     pub(super) fn holds_up(&self, key: Key) -> bool {
         self.behind.contains_key(&key)
     }

@@ -32,15 +32,15 @@ pub(super) struct Served {
     pub(super) caller: PeerId,
     pub(super) trace: Option<TraceContext>,
     pub(super) over: bool,
-    /// How many calls had been given up when this one came.
+    /// The number of calls that had been given up when this one came.
     pub(super) given_up_before: u64,
-    /// What it takes of what the peer may have here: given back with it, however long its caller
-    /// has given it up by then.
+    /// Its charge on the peer's account here: given back with it, however long its caller has given
+    /// it up by then.
     pub(super) _charge: Option<Charge>,
 }
 
 impl Served {
-    /// Whether the caller still waits.
+    /// Returns `true` if the caller still waits.
     pub(super) fn is_wanted(&self) -> bool {
         // Most are, and that can be told without a lock.
         self.exchange.given_up_calls() == self.given_up_before
@@ -53,7 +53,7 @@ impl Served {
         async move { exchange.served_to_the_end(epoch, call).await }
     }
 
-    /// What is done for it is traced in.
+    /// Returns the span that traces what is done for it.
     pub(super) fn span(&self, message: &'static str) -> tracing::Span {
         let traceparent = self.trace.as_ref().map(tracing::field::display);
         tracing::debug_span!("call", peer = %self.caller.short(), name = %self.name, message, traceparent)
@@ -134,7 +134,7 @@ pub(crate) struct Traced {
 }
 
 impl Traced {
-    /// What is done now is done for it.
+    /// Enters the span of what is done for it.
     pub(super) fn enter(&self) -> tracing::span::EnteredSpan {
         let Self { caller, name, message, trace, is_letter } = self;
         let span = if *is_letter {
@@ -146,7 +146,7 @@ impl Traced {
     }
 }
 
-/// What is said of an actor that had a message and will never answer it.
+/// Returns the error for an actor that had a message and will never answer it.
 pub(super) fn died(name: &str) -> RemoteError {
     let text = format!(
         "the actor {name:?} panicked or stopped while it had the message; see the log of its node"
@@ -172,7 +172,7 @@ impl<M: RemoteMessage> Message for Asked<M> {
 /// The way to answer one question. Dropped unused, it says that the actor died.
 pub struct Reply<R> {
     served: Option<Served>,
-    /// Where nobody waits for an answer.
+    /// The trace, where nobody waits for an answer.
     told: Option<TraceContext>,
     /// Writes the answer, where that is not done natively.
     write: Option<Writer<R>>,
@@ -304,7 +304,7 @@ impl<M> Unpin for Requests<M> {}
 /// says that the actor died.
 pub struct Replies<R> {
     served: Option<Served>,
-    /// Where there can be more than one.
+    /// Wakes it when there is room, where there can be more than one reply.
     room: Option<Arc<Notify>>,
     /// Writes replies, where that is not done natively.
     write: Option<Writer<R>>,

@@ -6,7 +6,7 @@ use super::error::RemoteError;
 use super::exchange::Exchange;
 use crate::wire::message::Item;
 
-/// Who told, and under which number: where to say that a message could not be read.
+/// The sender of a message, and its number: where to say that it could not be read.
 #[derive(Clone)]
 pub(crate) struct Teller {
     pub(crate) exchange: Arc<Exchange>,
@@ -15,7 +15,7 @@ pub(crate) struct Teller {
 }
 
 impl Teller {
-    /// Whether both are the same.
+    /// Returns `true` if both are the same.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.target == other.target
             && self.epoch == other.epoch

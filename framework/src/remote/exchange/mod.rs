@@ -40,19 +40,18 @@ use crate::store::ledger::{Account, Charge, Full};
 use crate::wire::message::{BATCH_LIMIT, ITEM_LIMIT, Item, NAME_LIMIT, Shape};
 use crate::wire::{PeerId, TraceContext};
 
-/// What may be on its way to one target, in units of credit: a message costs its bytes and
+/// The most that may be on its way to one target, in units of credit: a message costs its bytes and
 /// [`EACH`].
 pub(super) const TARGET_WINDOW: u64 = 1 << 20;
-/// What may be on its way to one peer.
+/// The most that may be on its way to one peer.
 pub(super) const LINK_WINDOW: u64 = 16 << 20;
-/// What messages of one peer that are not handled yet may cost, whichever links brought them: a
-/// window, one message, and so much that a link with more of them than it has credit for ends
-/// before.
+/// The most that unhandled messages of one peer may cost, whichever links brought them: a window,
+/// one message, and so much that a link with more of them than it has credit for ends before.
 pub(crate) const MESSAGES_OF_ONE: u64 = LINK_WINDOW + ITEM_LIMIT as u64 + (1 << 20);
 /// Credit that is taken for a row: enough that the lock costs little, and little enough to stay in
 /// the nearest cache.
 const ROW: u64 = 8 << 10;
-/// What a stream within a call may have on its way.
+/// The most that a stream within a call may have on its way.
 pub(super) const STREAM_WINDOW: u64 = 256 << 10;
 /// Credit of a stream goes back together, once it is so much: one word about each item would cost
 /// more than the item.
@@ -62,15 +61,15 @@ pub(super) const STREAM_ITEM: usize = 1 << 20;
 /// Calls with streams that one peer may have under way here, and this node there: what they hold
 /// unread is bounded by their number.
 const STREAMS: usize = 128;
-/// What requests of one peer that are not read yet may cost, whichever links brought them: as much
-/// as one link may have on its way.
+/// The most that unread requests of one peer may cost, whichever links brought them: as much as one
+/// link may have on its way.
 pub(crate) const REQUESTS_OF_ONE: u64 = STREAMS as u64 * cost(STREAM_ITEM);
 /// Shorter requests and replies of streams are copied out of the batch that brought them: one that
 /// waits keeps no batch in memory.
 const SHORT: usize = BATCH_LIMIT / 2;
-/// What any message costs beside its bytes.
+/// The cost of any message beside its bytes.
 const EACH: u64 = 64;
-/// What the trace of one costs, however long it is.
+/// The cost of the trace of one, however long it is.
 pub(super) const TRACE: u64 = 640;
 /// Messages wait outside when so many bytes wait for the link.
 const QUEUE_LIMIT: usize = 1 << 20;
@@ -78,11 +77,11 @@ const QUEUE_LIMIT: usize = 1 << 20;
 const ANSWERS_LIMIT: usize = 32 << 20;
 /// The most names that are sent to at one peer, times types of messages.
 const TARGETS: usize = 1 << 16;
-/// How often deadlines are looked at; one is kept to twice that, since it counts from the first
-/// look.
+/// The time between two looks at deadlines; one is kept to twice that, since it counts from the
+/// first look.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What a message of so many bytes costs.
+/// Returns the cost of a message of so many bytes.
 pub(super) const fn cost(bytes: usize) -> u64 {
     EACH + bytes as u64
 }
@@ -128,14 +127,14 @@ pub(crate) struct Exchange {
     filled: Notify,
     changed: Notify,
     clock: Notify,
-    /// How often calls to here were given up before they were answered: as long as it stays, none
-    /// of those known was.
+    /// The number of calls to here that were given up before they were answered: as long as it
+    /// stays, none of those known was.
     given_up_calls: AtomicU64,
     /// Counts links, whichever session they are of.
     links: AtomicU64,
     /// Another thread waits for the row that is open: it takes no more.
     disturbed: AtomicBool,
-    /// What messages of the peer take here until they are handled, whichever link brought them.
+    /// The account of the peer's messages here until they are handled, whichever link brought them.
     account: Account,
     connect: Box<dyn Fn() + Send + Sync>,
     undelivered: Arc<dyn Fn(Undelivered) + Send + Sync>,
@@ -146,7 +145,7 @@ struct State {
     epoch: Option<u64>,
     /// The thread that the link runs on.
     home: Option<u64>,
-    /// Why there will be no link until something is done about it.
+    /// The reason that there will be no link until something is done about it.
     closed: Option<RemoteError>,
     /// Counts the times that a link was given up, and says why.
     given_up: (u64, Option<RemoteError>),
@@ -158,7 +157,7 @@ struct State {
     calls: HashMap<u64, Pending, RandomState>,
     next_call: u64,
     served: HashMap<u64, Served, RandomState>,
-    /// What served calls cost.
+    /// The cost of served calls.
     served_cost: u64,
     /// Calls with streams, from here and to here.
     streams_out: usize,
@@ -204,13 +203,13 @@ struct Served {
     streams: bool,
     requests: Option<mpsc::UnboundedSender<Requested>>,
     uncredited: u64,
-    /// Where they are a stream.
+    /// The state of sending its replies, where they are a stream.
     replies: Option<Sending>,
     /// Dropped with the call: whoever waits for its end hears of it.
     gone: Option<watch::Sender<()>>,
 }
 
-/// What is said of a message that there is no room for.
+/// Returns the error for a message that there is no room for.
 pub(super) fn no_credit(full: &Full) -> RemoteError {
     let text = format!(
         "it was not handled: what came by earlier links is not handled yet: {full}; send it again \
@@ -219,7 +218,7 @@ pub(super) fn no_credit(full: &Full) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Full, text)
 }
 
-/// Why something can't be put in now. Small, since each message is put in.
+/// The reason that something can't be put in now. Small, since each message is put in.
 #[derive(Debug)]
 pub(super) enum Blocked {
     NoLink,
@@ -227,7 +226,7 @@ pub(super) enum Blocked {
     Never(Box<RemoteError>),
 }
 
-/// What begins a call.
+/// The beginning of a call.
 pub(super) struct Opening<'a> {
     pub(super) shape: Shape,
     pub(super) body: &'a [u8],
@@ -235,12 +234,12 @@ pub(super) struct Opening<'a> {
     pub(super) deadline: Option<Deadline>,
 }
 
-/// How long an answer is waited for.
+/// The time for which an answer is waited for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     pub(super) after: Duration,
-    /// Where it is not known yet, the clock counts from when it first sees it: no call has to read
-    /// the time.
+    /// Its end. Where it is not known yet, the clock counts from when it first sees it: no call has
+    /// to read the time.
     pub(super) until: Option<Instant>,
 }
 
@@ -291,7 +290,7 @@ impl Exchange {
         self.peer
     }
 
-    /// What messages of the peer take here until they are handled.
+    /// Returns the account of the peer's messages here until they are handled.
     pub(super) fn account(&self) -> &Account {
         &self.account
     }
@@ -301,7 +300,7 @@ impl Exchange {
         (self.connect)();
     }
 
-    /// What is to be said on the link there is. All that has a key goes this way.
+    /// Puts in what is to be said on the link there is. All that has a key goes this way.
     fn put(
         &self,
         state: &mut State,
@@ -316,7 +315,7 @@ impl Exchange {
         self.wake(state);
     }
 
-    /// What this thread has told in a row is in it.
+    /// Locks the state, and puts in what this thread has told in a row.
     fn state(&self) -> MutexGuard<'_, State> {
         let lock = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = lock();

@@ -11,14 +11,14 @@ use super::{LINK_WINDOW, ROW, TARGET_WINDOW, cost};
 use crate::wire::TraceContext;
 use crate::wire::message::Item;
 
-/// What may be on its way, in units of credit.
+/// The most that may be on its way, in units of credit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Windows {
     /// To one target.
     pub(super) target: u64,
     /// To the peer.
     pub(super) link: u64,
-    /// What is taken for a row beforehand.
+    /// The credit that is taken for a row beforehand.
     pub(super) row: u64,
 }
 
@@ -36,11 +36,11 @@ pub(super) struct Outbound {
     targets: Vec<Spent>,
     /// The row that is open on the thread of the link.
     row: Option<Opened>,
-    /// What other threads have put in since, and may not overtake it.
+    /// The items that other threads have put in since, and that may not overtake it.
     after_row: Vec<([Option<Key>; 2], Vec<u8>)>,
 }
 
-/// What is on its way to one target.
+/// The messages on their way to one target.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Spent {
     in_flight: u64,
@@ -52,11 +52,11 @@ struct Spent {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Opened {
     number: u32,
-    /// What was taken of the credit.
+    /// The credit that was taken for it.
     room: u64,
 }
 
-/// What is in a row, on its thread.
+/// The contents of a row, on its thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Row {
     pub(super) number: u32,
@@ -95,7 +95,7 @@ impl Outbound {
         number
     }
 
-    /// Whether the peer has room for a message that costs so much.
+    /// Returns `true` if the peer has room for a message that costs so much.
     #[inline]
     pub(super) fn has_room(&self, number: u32, cost: u64) -> bool {
         let Some(target) = self.targets.get(number as usize) else { return false };
@@ -141,7 +141,7 @@ impl Outbound {
         true
     }
 
-    /// What is to be said. `true`: it waits for the row that is open, which takes no more.
+    /// Puts in what is to be said. `true`: it waits for the row that is open, which takes no more.
     pub(super) fn put(
         &mut self,
         keys: [Option<Key>; 2],
@@ -160,7 +160,7 @@ impl Outbound {
         waits
     }
 
-    /// Whether something that another thread puts in must not overtake the row that is open.
+    /// Returns `true` if what another thread puts in must not overtake the row that is open.
     fn waits_for_row(&self, keys: &[Option<Key>; 2]) -> bool {
         let Some(row) = &self.row else { return false };
         match keys[0] {
@@ -211,7 +211,7 @@ impl Outbound {
         over.targets.into_iter().map(|target| target.tells).collect()
     }
 
-    /// What is on its way: in all, and to each target with how many tells.
+    /// Returns what is on its way: in all, and to each target with how many tells.
     #[cfg(test)]
     pub(super) fn in_flight(&self) -> (u64, Vec<(u64, u64)>) {
         let targets = self.targets.iter().map(|target| (target.in_flight, target.tells));

@@ -17,9 +17,9 @@ use super::outbound::Row;
 use super::*;
 
 thread_local! {
-    /// Where the exchange is that a row is open for; 0 where none is.
+    /// The address of the exchange that a row is open for; 0 where none is.
     static OPEN: Cell<usize> = const { Cell::new(0) };
-    /// Where the target is that was told something last. Only who tells twice in a row gets a row.
+    /// The address of the last target that was told. Only who tells twice in a row gets a row.
     static LAST: Cell<usize> = const { Cell::new(0) };
     static KEPT: RefCell<Kept> = const { RefCell::new(Kept::NONE) };
 }

@@ -111,7 +111,7 @@ impl Exchange {
         Ok((number, cost))
     }
 
-    /// What the target is called on this link.
+    /// Returns the target's number on this link.
     #[inline]
     fn number(state: &mut State, target: &Arc<Target>, epoch: u64) -> u32 {
         let marked = (epoch & 0xffff_ffff) << 32;

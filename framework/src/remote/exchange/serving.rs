@@ -8,7 +8,7 @@ impl State {
         self.streams_in -= usize::from(served.streams);
     }
 
-    /// What is told of an error: little, when the peer does not read what it is told.
+    /// Returns what is told of an error: little, when the peer does not read what it is told.
     fn words<'a>(&self, error: &'a RemoteError) -> &'a str {
         if self.out.queue.bytes() > ANSWERS_LIMIT {
             "too much waits for the link to say why"
@@ -69,7 +69,7 @@ impl Exchange {
         self.given_up_calls.load(Ordering::Acquire)
     }
 
-    /// Whether somebody still waits for the answer to a call.
+    /// Returns `true` if somebody still waits for the answer to a call.
     pub(in crate::remote) fn is_served(&self, epoch: u64, call: u64) -> bool {
         let state = self.state();
         state.epoch == Some(epoch) && state.served.contains_key(&call)
@@ -132,7 +132,7 @@ impl Exchange {
         self.state().out.queue.bytes()
     }
 
-    /// What is told of an error.
+    /// Returns what is told of an error.
     pub(in crate::remote) fn words<'a>(&self, error: &'a RemoteError) -> &'a str {
         self.state().words(error)
     }
@@ -204,7 +204,7 @@ impl Exchange {
         }
     }
 
-    /// Whether more waits for the link than a peer that listens lets wait.
+    /// Returns `true` if more waits for the link than a peer that listens lets wait.
     pub(in crate::remote) fn is_swamped(&self) -> bool {
         self.state().out.queue.bytes() > ANSWERS_LIMIT
     }

@@ -53,7 +53,7 @@ impl Exchange {
         }
     }
 
-    /// Why something that can't wait was not sent.
+    /// Returns the error for something that can't wait and was not sent.
     pub(in crate::remote) fn blocked(&self, blocked: Blocked) -> RemoteError {
         match blocked {
             Blocked::Never(error) => *error,

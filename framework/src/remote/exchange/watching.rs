@@ -48,7 +48,7 @@ impl Exchange {
         }
     }
 
-    /// What the peer says of an actor that is watched.
+    /// Tells what the peer says of an actor that is watched.
     pub(in crate::remote) fn on_status(&self, watch: u64, up: bool, code: u8) {
         let presence = if up {
             Presence::Up

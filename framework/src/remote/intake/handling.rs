@@ -134,7 +134,7 @@ fn told<A, M, H, F>(
     }
 }
 
-/// What an actor's handler gave.
+/// The outcome of an actor's handler.
 enum Outcome<R> {
     Now(R),
     Later(oneshot::Receiver<R>),

@@ -37,7 +37,7 @@ pub(crate) use handling::{asked, called, plain};
 /// while the next are handled, and both nodes have something to do. Messages without an answer
 /// count for a part of one.
 const AT_ONCE: usize = 32;
-/// How many of these count for a call.
+/// The number of these that counts for a call.
 const TOLD: usize = 4;
 /// Among so many tellers the one of a message is looked for: a peer that gives one name many
 /// numbers must not make that long.
@@ -53,14 +53,14 @@ const PATIENCE: u32 = 64;
 /// Reads a message and has the actor handle it.
 pub(crate) type Take<A> = fn(&mut A, &mut <A as Actor>::Context, &[u8], Came<'_>);
 
-/// How a message came.
+/// The way in which a message came.
 pub(crate) enum Came<'a> {
-    /// What is to be said when it was handled; left alone, it says that the actor died with it.
+    /// With the word for when it was handled; left alone, it says that the actor died with it.
     Told(&'a Teller, &'a mut Option<Done>, Option<&'a Traced>),
     Called(CallIn),
 }
 
-/// How a message waits.
+/// The way in which a message waits.
 #[derive(Clone, Copy)]
 enum Way {
     /// By the teller of this place.
@@ -71,7 +71,7 @@ enum Way {
     Mark,
 }
 
-/// What was taken up.
+/// A message that was taken up.
 enum Taken {
     Call,
     Other,
@@ -90,7 +90,7 @@ struct Load<A: Actor> {
     /// Bytes of messages that were taken out.
     read: usize,
     entries: VecDeque<Entry<A>>,
-    /// How many entries were taken out.
+    /// The number of entries that were taken out.
     taken: usize,
     calls: VecDeque<CallIn>,
     /// In their order: entries, counted from the first that this load ever had, and what is said
@@ -100,14 +100,14 @@ struct Load<A: Actor> {
     traces: VecDeque<(usize, Traced)>,
     /// Each with its last entry, counted in the same way.
     tellers: Vec<(Teller, usize)>,
-    /// How many times in a row its buffers were larger than they had to be.
+    /// The times in a row that its buffers were larger than they had to be.
     too_large: u32,
 }
 
-/// What waits for one actor, whichever of its lives takes it up.
+/// The messages that wait for one actor, whichever of its lives takes them up.
 pub(crate) struct Intake<A: Actor> {
     state: Mutex<State<A>>,
-    /// Whether the actor goes on with its state when it panics at a message.
+    /// Set if the actor goes on with its state when it panics at a message.
     resumes: AtomicBool,
     taken_up: TakenUp,
 }
@@ -225,12 +225,12 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
         Taking { intake: Arc::clone(self), life: state.life, load: Load::default() }
     }
 
-    /// What waits for the actor, and what it does.
+    /// Returns counts of what waits for the actor, and of what it does.
     pub(crate) fn seen(&self) -> IntakeSeen {
         self.taken_up.seen(self.state().waiting.entries.len())
     }
 
-    /// Whether there is a life to take up what is put in.
+    /// Returns `true` if there is a life to take up what is put in.
     pub(crate) fn is_open(&self) -> bool {
         self.state().is_alive
     }
@@ -319,7 +319,7 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
     }
 }
 
-/// Why a call was not put in.
+/// The reason that a call was not put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unfit {
     Dead,

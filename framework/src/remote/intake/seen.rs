@@ -10,11 +10,11 @@ use std::time::Instant;
 pub(super) struct TakenUp {
     in_hand: AtomicU64,
     taken: AtomicU64,
-    /// When it had its last turn.
+    /// The time of its last turn.
     turn: Mutex<Option<Instant>>,
 }
 
-/// What waits for an actor, and what it does.
+/// Counts of what waits for an actor, and of what it does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IntakeSeen {
     pub(crate) waiting: u64,

@@ -15,7 +15,7 @@ use crate::wire::codec::encode_message;
 use crate::wire::message::{Item, Items, Shape};
 use crate::wire::{Identity, PeerId};
 
-/// What the actor is to do with a number.
+/// An order for the actor, with a number.
 #[derive(Debug, Serialize, Deserialize)]
 enum Do {
     Note(u32),
@@ -141,8 +141,8 @@ impl Stand {
         self.intake.call(plain::<Noted, Do, Native>, body, call).map_err(|(_, unfit)| unfit)
     }
 
-    /// What has been said to the peer: of each call its answer or error, of what was not delivered
-    /// how many.
+    /// Returns what has been said to the peer: of each call its answer or error, of what was not
+    /// delivered how many.
     fn said(&self) -> Vec<(u64, Result<u32, u8>)> {
         let mut said = Vec::new();
         while let Some(()) = self.teller.exchange.take_batch(1, |batch| {

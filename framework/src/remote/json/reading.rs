@@ -14,11 +14,11 @@ use super::too_deep;
 use crate::wire::codec::DEPTH_LIMIT;
 use crate::wire::message::MESSAGE_LIMIT;
 
-/// How many bytes of memory the parts of a value may take for each byte of its text, beyond
+/// The most bytes of memory that the parts of a value may take for each byte of its text, beyond
 /// [`MESSAGE_LIMIT`]: fields that are left out have no bytes.
 const MEMORY_PER_BYTE: usize = 16;
 
-/// How much memory the parts of a value may still take.
+/// The bytes of memory that the parts of a value may still take.
 pub(super) struct Budget(Cell<usize>);
 
 impl Budget {

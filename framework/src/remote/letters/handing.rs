@@ -18,31 +18,31 @@ use super::{LetterId, Letters};
 use crate::store::now;
 use crate::wire::PeerId;
 
-/// How often an actor is given a letter that it dies with.
+/// The most times that an actor is given a letter that it dies with.
 const TRIES: u32 = 5;
 /// The wait after the first time; doubled each time.
 const AGAIN: Duration = Duration::from_millis(100);
-/// How long a name that is there may take to say what messages it takes: it does so one by one.
+/// The time that a name may take to say what messages it takes: it does so one by one.
 const SETTLE: Duration = Duration::from_millis(500);
-/// How long nothing is looked at again, unless something has changed.
+/// The time for which nothing is looked at again, unless something has changed.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The longest wait before a letter is given again to a letterbox that did not take it.
 const LOOK_MOST: Duration = Duration::from_secs(30);
 
-/// What a letter came to, and the turn it still has.
+/// The end of a letter, and the turn it still has.
 struct End {
     refusal: Option<RemoteError>,
     turn: Option<Turn>,
 }
 
-/// What takes a letter.
+/// The taker of a letter.
 enum Taker {
     Actor(Arc<dyn Mailbox>),
     Letterbox(Arc<dyn Letterbox>),
 }
 
-/// What an attempt came to.
+/// The end of an attempt.
 enum Attempt {
     Handled,
     /// It was not given to the actor.
@@ -141,7 +141,7 @@ impl Letters {
         }
     }
 
-    /// What an attempt comes to, and the turn it had. `None`: the node has stopped.
+    /// Tries to hand a letter over; returns the end, and the turn. `None`: the node has stopped.
     async fn attempt(&self, place: Place, letter: &Letter) -> Option<(Attempt, Option<Turn>)> {
         let taker = match self.taker(place.0, letter) {
             Ok(taker) => taker,
@@ -166,7 +166,7 @@ impl Letters {
         Some((attempt, Some(turn)))
     }
 
-    /// Where a letter goes.
+    /// Returns the taker of a letter.
     fn taker(&self, peer: PeerId, letter: &Letter) -> Result<Taker, Attempt> {
         match (self.admits)(&peer, &letter.name) {
             Some(true) => {}
@@ -270,7 +270,7 @@ fn look_after(not_taken: u32) -> Duration {
     (LOOK * (1 << not_taken.saturating_sub(1).min(10))).min(LOOK_MOST)
 }
 
-/// Whether a letter that a letterbox did not take may be taken later.
+/// Returns `true` if a letter that a letterbox did not take may be taken later.
 const fn is_for_now(kind: RemoteErrorKind) -> bool {
     matches!(kind, RemoteErrorKind::Full | RemoteErrorKind::Restarting | RemoteErrorKind::Storage)
 }

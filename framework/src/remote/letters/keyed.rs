@@ -40,7 +40,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// What a spool holds of keys.
+    /// Reads all keys of a spool.
     pub(super) fn load(spool: &dyn Store) -> io::Result<Self> {
         let mut keys = Self { soonest: u64::MAX, ..Self::default() };
         for (key, value) in spool.load(KEYS)? {
@@ -59,7 +59,7 @@ impl Keys {
         self.known.insert(key, keyed);
     }
 
-    /// Whether this letter was posted under this key before.
+    /// Returns `true` if this letter was posted under this key before.
     pub(super) fn has(
         &self,
         key: &LetterKey,
@@ -171,7 +171,7 @@ fn not_kept() -> RemoteError {
     RemoteError::new(RemoteErrorKind::Cancelled, text)
 }
 
-/// What makes a letter the same as another one.
+/// Returns a digest that equal letters have in common.
 pub(super) fn digest((name, message, version): (&str, &str, u32), body: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("estafette letter under a key 1");
     for part in [name.as_bytes(), message.as_bytes(), &version.to_be_bytes(), body] {

@@ -64,21 +64,21 @@ use crate::wire::PeerId;
 pub const LETTER_LIMIT: usize = (1 << 20) - 4096;
 /// The most numbers of a log that may be under way.
 const WINDOW: u64 = 1024;
-/// What letters under way may cost; one that costs more goes alone.
+/// The most that letters under way may cost; one that costs more goes alone.
 const WINDOW_BYTES: u64 = 1 << 20;
-/// How often it is looked what has expired, and who is to be connected to.
+/// The time between looks for expired letters, and for peers to connect to.
 const TICK: Duration = Duration::from_secs(1);
-/// How long a node that stops waits for its spool.
+/// The longest time that a node that stops waits for its spool.
 const FLUSH: Duration = Duration::from_secs(5);
-/// How long a node that stops without waiting waits for actors that have a letter: one that handles
-/// it meanwhile must not get it again.
+/// The longest time that a node which stops at once waits for actors that have a letter: one that
+/// handles it meanwhile must not get it again.
 const HANDLING: Duration = Duration::from_secs(1);
 
-/// What this node keeps of letters, in both directions.
+/// The letters of this node, in both directions.
 pub(crate) struct Letters {
     spool: Arc<dyn Store>,
     directory: Directory,
-    /// Whether a peer may send to a name; `None` while nobody knows.
+    /// Tells if a peer may send to a name; `None` while nobody knows.
     admits: Box<Admits>,
     /// Told of letters that were taken here and are not handled.
     refused: Box<Refused>,
@@ -98,9 +98,9 @@ type Refused = dyn Fn(PeerId, LetterId, &Letter, &RemoteError) + Send + Sync;
 pub(crate) struct Limits {
     /// Letters that may be under way to one peer.
     pub(crate) letters: usize,
-    /// What they may cost.
+    /// The most that they may cost.
     pub(crate) bytes: u64,
-    /// How long a letter is worth delivering.
+    /// The time for which a letter is worth delivering.
     pub(crate) expiry: Duration,
     /// It only stores: another process delivers.
     pub(crate) dormant: bool,

@@ -29,11 +29,11 @@ use crate::wire::{PeerId, TraceContext};
 const STORED: u8 = 0;
 const HANDLED: u8 = 1;
 
-/// What came from one peer.
+/// The letters that came from one peer.
 #[derive(Default)]
 pub(super) struct Incoming {
     pub(super) logs: Logs<Arc<Letter>>,
-    /// Where it is said what has become of it, while there is a link.
+    /// The exchange by which their ends are told, while there is a link.
     exchange: Option<Arc<Exchange>>,
 }
 
@@ -143,7 +143,7 @@ impl Letters {
         Ok(())
     }
 
-    /// Why a letter is not even stored.
+    /// Returns the reason that a letter is not even stored.
     fn refusal(&self, peer: PeerId, is_full: bool, coming: &Coming<'_>) -> Option<RemoteError> {
         // While nobody knows it is stored: it is decided when it is handed over.
         if (self.admits)(&peer, coming.name) == Some(false) {
@@ -230,7 +230,7 @@ pub(super) fn forbidden(name: &str) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Forbidden, text)
 }
 
-/// What a spool holds of letters to here.
+/// Reads a spool's letters to here.
 pub(super) fn load(spool: &dyn Store) -> io::Result<HashMap<PeerId, Incoming>> {
     let mut all: HashMap<PeerId, Incoming> = HashMap::new();
     for (key, value) in spool.load(MAIL_LOGS)? {
@@ -268,7 +268,7 @@ pub(super) fn load(spool: &dyn Store) -> io::Result<HashMap<PeerId, Incoming>> {
 
 type Record = (Vec<u8>, (PeerId, LogId, u64));
 
-/// What a record is about, and says; one that can't be read any more is noted.
+/// Returns the log and the content of a record; one that can't be read any more is noted.
 fn read<'a, T: DeserializeOwned>(
     table: &'static str,
     key: Vec<u8>,

@@ -35,7 +35,7 @@ pub(crate) struct Letter {
     /// The name of the type of message.
     pub(crate) message: String,
     pub(super) version: u32,
-    /// When it was stored, in seconds since the Unix epoch.
+    /// The time at which it was stored, in seconds since the Unix epoch.
     pub(super) created: u64,
     pub(super) expires: u64,
     /// Since when it is dead, and why.
@@ -61,7 +61,7 @@ pub(super) fn kept_trace(trace: &TraceContext) -> (String, String) {
     (trace.to_string(), trace.state.clone())
 }
 
-/// What a node numbers its letters to another one in.
+/// The log in which a node numbers its letters to another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Log {
     pub(super) id: LogId,
@@ -69,7 +69,7 @@ pub(super) struct Log {
     pub(super) last: u64,
 }
 
-/// How far a log was taken.
+/// The point up to which a log was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Taken {
     /// The highest number.
@@ -78,7 +78,7 @@ pub(super) struct Taken {
     pub(super) order: u64,
 }
 
-/// What is counted against a letter that processes may have ended with.
+/// The count against a letter that processes may have ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tried {
     /// Ends of processes, by how sure it is that they were its doing.
@@ -164,7 +164,7 @@ pub(super) fn read<K, T: DeserializeOwned>(
     }
 }
 
-/// Whether a record of that table can be read.
+/// Returns `true` if a record of that table can be read.
 fn is_readable<T: DeserializeOwned>(is_key: bool, value: &[u8]) -> bool {
     is_key && decode_message::<T>(value).is_ok()
 }

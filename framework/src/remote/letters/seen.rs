@@ -3,7 +3,7 @@
 use super::Letters;
 use super::sending::Outgoing;
 
-/// How many letters there are, of all peers together.
+/// Counts of letters, of all peers together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LettersSeen {
     /// To others, and not over; and what they cost.
@@ -18,7 +18,7 @@ pub(crate) struct LettersSeen {
 }
 
 impl Letters {
-    /// How many there are now.
+    /// Returns how many there are now.
     pub(crate) fn seen(&self) -> LettersSeen {
         let state = self.state();
         let mut seen = LettersSeen { handed: state.handed as u64, ..LettersSeen::default() };

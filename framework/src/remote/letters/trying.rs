@@ -24,15 +24,15 @@ use crate::wire::PeerId;
 /// Lives that may end with a letter that is alone with its actor, besides the first one, which does
 /// not count.
 const LIVES: u32 = 5;
-/// What such an end weighs. One with others that were with their actors, too, weighs 1.
+/// The weight of such an end. One with others that were with their actors, too, weighs 1.
 const ALONE: u32 = 5;
-/// How long a letter is alone: others do not wait longer for it, nor it for them.
+/// The time for which a letter is alone: others do not wait longer for it, nor it for them.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Which letter of which log.
+/// The place of a letter: its peer, its log, and its number.
 pub(super) type Place = (PeerId, LogId, u64);
 
-/// Who may have letters with their actors.
+/// The turns of letters at being with their actors.
 #[derive(Debug, Default)]
 pub(super) struct Turns(Arc<RwLock<()>>);
 
@@ -47,12 +47,12 @@ pub(super) enum Turn {
     Along,
 }
 
-/// What earlier lives have left of a log.
+/// The letters of a log that earlier lives have left.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Suspects {
     /// All letters up to this one that are held may have ended a life.
     up_to: u64,
-    /// What is counted against them.
+    /// The weight that is counted against each.
     weights: BTreeMap<u64, u32>,
 }
 
@@ -62,7 +62,7 @@ impl Suspects {
         self.up_to = self.up_to.max(number);
     }
 
-    /// What earlier lives have counted.
+    /// Notes what earlier lives have counted.
     pub(super) fn weigh(&mut self, number: u64, weight: u32) {
         self.weights.insert(number, weight);
     }
@@ -72,14 +72,14 @@ impl Suspects {
         self.weights.remove(&number).is_some()
     }
 
-    /// What is counted against it; `None`: it is of this life.
+    /// Returns what is counted against it; `None`: it is of this life.
     pub(super) fn weight(&self, number: u64) -> Option<u32> {
         (number <= self.up_to).then(|| self.weights.get(&number).copied().unwrap_or(0))
     }
 }
 
 impl Letters {
-    /// What is counted against a letter of an earlier life; `None` for one of this life.
+    /// Returns what is counted against a letter of an earlier life; `None` for one of this life.
     pub(super) fn weight(&self, (peer, log, number): Place) -> Option<u32> {
         self.state().incoming.get(&peer)?.logs.suspects(log)?.weight(number)
     }
@@ -161,7 +161,7 @@ impl Letters {
     }
 }
 
-/// Why a letter is not handed over any more, if that is so.
+/// Returns the reason that a letter is not handed over any more, if that is so.
 pub(super) fn deadly(letter: &Letter, weight: Option<u32>) -> Option<RemoteError> {
     weight.filter(|&weight| weight >= LIVES * ALONE)?;
     let Letter { name, message, .. } = letter;

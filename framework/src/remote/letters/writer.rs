@@ -28,7 +28,7 @@ pub(super) struct Unit {
 type Made = Box<dyn FnOnce(&Arc<Letters>) + Send>;
 type Tried = Box<dyn FnOnce(&Arc<Letters>, Result<(), &io::Error>) + Send>;
 
-/// What follows a change.
+/// The work that follows a change.
 pub(super) enum Then {
     /// It is made, sooner or later.
     Surely(Made),
@@ -72,7 +72,7 @@ impl Waiting {
         units.into_iter().rev().for_each(|unit| self.units.push_front(unit));
     }
 
-    /// Whether all that was put in is durable.
+    /// Returns `true` if all that was put in is durable.
     pub(super) fn is_idle(&self) -> bool {
         self.units.is_empty() && !self.writing
     }

@@ -14,22 +14,22 @@ use stateright::{Model, Property};
 use self::world::{Budget, Step, World};
 use crate::testing::exhaust::{Ends, is_noticed, look_at_all};
 
-/// What is done wrong on purpose, to see that it is noticed.
+/// A thing done wrong on purpose, to see that it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Break {
-    /// What another thread puts in does not close the row.
+    /// An item that another thread puts in does not close the row.
     Undisturbed,
     /// Room that a row has not used is not given back.
     RoomKept,
     /// A row is as long as it likes.
     RowWithoutEnd,
-    /// What an actor had when it died is never settled.
+    /// The messages that an actor had when it died are never settled.
     NothingSettled,
     /// Credit is given back by the batch, without those before it that wait.
     LastAlone,
     /// A batch comes twice.
     Twice,
-    /// What was told on a link that is over is told of to nobody.
+    /// The tells on a link that is over are told of to nobody.
     Unheard,
 }
 

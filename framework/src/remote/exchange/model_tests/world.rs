@@ -20,14 +20,14 @@ const LONG: usize = 150;
 const WINDOWS: Windows = Windows { target: 3 * 65, link: 4 * 65, row: 2 * 65 };
 const LENGTHS: Lengths = Lengths { whole: 100, batch: 160 };
 
-/// How often each thing may still happen.
+/// The times that each thing may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
     /// Short tells by the thread of the link.
     pub(super) tells: u8,
     /// Long ones.
     pub(super) long: u8,
-    /// What another thread tells and asks.
+    /// Tells and calls of another thread.
     pub(super) elsewhere: u8,
     pub(super) asks: u8,
     pub(super) cuts: u8,
@@ -51,7 +51,7 @@ pub(super) struct World {
     next_call: u64,
     batches: VecDeque<Vec<u8>>,
     receiver: Receiver,
-    /// What each target was sent on this link and has not given back, with the row.
+    /// The cost of what each target was sent on this link and has not given back, with the row.
     spent: BTreeMap<u32, u64>,
     /// Tells of which nothing was heard yet.
     unheard: BTreeMap<u32, u64>,
@@ -120,7 +120,7 @@ impl World {
             && in_flight.1.iter().all(|&target| target == (0, 0))
     }
 
-    /// What is counted is what was sent and not given back, and what a row has left.
+    /// Returns `true` if it counts what was sent and not given back, and what a row has left.
     pub(super) fn counts_right(&self) -> bool {
         let (link, targets) = self.out.in_flight();
         let left =

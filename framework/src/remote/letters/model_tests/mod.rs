@@ -13,20 +13,20 @@ use stateright::{Model, Property};
 use self::world::{Budget, End, Step, World};
 use crate::testing::exhaust::{Ends, is_noticed, look_at_all};
 
-/// What is done wrong on purpose, to see that it is noticed.
+/// A thing done wrong on purpose, to see that it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Break {
     /// A letter is said to be stored before it is.
     SaidBeforeStored,
     /// A letter is said to be handled before that is noted.
     HandledBeforeNoted,
-    /// How far a log was taken is not noted.
+    /// The number up to which a log was taken is not noted.
     HighestForgotten,
     /// A refusal is not noted.
     RefusalForgotten,
     /// It is not looked which letter was sent before.
     NoPredecessor,
-    /// What is said of a letter holds for those before it, too.
+    /// A word about a letter holds for those before it, too.
     AllBefore,
     /// The window moves on before the end of its first letter is noted.
     WindowMovesEarly,

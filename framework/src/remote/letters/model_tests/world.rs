@@ -11,12 +11,12 @@ use crate::remote::letters::record::Taken;
 use crate::remote::letters::sending::LEFT_OUT;
 use crate::remote::letters::sending::offers::{Next, Offers};
 
-/// What any letter costs.
+/// The cost of any letter.
 const COST: u64 = 64;
-/// When letters expire.
+/// The time at which letters expire.
 const LIFE: u64 = 1;
 
-/// How often each thing may still happen.
+/// The times that each thing may still happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
     pub(super) letters: u8,
@@ -29,14 +29,14 @@ pub(super) struct Budget {
     /// The sender's process begins again without its spool.
     pub(super) lost_spools: u8,
     pub(super) failed_writes: u8,
-    /// When it comes, and when it is handed over.
+    /// At its arrival, and when it is handed over.
     pub(super) refusals: u8,
     pub(super) expiries: u8,
     pub(super) sender_revokes: u8,
     pub(super) receiver_revokes: u8,
 }
 
-/// What has become of a letter, as whoever posted it knows.
+/// The end of a letter, as whoever posted it knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum End {
     NotStored,
@@ -101,7 +101,7 @@ enum Handing {
     Nothing,
     /// With its actor.
     With(LogId, u64, Letter),
-    /// What has become of one of an earlier life is to be durable first.
+    /// The end of one of an earlier life is to be durable first.
     Noting(LogId, u64),
 }
 
@@ -112,7 +112,7 @@ struct ReceiverSpool {
     refused: BTreeMap<(LogId, u64), RemoteError>,
 }
 
-/// What is on its way to the receiver.
+/// A letter on its way to the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Said {
     log: LogId,
@@ -121,7 +121,7 @@ struct Said {
     letter: Letter,
 }
 
-/// What is on its way to the sender.
+/// A word on its way to the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Told {
     Stored,
@@ -146,7 +146,7 @@ pub(super) struct World {
     expired: bool,
     left: Budget,
     broken: Option<Break>,
-    /// What must not be, and was seen.
+    /// A thing that must not be, and was seen.
     pub(super) fault: Option<&'static str>,
 }
 
@@ -221,7 +221,7 @@ impl World {
         self.sender_spool.letters.is_empty() && self.receiver_spool.mail.is_empty()
     }
 
-    /// What was stored and has no end is in its sender's spool.
+    /// Returns `true` if all that was stored and has no end is in its sender's spool.
     pub(super) fn has_all(&self) -> bool {
         let is_there = |(letter, fate): (usize, &Fate)| {
             !fate.stored

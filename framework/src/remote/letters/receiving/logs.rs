@@ -18,7 +18,7 @@ pub(in crate::remote::letters) const LOGS: usize = 4;
 /// The most letters of a log that wait for their actors: twice a window, since clocks differ and a
 /// sender may give up earlier.
 pub(in crate::remote::letters) const HELD: usize = 2 * WINDOW as usize;
-/// What they may cost.
+/// The most that they may cost.
 const HELD_BYTES: u64 = 2 * WINDOW_BYTES;
 
 /// All that came from one sender.
@@ -46,7 +46,7 @@ struct Link {
     shut: bool,
 }
 
-/// How far a log was taken.
+/// A log, and how far it was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::remote::letters) struct InLog<L> {
     order: u64,
@@ -65,7 +65,7 @@ pub(in crate::remote::letters) struct InLog<L> {
 /// A record that is to become durable, together with those beside it or not at all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::remote::letters) enum Note<L> {
-    /// How far a log was taken.
+    /// The point up to which a log was taken.
     Log(LogId, Taken),
     NoLog(LogId),
     Mail(LogId, u64, L),
@@ -76,7 +76,7 @@ pub(in crate::remote::letters) enum Note<L> {
     NoTried(LogId, u64),
 }
 
-/// What is said of a letter.
+/// A word about a letter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::remote::letters) enum Word<'a> {
     Stored,
@@ -84,7 +84,7 @@ pub(in crate::remote::letters) enum Word<'a> {
     Refused(&'a RemoteError),
 }
 
-/// What a letter that has come is.
+/// The kind of a letter that has come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::remote::letters) enum Arrival<L> {
     /// Of a link that is over.
@@ -189,7 +189,7 @@ impl<L: Clone> Logs<L> {
         notes
     }
 
-    /// What was taken, or refused, is durable.
+    /// Notes that what was taken, or refused, is durable.
     pub(in crate::remote::letters) fn stored(
         &mut self,
         (log, number): (LogId, u64),
@@ -234,7 +234,7 @@ impl<L: Clone> Logs<L> {
         }
     }
 
-    /// What is said of a letter, and on which link; `None` if nothing is to be said now.
+    /// Returns the word about a letter, and its link; `None` if nothing is to be said now.
     pub(in crate::remote::letters) fn word(
         &self,
         log: LogId,
@@ -257,7 +257,7 @@ impl<L: Clone> Logs<L> {
         Some((link.epoch, word))
     }
 
-    /// Whether what waits is to be handed over by whoever asks, for nobody does.
+    /// Returns `true` if the one who asks is to hand over what waits, for nobody does.
     pub(in crate::remote::letters) fn begin_handing(&mut self) -> bool {
         let begins = !self.is_handed_over && self.next().is_some();
         self.is_handed_over |= begins;
@@ -296,7 +296,7 @@ impl<L: Clone> Logs<L> {
         held.filter(|(log, number, _)| with_actor != Some((*log, *number))).collect()
     }
 
-    /// What earlier lives have left of a log.
+    /// Returns what earlier lives have left of a log.
     pub(in crate::remote::letters) fn suspects(&self, log: LogId) -> Option<&Suspects> {
         self.logs.get(&log).map(|log| &log.suspects)
     }
@@ -385,7 +385,7 @@ impl<L> InLog<L> {
         self.refused.entry(number).or_insert_with(|| why.clone());
     }
 
-    /// What an earlier life has counted against a letter.
+    /// Restores what an earlier life has counted against a letter.
     pub(in crate::remote::letters) fn restore_weight(&mut self, number: u64, weight: u32) {
         self.suspects.weigh(number, weight);
     }

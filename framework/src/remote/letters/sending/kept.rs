@@ -14,7 +14,7 @@ use super::{Open, Outgoing};
 use crate::store::{Store, now};
 use crate::wire::PeerId;
 
-/// How long a dead letter is kept for somebody to look at, in seconds.
+/// The time that a dead letter is kept for somebody to look at, in seconds.
 const DEAD_KEPT: u64 = 30 * 24 * 3600;
 /// So many numbers are left out at each start: should a spool have forgotten its last writes, or be
 /// a copy that was put back, no number is given a second time, for a receiver would take that
@@ -109,7 +109,7 @@ impl Outgoing {
     }
 }
 
-/// What a spool holds of letters from here.
+/// Reads a spool's letters from here.
 pub(in crate::remote::letters) fn load(
     spool: &dyn Store,
     exchange: impl Fn(PeerId) -> Arc<Exchange>,

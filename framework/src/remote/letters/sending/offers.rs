@@ -18,12 +18,12 @@ pub(in crate::remote::letters) struct Offers<L> {
     open: BTreeMap<u64, Offer<L>>,
     /// Over, but not durably: after a restart they would be sent again.
     closing: BTreeSet<u64>,
-    /// What the open ones cost.
+    /// The cost of the open ones.
     bytes: u64,
     link: Option<u64>,
     /// The last number said on this link.
     sent: u64,
-    /// What open ones cost that were said on this link.
+    /// The cost of open ones that were said on this link.
     in_flight: u64,
     /// No open one expires earlier.
     soonest: u64,
@@ -145,7 +145,7 @@ impl<L> Offers<L> {
         self.in_flight += self.open.get(&number).map_or(0, |offer| offer.cost);
     }
 
-    /// Whether something that is said of a letter counts: not if it came by another link than there
+    /// Returns `true` if a word about a letter counts: not if it came by another link than there
     /// is. `Err`: the letter was not sent on this link.
     pub(in crate::remote::letters) fn hears(&self, epoch: u64, number: u64) -> Result<bool, ()> {
         if self.link != Some(epoch) {
@@ -167,7 +167,7 @@ impl<L> Offers<L> {
         self.closing.remove(&number);
     }
 
-    /// Whether some may have expired.
+    /// Returns `true` if some may have expired.
     pub(in crate::remote::letters) fn is_due(&self, now: u64) -> bool {
         self.soonest <= now
     }
@@ -201,12 +201,12 @@ impl<L> Offers<L> {
         self.open.get(&number).map(|offer| &offer.letter)
     }
 
-    /// How many are not over, and what they cost.
+    /// Returns how many are not over, and what they cost.
     pub(in crate::remote::letters) fn counts(&self) -> (usize, u64) {
         (self.open.len(), self.bytes)
     }
 
-    /// Whether none is open.
+    /// Returns `true` if none is open.
     pub(in crate::remote::letters) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }

@@ -112,7 +112,7 @@ impl World {
         self.letters.until(|letters| letters.waiting().is_idle()).await;
     }
 
-    /// What is said of letters: number and code; and the numbers of letters that are sent.
+    /// Returns what is said of letters, number and code; and the numbers of letters that are sent.
     pub(super) fn said(&self) -> (Words, Vec<u64>) {
         let (taken, sent) = self.said_in_order();
         (taken, sent.into_iter().map(|(_, number)| number).collect())

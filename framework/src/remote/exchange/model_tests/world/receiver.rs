@@ -22,7 +22,7 @@ struct Target {
     name: u32,
     unconfirmed: Tells,
     owed: Owed,
-    /// What waits for its actor.
+    /// The messages that wait for its actor.
     waiting: VecDeque<Waiting>,
     /// The message that comes next.
     next: u8,
@@ -35,7 +35,7 @@ enum Waiting {
     Mark(u64, u64),
 }
 
-/// What is on its way back.
+/// A word on its way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Said {
     Consumed { number: u32, tells: u64, cost: u64 },
@@ -49,7 +49,7 @@ impl Receiver {
             && self.said.is_empty()
     }
 
-    /// Whether the actor of that name has something to handle.
+    /// Returns `true` if the actor of that name has something to handle.
     pub(super) fn has(&self, name: u32) -> bool {
         self.targets.iter().any(|target| target.name == name && !target.waiting.is_empty())
     }

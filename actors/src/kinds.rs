@@ -120,7 +120,7 @@ struct FolderSettings {
     #[serde(deserialize_with = "place")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     into: PathBuf,
-    /// The choice for a name that is taken.
+    /// The rule for a name that is taken.
     #[serde(default)]
     on_conflict: Conflict,
     /// The longest delivery that is taken.

@@ -7,7 +7,7 @@ use if_addrs::{IfOperStatus, Interface};
 /// So many a ticket holds.
 const MOST: usize = 8;
 
-/// Where a node listens: where it was told to, or, if it takes anything, anywhere.
+/// The addresses that a node listens at: those it was told, or, if it takes anything, any.
 pub(crate) fn listen(given: &[String], takes: bool) -> Vec<String> {
     match given.is_empty() && takes {
         true => vec![anywhere().to_owned()],
@@ -44,7 +44,7 @@ pub(crate) fn reachable(listening: &[String]) -> Vec<String> {
     addresses
 }
 
-/// Whether only this machine itself can dial any of these.
+/// Returns `true` if only this machine itself can dial any of these.
 pub(crate) fn lead_nowhere(addresses: &[String]) -> bool {
     addresses.iter().all(|address| {
         let address = address.strip_prefix("tcp:").unwrap_or(address);
@@ -78,7 +78,7 @@ const TOWARDS: [(&str, &str); 5] = [
     ("0.0.0.0:0", "192.168.255.254:9"),
 ];
 
-/// What is left of these for a ticket.
+/// Returns those of these that a ticket holds.
 fn choose(first: &[IpAddr], interfaces: &[Interface], with_v6: bool) -> Vec<IpAddr> {
     let is_up = |interface: &&Interface| {
         !matches!(interface.oper_status, IfOperStatus::Down | IfOperStatus::NotPresent)
@@ -116,8 +116,8 @@ fn is_of_one_wire(ip: &IpAddr) -> bool {
     }
 }
 
-/// Which of our addresses the routing table picks for a destination. Connecting a UDP socket sends
-/// nothing.
+/// Returns which of our addresses the routing table picks for a destination. Connecting a UDP
+/// socket sends nothing.
 fn source_towards(from: &str, there: &str) -> Option<IpAddr> {
     let socket = UdpSocket::bind(from).ok()?;
     socket.connect(there).ok()?;

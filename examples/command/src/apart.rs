@@ -18,7 +18,7 @@ type UnderWay<T> = Pin<Box<dyn Future<Output = io::Result<io::Result<T>>> + Send
 /// Reads a file that blocks.
 pub(crate) struct ReadApart {
     file: Arc<std::fs::File>,
-    /// What is read and not given on yet.
+    /// The bytes that are read and not given on yet.
     read: io::Cursor<Vec<u8>>,
     under_way: Option<UnderWay<Vec<u8>>>,
 }

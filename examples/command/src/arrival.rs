@@ -13,17 +13,17 @@ pub(crate) struct Arrival {
     /// All of its id.
     pub(crate) id: String,
     pub(crate) peer: String,
-    /// What the peer is called here.
+    /// The name of the peer here.
     pub(crate) peer_name: Option<String>,
     pub(crate) inbox: String,
     pub(crate) name: String,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
     pub(crate) blake3: String,
-    /// Where it lies.
+    /// The place in which it lies.
     pub(crate) place: String,
     pub(crate) at: u64,
-    /// When it may be forgotten.
+    /// The time when it may be forgotten.
     pub(crate) expires: u64,
 }
 

@@ -109,7 +109,7 @@ fn unread(error: &std::io::Error) -> Result<ExitCode, CommandError> {
     Err(CommandError::io(text, "it was handled: look where stdout leads to"))
 }
 
-/// Whom a call goes to.
+/// The actor that a call goes to.
 pub(crate) fn addressee(to: &str) -> Result<Given, CommandError> {
     let named = to.split_once('/').filter(|(peer, name)| !peer.is_empty() && !name.is_empty());
     let (peer, name) = named.ok_or_else(|| {
@@ -132,7 +132,7 @@ pub(crate) fn message(given: &str) -> Result<String, CommandError> {
     Ok(json)
 }
 
-/// What `-` stands for, the text on stdin, and `@FILE`, the text in a file.
+/// Returns what `-` stands for, the text on stdin, and `@FILE`, the text in a file.
 fn text(given: &str) -> Result<String, CommandError> {
     let failed = |what: &str, error: std::io::Error| {
         let text = format!("the message could not be read from {what}: {error}");

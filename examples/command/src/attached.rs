@@ -21,7 +21,7 @@ use crate::signals::Signals;
 /// Longer than anybody waits: no signal has come yet.
 pub(crate) const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// How it went.
+/// The outcome of a delivery by another process.
 pub(crate) enum Attached {
     Ended(ExitCode),
     /// The process of this number is about to end, and has begun nothing of it.

@@ -29,7 +29,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Questions in a row that may have none, while the process that has the spool stops.
 const FAILURES: u32 = 50;
 
-/// Who has the spool: another process, or this one with a node of its own.
+/// The process that has the spool: another one, or this one with a node of its own.
 struct Holder {
     ours: Option<Ours>,
     monitor: Option<Monitor>,
@@ -101,7 +101,7 @@ pub(crate) async fn run(
     told
 }
 
-/// How it ended, if that is said.
+/// The outcome of a delivery, if a reply says it.
 fn outcome_of(reply: Reply) -> Option<Result<Box<Entry>, CommandError>> {
     let entry = match reply {
         Reply::Entry(entry) => entry,

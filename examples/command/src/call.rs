@@ -13,7 +13,7 @@ use crate::error::CommandError;
 /// The most bytes of a message.
 pub(crate) const MESSAGE_MOST: u64 = 1 << 20;
 
-/// What is asked for.
+/// The call that is asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
     pub(crate) way: Way,
@@ -57,7 +57,7 @@ pub(crate) enum Heard {
     Description(Box<Description>),
 }
 
-/// What a call ends in, as it comes. Dropped before its end, it cancels the call.
+/// The answers of a call, as they come. Dropped before their end, they cancel the call.
 #[derive(Debug)]
 pub(crate) enum Answers {
     One(Option<Heard>),
@@ -137,7 +137,7 @@ impl Answers {
     }
 }
 
-/// Why nothing more comes.
+/// The reason why nothing more comes.
 pub(crate) enum Broken {
     /// The call has failed.
     Call(RemoteError),

@@ -57,7 +57,7 @@ impl Service<'_> {
         faults
     }
 
-    /// Where deliveries go, or the folder around those of the senders.
+    /// The folder that deliveries go to, or the one around those of the senders.
     pub(crate) fn folder(&self) -> Option<PathBuf> {
         let into = self.into?;
         Some(per_peer::split(into).map_or_else(|| into.to_owned(), |(around, _)| around))
@@ -147,7 +147,7 @@ fn look_at_spool(global: &Global) -> Result<(), CommandError> {
     Spool::look(spool).map_err(control::spool_fault)
 }
 
-/// Whom the node trusts, if anybody is trusted yet.
+/// The trust of the node, if anybody is trusted yet.
 fn existing_trust(global: &Global) -> Result<Trust, CommandError> {
     let store: Arc<dyn Store> = match settings::trust_path(global)?.exists() {
         true => settings::store(global)?,

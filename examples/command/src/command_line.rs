@@ -17,7 +17,7 @@ use crate::program::Program;
 use crate::where_to::AS_SAID;
 
 impl Arguments {
-    /// What there is of a command line that somebody still types, with what its configuration says.
+    /// Reads as much as there is of a command line that is still typed, with its configuration.
     pub(crate) fn as_far_as_read(program: &Program, given: Vec<OsString>) -> Option<ArgMatches> {
         let syntax = program.syntax();
         let given = order::ordered(&syntax, given);
@@ -136,7 +136,7 @@ fn explained(error: &clap::Error, name: &str) -> Option<String> {
     })
 }
 
-/// Whether this argument, and no other, is missing.
+/// Returns `true` if this argument, and no other, is missing.
 fn lacks(error: &clap::Error, argument: &str) -> bool {
     let missing = error.get(ContextKind::InvalidArg);
     let only_this =
@@ -144,7 +144,7 @@ fn lacks(error: &clap::Error, argument: &str) -> bool {
     error.kind() == ErrorKind::MissingRequiredArgument && only_this
 }
 
-/// Whether `--json` was asked for on a command line that can't be understood.
+/// Returns `true` if `--json` was asked for on a command line that can't be understood.
 fn wants_json(given: &[OsString]) -> bool {
     let flagged = given
         .iter()

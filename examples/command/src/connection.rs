@@ -9,11 +9,11 @@ use crate::error::CommandError;
 use crate::output::Output;
 use crate::{destination, units};
 
-/// How often a link is asked for: whoever was taken out of the trust and is back in it is dialled
-/// again, and at a new address.
+/// The interval at which a link is asked for: whoever was taken out of the trust and is back in it
+/// is dialled again, and at a new address.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Who is meant by these names, and can be dialled, to the node `own`; or the faults of all of them.
+/// Finds the peers of these names that the node `own` can dial; or the faults of all of them.
 pub(crate) fn find(
     trust: &Trust,
     own: Option<PeerId>,

@@ -81,8 +81,8 @@ async fn read_first(source: Box<dyn Source>) -> Result<ReadFirst<Box<dyn Source>
     Ok(read.ok_or_else(|| CommandError::cancelled("nobody waits for it any more"))??)
 }
 
-/// What `-`, and what a shell makes of `<(command)`, stand for: the number of an open stream. A
-/// pipe that lies in a folder is none.
+/// The number of an open stream that `-`, or what a shell makes of `<(command)`, stands for. A pipe
+/// that lies in a folder is none.
 pub(crate) fn stream(paths: &[PathBuf]) -> Result<Option<u32>, CommandError> {
     let [path] = paths else {
         return match paths.iter().any(|path| path.as_os_str() == "-") {
@@ -107,7 +107,7 @@ pub(crate) fn stream(paths: &[PathBuf]) -> Result<Option<u32>, CommandError> {
     Ok(number.filter(|_| is_stream(path)))
 }
 
-/// Where a stream that is open here is, for whichever process reads it.
+/// The place of a stream that is open here, for whichever process reads it.
 pub(crate) enum HandedOver {
     AsItIs(PathBuf),
     /// Moved by this process, as [`pieces`] has it.
@@ -116,8 +116,8 @@ pub(crate) enum HandedOver {
 
 /// Returns where a stream that is open here can be read.
 pub(crate) fn handed_over(number: u32) -> Result<HandedOver, CommandError> {
-    /// Where stdin is to be read once it is moved: a node that runs is asked first, and then it may
-    /// be this process that sends it.
+    /// The place to read stdin from once it is moved: a node that runs is asked first, and then it
+    /// may be this process that sends it.
     static MOVED: OnceLock<PathBuf> = OnceLock::new();
     let own = |number: i64| PathBuf::from(format!("/proc/{}/fd/{number}", std::process::id()));
     if let Some(path) = MOVED.get().filter(|_| number == 0) {

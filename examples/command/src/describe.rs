@@ -107,7 +107,7 @@ fn rows(described: &Described, is_one: bool) -> Vec<([String; 5], Option<String>
     rows
 }
 
-/// What its JSON looks like, and that of its answer.
+/// The form of its JSON, and of its answer's.
 fn looks(taken: &Taken) -> Option<String> {
     let message = schema_text::line(taken.schema.as_deref()?)?;
     let answer = taken.answer_schema.as_deref().and_then(schema_text::line);

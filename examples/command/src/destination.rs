@@ -8,7 +8,7 @@ use estafette::{Destination, PeerId, Ticket};
 
 use crate::error::CommandError;
 
-/// What was given as a destination.
+/// A destination as it was given.
 #[derive(Clone, Debug)]
 pub(crate) enum Given {
     Ticket(Ticket),
@@ -32,8 +32,8 @@ impl fmt::Display for Given {
 /// The longest text that is read for a ticket.
 const PIPED_MOST: u64 = 64 << 10;
 
-/// What `-` stands for, the text on stdin, and `@FILE`, the text in a file: a ticket that is an
-/// argument can be seen in process lists.
+/// Returns what `-` stands for, the text on stdin, and `@FILE`, the text in a file: a ticket that
+/// is an argument can be seen in process lists.
 pub(crate) fn piped(text: &str) -> Result<String, CommandError> {
     let mut piped = String::new();
     if let Some(file) = text.strip_prefix('@') {
@@ -105,7 +105,7 @@ pub(crate) fn redirect(given: Given, addresses: &[String]) -> Result<Given, Comm
     }
 }
 
-/// Whom names mean: the receiver, and the relay on the way to it.
+/// Finds whom names mean: the receiver, and the relay on the way to it.
 pub(crate) fn find(
     trust: &Trust,
     given: Given,
@@ -124,7 +124,7 @@ pub(crate) fn find(
     Ok((to, relay))
 }
 
-/// Whose node it is.
+/// The id of the node that it is about.
 pub(crate) fn peer(trust: &Trust, given: &Given) -> Result<PeerId, CommandError> {
     match given {
         Given::Ticket(ticket) => Ok(ticket.peer()),
@@ -132,7 +132,7 @@ pub(crate) fn peer(trust: &Trust, given: &Given) -> Result<PeerId, CommandError>
     }
 }
 
-/// What goes by a relay is sealed for a key, and needs neither an address nor trust in it.
+/// The receiver: what goes by a relay is sealed for a key, and needs no address or trust in it.
 fn receiver(trust: &Trust, given: Given, relayed: bool) -> Result<Destination, CommandError> {
     match given {
         Given::Ticket(ticket) => Ok(Destination::Ticket(ticket)),

@@ -39,7 +39,7 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What another process is asked to send.
+/// The delivery that another process is asked to send.
 pub(crate) fn deposit(options: &Send, given: &Given) -> Result<Deposit, CommandError> {
     let (paths, reading) = given::given_content(options)?;
     let paths: Vec<_> = match reading.is_stream() {
@@ -57,7 +57,7 @@ pub(crate) fn deposit(options: &Send, given: &Given) -> Result<Deposit, CommandE
     Ok(deposit)
 }
 
-/// What a path is called in another process: it has another working directory, and files open of
+/// Returns a path as another process knows it: it has another working directory, and files open of
 /// its own.
 fn elsewhere(path: &Path) -> Result<PathBuf, CommandError> {
     const OF_THIS_PROCESS: [&str; 6] =

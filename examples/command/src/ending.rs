@@ -17,10 +17,10 @@ use crate::units;
 pub(crate) struct LeftOut {
     /// A line for each kind.
     lines: Vec<String>,
-    /// How many of the first of these tell of what could not be read.
+    /// The number of these, from the first on, that tell of what could not be read.
     #[serde(default)]
     failures: usize,
-    /// How many entries could not be read.
+    /// The number of entries that could not be read.
     pub(crate) failed: u64,
 }
 

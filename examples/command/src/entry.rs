@@ -21,25 +21,25 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) bytes: Option<u64>,
     pub(crate) peer: String,
-    /// What the peer is called here.
+    /// The name of the peer here.
     pub(crate) peer_name: Option<String>,
     /// The relay it goes by.
     pub(crate) via: Option<String>,
-    /// Whose it is, if it is kept here for somebody else.
+    /// The owner, if it is kept here for somebody else.
     pub(crate) of: Option<String>,
     pub(crate) inbox: String,
     pub(crate) addrs: Vec<String>,
-    /// Where its content is read from, printable.
+    /// The paths that its content is read from, printable.
     pub(crate) paths: Vec<String>,
     pub(crate) state: State,
-    /// When it came into that state.
+    /// The time when it came into that state.
     pub(crate) since: u64,
     pub(crate) created: u64,
     pub(crate) expires: u64,
     pub(crate) tries: u32,
-    /// Why it was given up, or why the last try did not deliver it.
+    /// The reason why it was given up, or why the last try did not deliver it.
     pub(crate) failure: Option<Why>,
-    /// Where it lies at the receiver.
+    /// The place in which it lies at the receiver.
     pub(crate) place: Option<String>,
     pub(crate) blake3: Option<String>,
 }
@@ -97,12 +97,12 @@ impl Entry {
         }
     }
 
-    /// Whether somebody else has it, or a try has failed.
+    /// Returns `true` if somebody else has it, or a try has failed.
     pub(crate) fn is_settled(&self) -> bool {
         self.state != State::Stored || self.failure.is_some()
     }
 
-    /// Whom it goes to, for a person.
+    /// The receiver, for a person.
     pub(crate) fn to(&self) -> String {
         let short: String = self.peer.chars().take(8).collect();
         let named = self.peer_name.as_ref().filter(|name| **name != short);

@@ -10,7 +10,7 @@ use estafette::pipeline::{Refusal, SourceError};
 use estafette::{PeerId, RemoteError, RemoteErrorKind};
 use serde::{Deserialize, Serialize};
 
-/// What kind of error it is: each has its exit code.
+/// The kind of an error: each has its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ErrorKind {
@@ -58,7 +58,7 @@ pub(crate) struct CommandError {
     pub(crate) hint: String,
     /// The delivery that it is about, and its other end.
     pub(crate) about: Option<Box<(TransferId, PeerId)>>,
-    /// What became of the message that it is about.
+    /// The kind of error of the message that it is about.
     pub(crate) remote: Option<RemoteErrorKind>,
 }
 

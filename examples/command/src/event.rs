@@ -38,7 +38,7 @@ pub(crate) enum Event<'a> {
     /// A node is up that has no ticket to give.
     Ready {
         peer: String,
-        /// Where it listens, if it does.
+        /// The addresses that it listens at, if it does.
         addrs: &'a [String],
     },
     /// A node can be looked at.
@@ -103,7 +103,7 @@ pub(crate) enum Event<'a> {
     Predicted(&'a Prediction),
     /// A step of a delivery that is not sent.
     Traced(&'a Step),
-    /// What passes a route is told from now on.
+    /// The beginning of a tap: what passes a route is told from now on.
     Tapping(Tapping<'a>),
     /// A piece of a delivery has passed.
     TapPiece(Passed<'a, TapPiece>),
@@ -111,7 +111,7 @@ pub(crate) enum Event<'a> {
     TapRate(Passed<'a, TapRate>),
     /// A delivery was recorded, or could not be.
     Recorded(Recorded<'a>),
-    /// What was recorded is sent again.
+    /// The news that what was recorded is sent again.
     Replayed(Replayed<'a>),
     /// A topology was drawn.
     Drawn {
@@ -128,7 +128,7 @@ pub(crate) enum Event<'a> {
     },
     /// A node was reloaded, or could not be.
     Reloaded {
-        /// What was changed, in words; or why nothing was.
+        /// The change, in words; or the reason why there was none.
         change: String,
         failed: bool,
     },
@@ -166,7 +166,7 @@ pub(crate) enum Event<'a> {
         message: &'a str,
         seconds: u64,
     },
-    /// What a node of a topology still has to do.
+    /// The work that a node of a topology still has to do.
     Pending {
         open: u64,
         dead: u64,
@@ -208,7 +208,7 @@ pub(crate) enum Event<'a> {
         transfer: String,
         message: &'a str,
     },
-    /// What is not as it was sent, or was left behind.
+    /// A remark on what is not as it was sent, or was left behind.
     Remark {
         transfer: String,
         message: &'a str,
@@ -225,7 +225,7 @@ pub(crate) enum Event<'a> {
     /// This node, a relay, keeps it.
     Kept {
         transfer: String,
-        /// Whose it is.
+        /// The id of the peer whose it is.
         peer: String,
     },
     /// A try failed, and there will be another one.
@@ -299,7 +299,7 @@ pub(crate) enum Event<'a> {
         /// Seconds since the Unix epoch, where it is known.
         made: Option<u64>,
         expires: u64,
-        /// How many may use it.
+        /// The number of peers that may use it.
         redeemers: u16,
         used_by: Vec<String>,
     },
@@ -307,7 +307,7 @@ pub(crate) enum Event<'a> {
     Withdrawn {
         id: String,
     },
-    /// What an actor answered.
+    /// The answer of an actor.
     Answer {
         /// PEER/NAME.
         to: &'a str,
@@ -352,7 +352,7 @@ pub(crate) enum Event<'a> {
         transfer: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         peer: Option<String>,
-        /// What went wrong with a message, and whether it was handled.
+        /// The kind of error of a message, and whether it was handled.
         #[serde(skip_serializing_if = "Option::is_none")]
         remote: Option<RemoteErrorKind>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -390,7 +390,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Which way a delivery goes.
+/// The direction of a delivery, as a word.
 pub(crate) fn direction(direction: Direction) -> &'static str {
     match direction {
         Direction::Outgoing => "outgoing",

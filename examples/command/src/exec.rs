@@ -24,13 +24,13 @@ use crate::units;
 /// Events may be missed where many come at once: so long after the last one it is looked anyway.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// How long a place may be, so that nothing of it was cut off, in bytes.
+/// The longest place of which surely nothing was cut off, in bytes.
 const EXACT_MOST: usize = estafette::wire::SHOWN_LIMIT;
 
 const AGAIN: &str = "the delivery is there and not processed: the command is run again when the \
                      node is started again";
 
-/// What runs for deliveries: no command of it goes on when this process has ended.
+/// The runner of commands for deliveries: none goes on when this process has ended.
 #[derive(Debug)]
 pub(crate) struct Exec {
     /// Until when the one that runs is waited for, as soon as none is begun any more.
@@ -47,7 +47,7 @@ struct Runner {
     output: Output,
     end: watch::Receiver<Option<Instant>>,
     events: EventStream,
-    /// Which came first of those that came in one second.
+    /// The order of those that came in one second.
     came: HashMap<(PeerId, TransferId), u64>,
     noted: u64,
     failed: HashSet<(PeerId, TransferId)>,
@@ -238,7 +238,7 @@ impl Runner {
     }
 }
 
-/// Where it is, byte for byte.
+/// The place of the arrival, byte for byte.
 fn place(arrival: &Arrival) -> Result<PathBuf, CommandError> {
     let place = &arrival.receipt.place;
     match &arrival.path {

@@ -13,7 +13,7 @@ pub(crate) struct Finding {
     #[serde(rename = "where")]
     pub(crate) place: String,
     pub(crate) severity: Severity,
-    /// What to do.
+    /// The advice on what to do.
     pub(crate) advice: String,
 }
 

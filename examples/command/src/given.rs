@@ -8,7 +8,7 @@ use crate::destination::Given;
 use crate::error::CommandError;
 use crate::{content, destination, settings};
 
-/// Where it goes; that all paths exist is seen to as well.
+/// Reads where it goes; that all paths exist is seen to as well.
 pub(crate) fn destination(options: &Send) -> Result<Given, CommandError> {
     let stream = content::stream(&options.paths)?;
     if stream == Some(0) && options.to == "-" {
@@ -30,7 +30,7 @@ pub(crate) fn destination(options: &Send) -> Result<Given, CommandError> {
     Ok(given)
 }
 
-/// What is sent, and how it is read.
+/// Returns what is sent, and how it is read.
 pub(crate) fn given_content(options: &Send) -> Result<(Vec<PathBuf>, Reading), CommandError> {
     let Some(stream) = content::stream(&options.paths)? else {
         return Ok((

@@ -63,7 +63,7 @@ fn wanted(options: Option<&Grpc>) -> Option<(&Grpc, &str)> {
     options.and_then(|options| Some((options, options.grpc.as_deref()?)))
 }
 
-/// What the flags say of methods.
+/// The methods that the flags name.
 fn methods(options: &Grpc) -> Result<Methods, CommandError> {
     let mut methods = Methods::new();
     for said in &options.grpc_method {
@@ -165,7 +165,7 @@ fn types<'a>(options: &'a Grpc, service: &str) -> Result<Vec<(&'a str, &'a str)>
     Ok(types)
 }
 
-/// What stands before the first `=`, and behind it.
+/// The texts before the first `=`, and behind it.
 fn parts<'a>(said: &'a str, flag: &str, hint: &str) -> Result<(&'a str, &'a str), CommandError> {
     let none = || CommandError::usage(format!("{flag} {said:?} has no ="), hint);
     said.split_once('=').ok_or_else(none)

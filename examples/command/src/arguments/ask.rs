@@ -19,8 +19,8 @@ pub(crate) struct Ask {
     /// 1 MiB [default: null]
     #[arg(value_name = "JSON", default_value = "null", hide_default_value = true)]
     pub(crate) content: String,
-    /// How long the answer is waited for, and the other node dialled; of download, all of it
-    /// [default: 30s; of download: as long as it takes]
+    /// The longest wait for the answer, and for the other node when it is dialled; of download, for
+    /// all of it [default: 30s; of download: as long as it takes]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_WITHIN", hide_env = true)]
     pub(crate) within: Option<Duration>,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Open {
     /// 1: shop.Order@2
     #[arg(value_name = "TYPE", value_parser = parse_type)]
     pub(crate) message: MessageType,
-    /// How long all of it may take [default: as long as it takes]
+    /// The longest that all of it may take [default: as long as it takes]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_WITHIN", hide_env = true)]
     pub(crate) within: Option<Duration>,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Deliver {
     /// Wait until its actor has handled it; a node must run with this key
     #[arg(long)]
     pub(crate) wait: bool,
-    /// How long that is waited for; it stays stored [default: as long as it takes]
+    /// The longest wait for that; it stays stored [default: as long as it takes]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "wait")]
     pub(crate) within: Option<Duration>,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Where clients of gRPC come in, and which actors their methods lead to.
+/// Options for clients of gRPC: the door, and the actors that methods lead to.
 #[derive(Debug, Args)]
 pub(crate) struct Grpc {
     /// Let clients of gRPC call actors of other nodes, at host:port, where port 0 is any free one;

@@ -63,7 +63,7 @@ pub(crate) struct Arguments {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "General options")]
 pub(crate) struct Global {
-    /// What runs.
+    /// The program that runs.
     #[arg(skip)]
     pub(crate) program: Program,
     /// The limits of its nodes.
@@ -111,7 +111,7 @@ pub(crate) struct Global {
         hide_env = true
     )]
     pub(crate) color: When,
-    /// How log lines look, on stderr
+    /// The form of log lines, on stderr
     #[arg(
         long,
         global = true,
@@ -206,10 +206,10 @@ pub(crate) enum Action {
     /// editors complete and check with it
     #[command(after_help = help::SCHEMA_EXAMPLES)]
     Schema,
-    /// What is to be delivered: list, messages, show, retry, cancel, drop
+    /// Deliveries and messages to others: list, messages, show, retry, cancel, drop
     #[command(subcommand, after_help = help::OUTBOX_EXAMPLES)]
     Outbox(Outbox),
-    /// What was delivered here: list
+    /// Deliveries that came here: list
     #[command(subcommand)]
     Inbox(Inbox),
     /// Ask an actor on another node, in JSON, and print its answer
@@ -241,10 +241,10 @@ pub(crate) enum Action {
     Doctor(Doctor),
     /// Print this node's id, for `estafette trust add` on another machine
     Id,
-    /// Who may send without a ticket: list, add, remove
+    /// Peers that may send without a ticket: list, add, remove
     #[command(subcommand, after_help = help::TRUST_EXAMPLES)]
     Trust(Trust),
-    /// Who may come in by `node --http`, and reach which actors: list, add, remove
+    /// Tokens with which others come in by `node --http`, and reach actors: list, add, remove
     #[cfg(feature = "doors")]
     #[command(subcommand, after_help = help::TOKEN_EXAMPLES)]
     Token(Token),
@@ -266,7 +266,7 @@ pub(crate) enum Action {
     /// names. It is for this release: have the shell read it when it starts
     #[command(after_help = help::COMPLETIONS_EXAMPLES)]
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page, of the command or of one of its subcommands
@@ -283,12 +283,12 @@ pub(crate) enum Trust {
     List,
     /// Trust a node, or change how it is trusted
     Add {
-        /// What `estafette id` prints there
+        /// Its id, as `estafette id` prints it there
         id: PeerId,
-        /// What it is called here, whatever it calls itself; nothing that looks like an id
+        /// Its name here, whatever it calls itself; nothing that looks like an id
         #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
         name: String,
-        /// Where it can be dialled; may be repeated
+        /// An address at which it can be dialled; may be repeated
         #[arg(
             long,
             value_name = "ADDR",
@@ -297,7 +297,7 @@ pub(crate) enum Trust {
             hide_env = true
         )]
         addr: Vec<String>,
-        /// How long it is trusted [default: until it is removed]
+        /// The time for which it is trusted [default: until it is removed]
         #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]
         valid: Option<Duration>,
         /// It may only carry what is sealed for others, as a relay does, and deliver nothing of

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Where a node can be looked at, and by whom.
+/// Options of a node's page: its address, and who may look.
 #[derive(Debug, Args)]
 pub(crate) struct Paging {
     /// Serve a page that shows what this node does, with metrics and a JSON API, at host:port,

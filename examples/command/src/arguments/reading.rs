@@ -4,10 +4,10 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-/// How what is sent is read. Goes to whichever process sends it.
+/// Options of how what is sent is read. Goes to whichever process sends it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 pub(crate) struct Reading {
-    /// What becomes of symbolic links that lead out of what is sent, absolute ones among them; all
+    /// The rule for symbolic links that lead out of what is sent, absolute ones among them; all
     /// others are kept, and a link that is given by name is what it leads to
     #[arg(
         long,
@@ -21,7 +21,7 @@ pub(crate) struct Reading {
     /// of 12 KiB in all, at most: what is beyond that is left behind, and said
     #[arg(long, env = "ESTAFETTE_XATTRS", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) xattrs: bool,
-    /// What it is called at the receiver [default: what it is called here]
+    /// Its name at the receiver [default: its name here]
     #[arg(long = "as", value_name = "NAME", env = "ESTAFETTE_AS", hide_env = true)]
     pub(crate) called: Option<String>,
     /// Leave out of folders what this fits; may be repeated. `*.o` and `target/` are for names,

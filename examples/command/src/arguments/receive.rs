@@ -23,8 +23,8 @@ pub(crate) struct Receive {
     /// stands for the sender, its name here and the start of its id: 'in/{peer}'
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: PathBuf,
-    /// Where to listen: host:port, where port 0 is any free one, or unix:/path for programs of
-    /// this machine; may be repeated [default: port 0 of all addresses of this machine]
+    /// An address to listen at: host:port, where port 0 is any free one, or unix:/path for programs
+    /// of this machine; may be repeated [default: port 0 of all addresses of this machine]
     #[arg(
         long,
         value_name = "ADDR",
@@ -33,7 +33,7 @@ pub(crate) struct Receive {
         hide_env = true
     )]
     pub(crate) listen: Vec<String>,
-    /// What this node calls itself [default: the host's name]
+    /// The name that this node gives itself [default: the host's name]
     #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
     /// Stop after one delivery; the exit code tells how it went
@@ -41,7 +41,7 @@ pub(crate) struct Receive {
     pub(crate) once: bool,
     #[command(flatten)]
     pub(crate) taking: Taking,
-    /// How long to wait for a sender whose link broke in the middle [default: 60s]
+    /// The longest wait for a sender whose link broke in the middle [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]
     pub(crate) patience: Option<Duration>,
 }
@@ -56,8 +56,8 @@ pub(crate) struct NodeOptions {
     /// 'in/{peer}'
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: Option<PathBuf>,
-    /// Where to listen: host:port, where port 0 is any free one, or unix:/path for programs of
-    /// this machine; may be repeated [default: port 0 of all addresses of this machine with
+    /// An address to listen at: host:port, where port 0 is any free one, or unix:/path for programs
+    /// of this machine; may be repeated [default: port 0 of all addresses of this machine with
     /// --into or --relay, else nowhere]
     #[arg(
         long,
@@ -67,7 +67,7 @@ pub(crate) struct NodeOptions {
         hide_env = true
     )]
     pub(crate) listen: Vec<String>,
-    /// What this node calls itself [default: the host's name]
+    /// The name that this node gives itself [default: the host's name]
     #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
     /// Keep a link with this trusted peer up, by its name or id: with a relay, so that what it
@@ -93,8 +93,8 @@ pub(crate) struct NodeOptions {
         hide_env = true
     )]
     pub(crate) exec: Option<String>,
-    /// How long the command of --exec may take; one that takes longer is killed, with all that it
-    /// has begun, and has failed
+    /// The longest that the command of --exec may take; one that takes longer is killed, with all
+    /// that it has begun, and has failed
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration, env = "ESTAFETTE_EXEC_TIMEOUT", hide_env = true)]
     pub(crate) exec_timeout: Duration,
     #[command(flatten)]
@@ -110,13 +110,13 @@ pub(crate) struct NodeOptions {
     #[cfg(feature = "webhooks")]
     #[command(flatten)]
     pub(crate) posting: Posting,
-    /// How long a try goes on dialling, and how long to wait for a peer whose link broke [default:
-    /// 5s, and 60s]
+    /// The longest that a try goes on dialling, and the longest wait for a peer whose link broke
+    /// [default: 5s, and 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]
     pub(crate) patience: Option<Duration>,
 }
 
-/// What is taken, and from whom.
+/// Options of what is taken, and from whom.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Taking {
     /// An address for the ticket instead of this machine's own (port forwarding); may be repeated
@@ -128,7 +128,7 @@ pub(crate) struct Taking {
         hide_env = true
     )]
     pub(crate) advertise: Vec<String>,
-    /// What happens to a delivery whose name is taken
+    /// The rule for a delivery whose name is taken
     #[arg(
         long,
         value_name = "POLICY",
@@ -144,7 +144,7 @@ pub(crate) struct Taking {
     /// Take deliveries whose name begins with a dot, too
     #[arg(long, env = "ESTAFETTE_DOTFILES", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) dotfiles: bool,
-    /// What becomes of symbolic links in a folder that lead out of it, absolute ones among them
+    /// The rule for symbolic links in a folder that lead out of it, absolute ones among them
     #[arg(
         long,
         value_name = "HOW",
@@ -159,33 +159,33 @@ pub(crate) struct Taking {
     /// The longest delivery that is taken, such as 500M or 2GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ESTAFETTE_MAX_BYTES", hide_env = true)]
     pub(crate) max_bytes: Option<u64>,
-    /// How much of the folder's disk is left free, such as 500M or 0 [default: 64 MiB, or a
+    /// The room of the folder's disk that is left free, such as 500M or 0 [default: 64 MiB, or a
     /// twentieth of a small disk]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ESTAFETTE_KEEP_FREE", hide_env = true)]
     pub(crate) keep_free: Option<u64>,
-    /// How many different senders may use the ticket
+    /// The number of different senders that may use the ticket
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), env = "ESTAFETTE_REDEEMERS", hide_env = true)]
     pub(crate) redeemers: u16,
-    /// How long the ticket may be used; who has used it stays trusted until `estafette trust
-    /// remove`
+    /// The time for which the ticket may be used; who has used it stays trusted until `estafette
+    /// trust remove`
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]
     pub(crate) valid: Duration,
 }
 
-/// What is kept for others.
+/// Options of what is kept for others.
 #[derive(Debug, Args)]
 pub(crate) struct Relaying {
     /// Be a relay: keep what one trusted peer sends to another who is away, until that one comes;
     /// it is sealed for the receiver, and can't be read here
     #[arg(long, env = "ESTAFETTE_RELAY", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) relay: bool,
-    /// How many deliveries of one sender are kept; further ones wait at the sender
+    /// The most deliveries of one sender that are kept; further ones wait at the sender
     #[arg(long, value_name = "N", default_value_t = RelayQuota::default().packages, value_parser = parse_count, requires = "relay", env = "ESTAFETTE_RELAY_PACKAGES", hide_env = true)]
     pub(crate) relay_packages: usize,
-    /// How many bytes of one sender are kept
+    /// The most bytes of one sender that are kept
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_bytes, requires = "relay", env = "ESTAFETTE_RELAY_BYTES", hide_env = true)]
     pub(crate) relay_bytes: u64,
-    /// How many bytes of all senders together are kept, with what this node has packed itself
+    /// The most bytes of all senders together that are kept, with what this node has packed itself
     #[arg(long, value_name = "SIZE", default_value = "16GiB", value_parser = parse_bytes, requires = "relay", env = "ESTAFETTE_RELAY_TOTAL", hide_env = true)]
     pub(crate) relay_total: u64,
 }

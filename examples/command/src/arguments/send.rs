@@ -48,7 +48,7 @@ pub(crate) struct Send {
         hide_env = true
     )]
     pub(crate) via: Option<String>,
-    /// How long it is worth delivering, from 1s to 30d [default: 24h]
+    /// The time for which it is worth delivering, from 1s to 30d [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = parse_expiry, env = "ESTAFETTE_EXPIRES", hide_env = true)]
     pub(crate) expires: Option<Duration>,
     /// Dial this instead of the ticket's addresses (port forwarding); may be repeated
@@ -62,16 +62,16 @@ pub(crate) struct Send {
     pub(crate) addr: Vec<String>,
     #[command(flatten)]
     pub(crate) reading: Reading,
-    /// What this node calls itself [default: the host's name]; with a stream, what that is called
-    /// [default: stream]
+    /// The name that this node gives itself [default: the host's name]; with a stream, the name of
+    /// that [default: stream]
     #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
     /// Bytes per chunk, a power of two from 1K to 2M: larger ones cost fewer calls, smaller ones
     /// less memory [default: 256K]
     #[arg(long, value_name = "SIZE", value_parser = parse_chunk_size, env = "ESTAFETTE_CHUNK_SIZE", hide_env = true)]
     pub(crate) chunk_size: Option<u32>,
-    /// What chunks are compressed with, a codec by its name, which the receiver must have, too; or
-    /// off, where lengths must tell nothing about the content [default: `compression` of the
+    /// The codec that chunks are compressed with, by its name, which the receiver must have, too;
+    /// or off, where lengths must tell nothing about the content [default: `compression` of the
     /// configuration file's limits, else snappy]
     #[arg(long, value_name = "HOW", env = "ESTAFETTE_COMPRESS", hide_env = true)]
     pub(crate) compress: Option<String>,
@@ -88,13 +88,13 @@ pub(crate) struct Send {
     /// Send at most so many bytes of content each second, such as 500K or 2MB
     #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "stored", env = "ESTAFETTE_LIMIT", hide_env = true)]
     pub(crate) limit: Option<u64>,
-    /// How long to go on dialling a receiver that can't be reached [default: 5s at first, 60s when
+    /// The longest that a receiver that can't be reached is dialled [default: 5s at first, 60s when
     /// a link broke]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]
     pub(crate) patience: Option<Duration>,
 }
 
-/// What any receiver with default settings takes.
+/// Reads a size that any receiver with default settings takes.
 fn parse_chunk_size(text: &str) -> Result<u32, String> {
     let size = u32::try_from(parse_bytes(text)?)
         .ok()

@@ -8,7 +8,7 @@ use super::Arguments;
 use crate::program::Program;
 
 impl Program {
-    /// What the command understands, in the words of this program.
+    /// The syntax that the command understands, in the words of this program.
     pub(crate) fn syntax(&self) -> clap::Command {
         let syntax = Arguments::command().name(self.name).version(self.version);
         let syntax = with_addresses(syntax, &self.registry);

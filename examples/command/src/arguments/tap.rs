@@ -55,7 +55,7 @@ pub(crate) struct ReplayOptions {
     /// The route
     #[arg(value_name = "ROUTE")]
     pub(crate) route: String,
-    /// What was recorded, for the node at which the route begins
+    /// The packages that were recorded, for the node at which the route begins
     #[arg(value_name = "PACKAGE", required = true)]
     pub(crate) packages: Vec<PathBuf>,
 }

@@ -13,10 +13,11 @@ pub(crate) enum Token {
     List,
     /// Make a token, and print it, once: it is kept nowhere
     Add {
-        /// What it is called in lists and logs
+        /// The name of the token in lists and logs
         name: String,
-        /// Where it leads to: PEER/NAME, PEER/* for all of a peer, * for everything, read:INBOX for what
-        /// arrived here, done:INBOX to say that it is processed, too; may be repeated
+        /// A place that it leads to: PEER/NAME, PEER/* for all of a peer, * for everything,
+        /// read:INBOX for what arrived here, done:INBOX to say that it is processed, too; may be
+        /// repeated
         #[arg(
             long,
             value_name = "PEER/NAME",
@@ -26,16 +27,16 @@ pub(crate) enum Token {
             hide_env = true
         )]
         to: Vec<Right>,
-        /// How often it may be used: 10/s, 600/m, 1000/h [default: as often as one likes]
+        /// The rate at which it may be used: 10/s, 600/m, 1000/h [default: as often as one likes]
         #[arg(long, value_name = "RATE", env = "ESTAFETTE_RATE", hide_env = true)]
         rate: Option<Rate>,
-        /// How long it is one [default: until it is removed]
+        /// The time for which it is valid [default: until it is removed]
         #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_EXPIRES", hide_env = true)]
         expires: Option<Duration>,
     },
     /// Remove a token: whoever has it is refused, by a node that runs within a second or two
     Remove {
-        /// What it is called
+        /// The name of the token
         name: String,
     },
 }

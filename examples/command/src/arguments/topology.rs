@@ -28,7 +28,7 @@ pub(crate) struct TestOptions {
     /// Only tests whose names have this in them
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// What all that is random about it comes from [default: a random one, which is printed]
+    /// The seed of all that is random about it [default: a random one, which is printed]
     #[arg(long, value_name = "NUMBER", env = "ESTAFETTE_SEED", hide_env = true)]
     pub(crate) seed: Option<u64>,
     /// Break so many connections while they carry something
@@ -51,7 +51,7 @@ pub(crate) struct TopOptions {
     /// A topology, all of whose nodes of this machine are shown [default: the node of --key]
     #[arg(value_name = "FILE")]
     pub(crate) topology: Option<PathBuf>,
-    /// How long it is from one look to the next
+    /// The time from one look to the next
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = every, env = "ESTAFETTE_EVERY", hide_env = true)]
     pub(crate) every: Duration,
     /// Show one page, and end

@@ -6,7 +6,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
 use estafette_doors::Network;
 
-/// What `estafette node` posts to somebody else.
+/// Options of what `estafette node` posts to somebody else.
 #[derive(Debug, Args)]
 pub(crate) struct Posting {
     /// Post each message that is delivered to NAME here, as JSON and signed, to that URL, again and
@@ -62,7 +62,7 @@ pub(crate) struct Posting {
 pub(crate) enum Webhook {
     /// Print the messages that wait or are dead, of all webhooks of this node, or of one
     List {
-        /// What it is called
+        /// The name of the webhook
         name: Option<String>,
     },
     /// Print a message, and what came of its last try
@@ -92,7 +92,7 @@ pub(crate) enum Webhook {
     },
     /// Post again what a webhook was told nobody wants any more (410)
     Enable {
-        /// What it is called
+        /// The name of the webhook
         name: String,
     },
 }

@@ -111,7 +111,7 @@ pub(super) fn said(path: &Path, faults: Vec<String>) -> Result<(), CommandError>
     Err(CommandError::usage(message, "framework/docs/config.md has all keys and what they take"))
 }
 
-/// What serde says of a field that a type does not have.
+/// Reads what serde says of a field that a type does not have: the field, and those it has.
 fn unknown_in(message: &str) -> Option<(&str, Vec<&str>)> {
     let mut quoted = message.strip_prefix("unknown field `")?.split('`').step_by(2);
     let unknown = quoted.next()?;

@@ -131,13 +131,13 @@ fn check(
 }
 
 impl InboxTable {
-    /// Where its deliveries go, if it is a folder.
+    /// The folder that its deliveries go to, if it is one.
     pub(crate) fn folder(&self) -> Option<PathBuf> {
         let into = self.settings.get("into").filter(|_| self.kind == FOLDER)?;
         into.as_str().map(|into| Path::new(into).to_owned())
     }
 
-    /// Where its deliveries go, for a person.
+    /// Says where its deliveries go, for a person.
     pub(crate) fn goes_to(&self) -> String {
         let name = printable(&self.name);
         match self.folder() {
@@ -153,7 +153,7 @@ impl InboxTable {
         made.make().map_err(|error| self.unmade(error))
     }
 
-    /// What its folder is called in a fault of another one: by its name and its place.
+    /// The words for its folder in a fault of another one: by its name and its place.
     pub(crate) fn named(&self) -> String {
         format!("that of inbox `{}` ({})", printable(&self.name), self.place)
     }

@@ -18,7 +18,7 @@ pub(crate) struct Key {
     pub(crate) name: String,
     /// That of the argument.
     pub(crate) id: String,
-    /// Whether all commands take it.
+    /// Set if all commands take it.
     pub(crate) is_general: bool,
     /// The commands that take it.
     pub(crate) commands: Vec<&'static str>,
@@ -57,7 +57,7 @@ impl Key {
         Some(default.to_string_lossy().into_owned())
     }
 
-    /// What its value is on a command line, if the flag takes it.
+    /// The arguments that its value is on a command line, if the flag takes it.
     pub(super) fn arguments(
         &self,
         value: &DeValue<'_>,
@@ -135,7 +135,7 @@ fn number(value: &DeValue<'_>) -> Option<i64> {
     i64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
-/// What is wrong with the value of this flag, if it is that which is wrong.
+/// The fault of this flag's value, if it is that which is wrong.
 fn why(error: &clap::Error, flag: &str) -> Option<String> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),

@@ -30,7 +30,7 @@ use crate::settings;
 /// The longest file that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// What a file says.
+/// The content of a file.
 #[derive(Debug)]
 pub(crate) struct ConfigFile {
     path: PathBuf,
@@ -39,7 +39,7 @@ pub(crate) struct ConfigFile {
     pub(crate) inboxes: Vec<InboxTable>,
 }
 
-/// What stands at a key.
+/// The value of a key, and its place.
 #[derive(Debug)]
 struct Given {
     key: Key,

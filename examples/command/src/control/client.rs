@@ -23,20 +23,20 @@ use crate::call::{Call, Heard};
 use crate::error::CommandError;
 use crate::settings;
 
-/// How long a spool may be in use by a process that does not answer: one that starts or stops, or
-/// one like this.
+/// The longest that a spool may be in use by a process that does not answer: one that starts or
+/// stops, or one like this.
 const BUSY_MOST: Duration = Duration::from_secs(5);
 const BUSY_AGAIN: Duration = Duration::from_millis(25);
-/// How long a process that has taken a connection may take to say who it is.
+/// The longest that a process that has taken a connection may take to say who it is.
 const HELLO_MOST: Duration = Duration::from_secs(5);
-/// How long it may say nothing while its answer is waited for: it says so if it works on it.
+/// The longest that it may say nothing until its answer: it says so if it works on it.
 const SILENT_MOST: Duration = Duration::from_secs(10);
 
 /// An answer, and who gave it.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) replies: Vec<Reply>,
-    /// Whether a process runs that has the spool, and delivers.
+    /// Set if a process runs that has the spool, and delivers.
     pub(crate) running: bool,
 }
 
@@ -189,7 +189,7 @@ pub(crate) async fn call_by_running(
     Ok(Some(Talk { conversation, over: false }))
 }
 
-/// What a process tells until its end, or for as long as somebody listens.
+/// The words of a process until its end, or for as long as somebody listens.
 pub(crate) struct Listening(Conversation);
 
 impl Listening {
@@ -217,7 +217,7 @@ pub(crate) async fn listen_at(
     Ok(Some(Listening(conversation)))
 }
 
-/// What the process that has the spool does with a delivery.
+/// The deeds of the process that has the spool, for a delivery.
 #[derive(Debug)]
 pub(crate) enum ByRunning {
     Sending(Sending),

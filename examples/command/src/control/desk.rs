@@ -112,7 +112,7 @@ pub(super) async fn send(
     })
 }
 
-/// What is sent, where to, and how.
+/// Makes ready what is sent: the receiver, the content, and the options.
 async fn prepare(
     node: &Node,
     deposit: Deposit,
@@ -167,7 +167,7 @@ async fn show(node: &Node, id: TransferId) -> Result<Vec<Reply>, CommandError> {
     Ok(vec![entry_reply(node, id, &node.outbox().entry(id).await?)])
 }
 
-/// How a delivery is when somebody else has it, or a try has failed.
+/// Returns a delivery's entry once somebody else has it, or a try has failed.
 async fn settled(node: &Node, id: TransferId) -> Result<Reply, CommandError> {
     let mut events = node.events();
     loop {

@@ -41,7 +41,7 @@ const SOCKET: &str = "control.sock";
 /// The file that says where the socket is, if it is elsewhere.
 const ELSEWHERE: &str = "control.at";
 
-/// Where the socket of the spool in `folder` is, if that is elsewhere.
+/// The path of the socket of the spool in `folder`, if that is elsewhere.
 fn elsewhere(folder: &Path) -> Option<PathBuf> {
     let mut text = Vec::new();
     let file = std::fs::File::open(folder.join(ELSEWHERE)).ok()?;

@@ -40,7 +40,7 @@ pub(crate) enum Request {
     Arrivals,
     /// All that can be seen of it.
     Snapshot,
-    /// What the doctor finds in the outbox.
+    /// Tell what the doctor finds in the outbox.
     Examine,
     /// Make a call, and tell what comes of it; whoever asks cancels it by closing the connection.
     Call(Call),
@@ -52,7 +52,7 @@ pub(crate) enum Request {
     Processed(String),
     /// By the whole id: forget one that is dead.
     Forget(String),
-    /// What the routes have done and are doing.
+    /// Tell what the routes have done and are doing.
     Routes,
     /// Tell what passes a route; whoever asks may close the connection to hear no more.
     Tap {
@@ -83,7 +83,7 @@ pub(crate) enum Item {
     Done,
 }
 
-/// What to send, and where.
+/// A delivery to be stored: the content, and where it goes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Deposit {
     /// A ticket, or PEER/INBOX.
@@ -99,7 +99,7 @@ pub(crate) struct Deposit {
     /// Nothing was said of it: what the node prefers counts.
     #[serde(default)]
     by_itself: bool,
-    /// Whether the spool keeps a copy of the content.
+    /// Set if the spool keeps a copy of the content.
     #[serde(default)]
     pub(crate) copy: bool,
     /// In seconds.
@@ -114,7 +114,7 @@ pub(crate) struct Deposit {
     pub(crate) stages: Vec<String>,
 }
 
-/// What comes first, so that who asks knows that somebody is there.
+/// The first words, so that who asks knows that somebody is there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub(super) pid: u32,
@@ -133,7 +133,7 @@ pub(crate) enum Reply {
         peer: String,
     },
     News(News),
-    /// What was left behind of a tree.
+    /// A list of what was left behind of a tree.
     LeftOut(LeftOut),
     Entry(Box<Entry>),
     Arrival(Box<Arrival>),
@@ -197,7 +197,7 @@ impl Deposit {
         (self.how, self.by_itself) = (how.map(ToOwned::to_owned), how.is_none());
     }
 
-    /// What `--compress` said, if it was given.
+    /// The value of `--compress`, if it was given.
     pub(super) fn compress(&self) -> Option<&str> {
         let as_before = if self.compress { "snappy" } else { OFF };
         let said = self.how.as_deref().or(Some(as_before));

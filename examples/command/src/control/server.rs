@@ -38,7 +38,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// that hangs.
 const ACCEPT_WITHIN: Duration = Duration::from_secs(3);
 
-/// What questions are about.
+/// The parts that questions are about.
 #[derive(Clone)]
 struct Served {
     node: Node,
@@ -50,7 +50,7 @@ struct Served {
 /// Answers until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// What is removed when it ends.
+    /// Files that are removed when it ends.
     made: Vec<PathBuf>,
     /// The folder of a socket that is not in the spool's.
     _elsewhere: Option<TempDir>,
@@ -137,8 +137,8 @@ fn listen(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Whether a file system has no room for anything but files and folders: FAT and exFAT, by the
-/// kernel or by FUSE, and many shares.
+/// Returns `true` if a file system has no room for anything but files and folders: FAT and exFAT,
+/// by the kernel or by FUSE, and many shares.
 fn has_no_sockets(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw_os_error),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use estafette_actors::sink::umask;
 
-/// What was found to be the same.
+/// The count of what was found to be the same.
 #[derive(Debug, Default)]
 pub(super) struct Compared {
     pub(super) files: u64,

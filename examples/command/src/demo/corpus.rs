@@ -29,7 +29,7 @@ pub(super) fn gather(folder: &Path) -> io::Result<PathBuf> {
 
 /// So much is sent: a second or two of work, and little enough for any temporary folder.
 const ENOUGH: u64 = 256 << 20;
-/// Where a system keeps text, pictures, programs and libraries.
+/// Folders in which a system keeps text, pictures, programs and libraries.
 const SYSTEM: [&str; 4] = ["/usr/share", "/usr/lib", "/usr/bin", "/usr/local"];
 /// The largest file that is taken along.
 const LARGEST: u64 = 8 << 20;

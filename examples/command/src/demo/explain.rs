@@ -5,7 +5,7 @@ use super::table::threads;
 use super::{Measured, Stage};
 use crate::units;
 
-/// Where the time went.
+/// The explanation of where the time went.
 #[derive(Debug)]
 pub(super) struct Explained {
     /// Seconds the slowest part would take, were it alone.
@@ -24,7 +24,7 @@ enum Part {
     Receiver,
 }
 
-/// What the transfer was bound by.
+/// The bound of the transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bound {
     /// One part was busy for most of the time.

@@ -21,7 +21,7 @@ use crate::event::Event;
 use crate::output::Output;
 use crate::{settings, units};
 
-/// What the two processes say: the events of `--json` that the demo looks at.
+/// The words of the two processes: the events of `--json` that the demo looks at.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Said {
@@ -45,7 +45,7 @@ enum Said {
         kind: String,
         message: String,
         hint: String,
-        /// Where it is there, the error is about a part of a delivery that goes on.
+        /// The delivery that the error is about a part of: it goes on, if this is there.
         transfer: Option<String>,
     },
     #[serde(other)]
@@ -63,7 +63,7 @@ pub(crate) struct Stage {
     pub(crate) mailbox_high_water: u64,
 }
 
-/// What was measured.
+/// The figures that were measured.
 #[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) files: u64,
@@ -72,7 +72,7 @@ pub(crate) struct Measured {
     pub(crate) blake3: String,
     pub(crate) sender: Vec<Stage>,
     pub(crate) receiver: Vec<Stage>,
-    /// What could not be sent, with the reason.
+    /// Entries that could not be sent, with the reason.
     pub(crate) left_out: Vec<String>,
     /// Threads that run the stages, in each process.
     pub(crate) workers: usize,
@@ -269,7 +269,7 @@ impl Process {
         Ok(Self { name, _child: child, lines: BufReader::new(stdout).lines() })
     }
 
-    /// What it says next; an error it reports is the demo's.
+    /// Returns what it says next; an error it reports is the demo's.
     async fn next(&mut self) -> Result<Option<Said>, CommandError> {
         let line = self.lines.next_line().await.map_err(|error| {
             CommandError::io(format!("{} can't be heard: {error}", self.name), "")

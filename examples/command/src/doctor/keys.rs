@@ -38,7 +38,7 @@ pub(super) fn look(global: &Global) -> Result<Vec<Finding>, CommandError> {
     Ok(findings)
 }
 
-/// What others may do in a folder that is its owner's alone.
+/// The finding that others may look into a folder that is its owner's alone.
 pub(super) fn private(folder: &Path) -> Option<Finding> {
     let mode = fs::metadata(folder).ok()?.permissions().mode() & 0o777;
     let what = format!("others than the owner may look into it (mode {mode:03o})");

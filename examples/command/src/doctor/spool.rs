@@ -108,7 +108,7 @@ fn damage(folder: &Path, report: &Report, repaired: bool) -> Vec<Finding> {
     findings
 }
 
-/// What the database holds, and the files beside it.
+/// Looks at the records of the database, and at the files beside it.
 fn records(folder: &Path, repair: bool, findings: &mut Vec<Finding>) -> io::Result<()> {
     let spool = Spool::open(folder)?;
     for record in Unreadable::all(&spool)? {
@@ -145,8 +145,8 @@ fn records(folder: &Path, repair: bool, findings: &mut Vec<Finding>) -> io::Resu
     Ok(())
 }
 
-/// What is wrong with the file that a delivery's content was put into, as far as that can be told
-/// without its key: a changed byte shows when it is read to be sent.
+/// The fault of the file that a delivery's content was put into, as far as that can be told without
+/// its key: a changed byte shows when it is read to be sent.
 fn content(folder: &Path, id: TransferId, entry: &OutboxEntry) -> Option<Finding> {
     let path = folder.join(entry.file().filter(|_| entry.is_open())?);
     let what = match fs::metadata(&path) {
@@ -160,7 +160,7 @@ fn content(folder: &Path, id: TransferId, entry: &OutboxEntry) -> Option<Finding
     Some(Finding::at(Severity::Damage, &path, what, advice))
 }
 
-/// Whether it is a package that has come in part, and whose sender may still go on with it.
+/// Returns `true` if it is a package that has come in part, and may still go on.
 fn is_coming(file: &Path) -> bool {
     let modified = fs::metadata(file).and_then(|metadata| metadata.modified());
     let is_old = modified

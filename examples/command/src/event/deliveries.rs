@@ -14,16 +14,16 @@ pub(crate) struct Delivered {
     pub(crate) name: Option<String>,
     /// The receiver had it from an earlier delivery: nothing was sent.
     pub(crate) already_there: bool,
-    /// What its chunks were sealed with; `None` if nothing was sent, or an earlier process began.
+    /// The suite that sealed its chunks; `None` if nothing was sent, or an earlier process began.
     pub(crate) suite: Option<String>,
-    /// What they were compressed with where that made them smaller; `None` if nothing was.
+    /// The codec that made them smaller; `None` if none did.
     pub(crate) codec: Option<String>,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,
     pub(crate) blake3: String,
     pub(crate) peer: String,
-    /// What the peer is called here, if it is.
+    /// The name of the peer here, if it has one.
     pub(crate) peer_name: Option<String>,
     /// The beginning of its id.
     pub(crate) fingerprint: String,
@@ -42,7 +42,7 @@ pub(crate) struct Stored {
     pub(crate) bytes: Option<u64>,
     /// Seconds since the Unix epoch.
     pub(crate) expires: u64,
-    /// Whether the content was copied into the spool, or is to be read where it lies.
+    /// Set if the content was copied into the spool; else it is to be read where it lies.
     pub(crate) copied: bool,
 }
 

@@ -10,13 +10,13 @@ pub(crate) struct WebhookOpen<'a> {
     pub(crate) to: &'a str,
 }
 
-/// What a webhook has.
+/// The state of a webhook.
 #[derive(Debug, Serialize)]
 pub(crate) struct Webhook<'a> {
     pub(crate) name: &'a str,
     pub(crate) waiting: usize,
     pub(crate) dead: usize,
-    /// Why, if it is.
+    /// The reason, if it is.
     pub(crate) disabled: Option<&'a str>,
 }
 

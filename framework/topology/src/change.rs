@@ -9,7 +9,7 @@ use estafette::PeerId;
 use crate::model::{Kind, NodeSpec, RouteSpec, Target, Topology};
 use crate::neighbour::Neighbour;
 
-/// What a reload would do to one node.
+/// The effect of a reload on one node.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum NodeChange {
@@ -39,7 +39,7 @@ pub struct Reload {
     pub doors: BTreeMap<String, Change>,
 }
 
-/// What becomes of a part.
+/// The change of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It is new.
@@ -59,7 +59,7 @@ pub(crate) struct View {
     peers: BTreeMap<String, PeerView>,
     inboxes: BTreeMap<String, Kind>,
     routes: BTreeMap<String, RouteView>,
-    /// What each is, and where it leads.
+    /// The kind of each, and its targets.
     doors: BTreeMap<String, (Kind, Vec<Target>)>,
 }
 
@@ -146,7 +146,7 @@ impl Topology {
 }
 
 impl View {
-    /// What has to be done to make the other one of it; `None`: nothing.
+    /// Returns what has to be done to make the other one of it; `None`: nothing.
     pub(crate) fn change(&self, new: &Self) -> Option<NodeChange> {
         let keys: Vec<_> = [
             ("id", self.own.id != new.own.id),
@@ -296,7 +296,7 @@ mod tests {
         topology
     }
 
-    /// What a node does to what it has been told, part by part: as a reload does.
+    /// Does to a node what it has been told, part by part: as a reload does.
     fn apply(old: &mut View, change: &Reload, new: &View) {
         fn parts<T: Clone>(
             old: &mut BTreeMap<String, T>,

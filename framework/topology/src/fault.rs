@@ -149,8 +149,8 @@ fn around(at: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What reading could make nothing of: what else is found there, or of what is there, may but
-/// follow from it.
+/// The places that could not be read: what else is found there, or of what is there, may but follow
+/// from it.
 pub(crate) struct Unread<'f> {
     places: BTreeSet<&'f str>,
     around: BTreeSet<&'f str>,
@@ -168,7 +168,7 @@ impl<'f> Unread<'f> {
         unread
     }
 
-    /// Whether a fault may be but a consequence.
+    /// Returns `true` if a fault may be but a consequence.
     pub(crate) fn explains(&self, fault: &Fault) -> bool {
         let is_in = |at: &str| around(at).any(|at| self.places.contains(at));
         let mut concerned = fault.related.iter().map(|(at, _)| at).chain(&fault.about);

@@ -41,9 +41,9 @@ pub struct Topology {
     pub routes: BTreeMap<String, RouteSpec>,
     /// The doors.
     pub doors: BTreeMap<String, DoorSpec>,
-    /// What is expected of it.
+    /// The tests of what is expected of it.
     pub tests: Vec<TestSpec>,
-    /// Whether none of its paths leads out of `base`: for trials.
+    /// Set if none of its paths leads out of `base`: for trials.
     pub(crate) confined: bool,
 }
 
@@ -99,7 +99,7 @@ pub struct HttpSpec {
 pub struct InboxSpec {
     /// The nodes that have it. In settings, `{node}` stands for the name of the node.
     pub nodes: Vec<String>,
-    /// What becomes of deliveries.
+    /// The sink that takes deliveries.
     pub sink: Kind,
 }
 
@@ -121,7 +121,7 @@ pub struct RouteSpec {
     pub source: SourceSpec,
     /// The inboxes that deliveries go to.
     pub to: Vec<Target>,
-    /// Whether each delivery goes to all of them or to one.
+    /// The choice of targets for each delivery: all of them, or one.
     pub deliver: Deliver,
     /// The relays that keep deliveries for receivers who are away: each hands them to the next one,
     /// and the last one to the receivers. None: directly.
@@ -146,7 +146,7 @@ pub struct RouteSpec {
     pub schedule: Schedule,
     /// Its content, as far as it is known beforehand, for what is calculated.
     pub expected: Option<Expected>,
-    /// What may be seen of it while it runs.
+    /// The part of it that may be seen while it runs.
     pub tap: TapSpec,
 }
 
@@ -181,7 +181,7 @@ pub enum ReceiptWanted {
     Processed,
 }
 
-/// Which of its targets a delivery of a route goes to.
+/// The targets that each delivery of a route goes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deliver {
     /// All of them.
@@ -208,11 +208,11 @@ pub enum SourceSpec {
 pub struct EachSpec {
     /// The folder.
     pub folder: PathBuf,
-    /// What becomes of an entry that was delivered.
+    /// The treatment of an entry that was delivered.
     pub then: Then,
 }
 
-/// What becomes of an entry that was delivered to all.
+/// The treatment of an entry that was delivered to all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Then {
     /// It stays, and is not sent again unless it changes.
@@ -296,7 +296,7 @@ impl Topology {
         self.places().at(path)
     }
 
-    /// Where its paths begin.
+    /// Returns the folder in which its paths begin.
     pub(crate) fn places(&self) -> Places {
         // Absolute, as parts of it are put together more than once.
         let base = std::path::absolute(&self.base).unwrap_or_else(|_| self.base.clone());
@@ -426,7 +426,7 @@ impl StageSpec {
         Self { name: name.into(), settings: Some(settings.into()) }
     }
 
-    /// Whether it is a filter where this program runs: a coder goes before a filter of its name.
+    /// Returns `true` if it is a filter in this program: a coder goes before a filter of its name.
     pub(crate) fn is_filter(&self, registry: &StageRegistry) -> bool {
         self.settings.is_some()
             || (registry.stages().coder_names().all(|coder| coder != self.name)

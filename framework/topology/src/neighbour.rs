@@ -1,4 +1,4 @@
-//! What a node has to do with another one.
+//! The relation of a node to another one.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 pub(crate) struct Neighbour {
     /// The inboxes it may deliver to.
     pub(crate) inboxes: BTreeSet<String>,
-    /// Whether a link to it is kept up: it can't dial, or is a relay of this node.
+    /// Set if a link to it is kept up: it can't dial, or is a relay of this node.
     pub(crate) connect: bool,
-    /// Whether it is a relay that brings what others have made.
+    /// Set if it is a relay that brings what others have made.
     pub(crate) brings: bool,
     /// The receivers for whom it is the next relay.
     pub(crate) reaches: BTreeSet<String>,

@@ -74,13 +74,13 @@ pub enum Bound {
 pub struct Away {
     /// The time, in seconds.
     pub seconds: f64,
-    /// What ends it.
+    /// The limit that ends it.
     pub bound_by: Full,
     /// The limit of that: bytes, or deliveries, or the seconds of `expires`.
     pub limit: u64,
 }
 
-/// What ends the time for which a receiver may be away.
+/// A limit that ends the time for which a receiver may be away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -244,8 +244,8 @@ fn on_the_wire(
     content.saturating_add(chunks.saturating_mul(each))
 }
 
-/// Whether the sender's spool keeps the content: nothing leads back to what a filter makes, or to a
-/// text.
+/// Returns `true` if the sender's spool keeps the content: nothing leads back to what a filter
+/// makes, or to a text.
 fn is_copied(route: &RouteSpec, registry: &StageRegistry) -> bool {
     let is_text = matches!(&route.source, SourceSpec::Kind(kind) if kind.name != "paths");
     is_text || route.stages.iter().any(|stage| stage.is_filter(registry))

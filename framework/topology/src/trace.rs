@@ -77,7 +77,7 @@ impl Topology {
     }
 }
 
-/// Whether a source could give a delivery of this name. What an inbox gives begins elsewhere.
+/// Returns `true` if a source could give this delivery. What an inbox gives begins elsewhere.
 fn may_send(source: &SourceSpec, name: &str) -> bool {
     match source {
         SourceSpec::Each(_) => true,
@@ -139,7 +139,7 @@ impl<'t> Tracing<'t> {
         }
     }
 
-    /// Whether it is sent at all.
+    /// Returns `true` if it is sent at all.
     fn source(&mut self, at: (usize, &str, &str), spec: &RouteSpec) -> bool {
         let mut fails = None;
         let does = match &spec.source {
@@ -241,7 +241,7 @@ impl<'t> Tracing<'t> {
     }
 }
 
-/// What an inbox makes of a delivery, and why it refuses it.
+/// Returns what an inbox makes of a delivery, and the reason that it refuses it.
 fn taken(sink: &Kind, to: &Target, name: &str) -> (String, Option<String>) {
     let Some(folder) = sink.folder_at(&to.node) else {
         return (format!("taken by the inbox {}: {}", to.inbox, sink.name), None);

@@ -17,7 +17,7 @@ use crate::run::{RunError, RunningNode};
 
 /// The longest that a test may take that does not say.
 const WITHIN: Duration = Duration::from_secs(60);
-/// How often it is looked whether all is done.
+/// The time between two looks whether all is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A connection that is cut carries fewer bytes, either way.
 const CUT_WITHIN: u64 = 64 << 10;
@@ -54,7 +54,7 @@ pub enum TrialError {
     /// A node does not start.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// What is given can't be written, or what is expected can't be read.
+    /// A given file can't be written, or an expected one can't be read.
     #[error("{}: {error}", path.display())]
     Io {
         /// The path.
@@ -67,7 +67,7 @@ pub enum TrialError {
     Late {
         /// The time there was.
         within: Duration,
-        /// What was left, by node, and what routes said last.
+        /// The deliveries that are left, by node, and the last words of routes.
         left: String,
     },
     /// Something is not as it is expected.
@@ -217,7 +217,7 @@ impl<'t> World<'t> {
         sum
     }
 
-    /// What each node still has to do, for a person.
+    /// Returns what each node still has to do, for a person.
     async fn left(&mut self) -> String {
         let mut left = Vec::new();
         for (name, node) in &mut self.nodes {

@@ -1,4 +1,4 @@
-//! What documents show is true: topologies in them have no fault, and every fault has its line
+//! Checks what documents show: topologies in them have no fault, and every fault has its line
 //! there.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]

@@ -26,7 +26,7 @@ source = { paths = "out" }
 to = "paris/letters"
 "#;
 
-/// What is replaced by what, and the faults of that: code, line, and a part of the help.
+/// A text, its replacement, and the faults of that: code, line, and a part of the help.
 type Case = (&'static str, &'static str, &'static [(&'static str, usize, &'static str)]);
 
 const CASES: &[Case] = &[

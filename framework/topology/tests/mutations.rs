@@ -19,7 +19,7 @@ fn texts() -> Vec<String> {
     texts
 }
 
-/// What is put in: signs of TOML, names that mean something, and what nobody expects.
+/// Pieces to put in: signs of TOML, names that mean something, and what nobody expects.
 const PIECES: &[&str] = &[
     "",
     "\"",

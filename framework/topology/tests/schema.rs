@@ -58,7 +58,7 @@ expect = { "in-paris/a" = { bytes = "3MiB" } }
 within = "30s"
 "#;
 
-/// What is replaced by what, in the topology above: at fault in one place.
+/// Texts in the topology above, and their replacements: at fault in one place.
 const FAULTS: &[(&str, &str)] = &[
     ("[node.lyon]", "[node.lyon]\nlisen = \"127.0.0.1:7411\""),
     ("[node.lyon]", "[nodes.paris]\n[node.lyon]"),

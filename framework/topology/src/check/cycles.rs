@@ -10,7 +10,7 @@ use crate::model::{RouteSpec, Schedule, SourceSpec, Target};
 /// The most routes of a circle that are named.
 const NAMED: usize = 6;
 
-/// What sends on, of its own accord, whatever comes to it.
+/// The steps from each inbox that sends on, of its own accord, whatever comes to it.
 type Onward<'t> = BTreeMap<&'t Target, Vec<Step<'t>>>;
 
 /// A route, and one of the inboxes that it ends at.
@@ -86,7 +86,7 @@ impl Checking<'_> {
         folder.ancestors().filter_map(|around| folders.get(around)).flatten().copied().collect()
     }
 
-    /// Whether a node is of this machine, as it has no id; of others nobody knows whose disk it is.
+    /// Returns `true` if a node has no id, so is of this machine: the disk of others may be any.
     fn is_of_this_machine(&self, node: &str) -> bool {
         self.topology.nodes.get(node).is_some_and(|node| node.id.is_none())
     }

@@ -29,7 +29,7 @@ impl Checking<'_> {
         }
     }
 
-    /// Why its settings, which can be read, make no door.
+    /// Returns the reason that its settings, which can be read, make no door.
     fn unmade(&self, door: &DoorSpec) -> Option<String> {
         let settings = door.door.settings_at(&door.node);
         let read = || self.registry.door_of(&door.door.name, settings);
@@ -40,7 +40,7 @@ impl Checking<'_> {
         }
     }
 
-    /// Whether it leads out; `None` where nothing is made of its settings.
+    /// Returns `true` if it leads out; `None` where nothing is made of its settings.
     fn leads_out(&self, door: &DoorSpec) -> Option<bool> {
         let settings = door.door.settings_at(&door.node);
         let read = || self.registry.door_of(&door.door.name, settings);

@@ -19,7 +19,7 @@ use estafette::remote::Directory;
 use crate::fault::Fault;
 use crate::model::Topology;
 
-/// What is looked at, and what was found.
+/// A topology that is checked, and the faults that were found.
 struct Checking<'t> {
     topology: &'t Topology,
     registry: &'t StageRegistry,
@@ -66,7 +66,7 @@ impl Checking<'_> {
         known
     }
 
-    /// Whether a node has an inbox.
+    /// Returns `true` if a node has an inbox.
     fn has(&self, node: &str, inbox: &str) -> bool {
         self.homes.contains(&(inbox, node))
     }

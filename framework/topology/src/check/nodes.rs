@@ -187,7 +187,7 @@ impl<'t> Taken<'t> {
     }
 }
 
-/// Whether a browser can say it as the name of a host: as a page takes it at its start.
+/// Returns `true` if a browser can say it as the name of a host: as a page takes it at its start.
 fn is_host(name: &str) -> bool {
     let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     name.split('.').all(|part| !part.is_empty() && part.bytes().all(is_fine))
@@ -205,7 +205,7 @@ fn one_like(address: &str) -> String {
     one.strip_suffix(":0").map(|host| format!("{host}:1")).unwrap_or(one)
 }
 
-/// What means every address of a machine, and one of them.
+/// The addresses that mean every one of a machine, each with one of those.
 const WILDCARDS: [(&str, &str); 2] = [("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")];
 
 /// The key of one value of a list, which may have been written as that value alone.

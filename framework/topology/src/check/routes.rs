@@ -144,7 +144,7 @@ impl Checking<'_> {
         }
     }
 
-    /// Whether one of two nodes can be dialled by the other.
+    /// Returns `true` if one of two nodes can be dialled by the other.
     pub(super) fn can_meet(&self, one: &str, other: &str) -> bool {
         let dialled = |name: &str| {
             self.topology.nodes.get(name).is_none_or(|node| !node.dialled_at().is_empty())
@@ -168,7 +168,7 @@ impl Checking<'_> {
         }
     }
 
-    /// What the node that sends must be able to do.
+    /// Checks what the node that sends must be able to do.
     fn figures(&mut self, at: &str, route: &RouteSpec) {
         let default = NodeConfig::default();
         // Of the sizes alone: the node's own window and pool are as they are.

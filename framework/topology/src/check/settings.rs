@@ -11,7 +11,7 @@ use crate::fault::{Fault, quoted};
 use crate::model::Kind;
 use crate::read::of_setting;
 
-/// What a kind is for.
+/// The use of a kind.
 #[derive(Clone, Copy)]
 pub(super) enum Use {
     Sink,

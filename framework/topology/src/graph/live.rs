@@ -4,16 +4,16 @@ use serde::Serialize;
 
 use super::{EdgeKind, Graph};
 
-/// How a node, a part or an edge is.
+/// The state of a node, a part or an edge at this moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Live {
-    /// Whether it works.
+    /// The grade of how it works.
     pub state: LiveState,
     /// A few words about it: `12.3 MB/s`.
     pub words: String,
 }
 
-/// Whether something works; the worse, the later.
+/// A grade of how something works; the worse, the later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LiveState {
@@ -82,7 +82,7 @@ impl Graph {
         }
     }
 
-    /// Whether somebody has looked.
+    /// Returns `true` if somebody has looked.
     pub(super) fn is_live(&self) -> bool {
         self.nodes.iter().any(|node| node.live.is_some())
     }

@@ -58,13 +58,13 @@ pub struct GraphNode {
     pub addresses: Vec<String>,
     /// Nodes that may deliver to all of its inboxes.
     pub trust: Vec<String>,
-    /// Whether it keeps packages for others.
+    /// Set if it keeps packages for others.
     pub relay: bool,
-    /// Whether a route names it, and the topology has no such node.
+    /// Set if a route names it, and the topology has no such node.
     pub missing: bool,
     /// Its inboxes by name, itself as a relay, its doors, then sources and routes.
     pub parts: Vec<GraphPart>,
-    /// How it is, where somebody has looked.
+    /// Its state, where somebody has looked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
 }
@@ -84,9 +84,9 @@ pub struct GraphPart {
     pub detail: String,
     /// The steps that each chunk passes, of a route.
     pub stages: Vec<String>,
-    /// Whether a route names it, and the node does not have it.
+    /// Set if a route names it, and the node does not have it.
     pub missing: bool,
-    /// How it is, where somebody has looked.
+    /// Its state, where somebody has looked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
 }
@@ -124,8 +124,8 @@ pub struct GraphRoute {
     pub to: Vec<String>,
     /// The codec of chunks.
     pub codec: String,
-    /// When its source is sent: `once`, `on change`, `every 5m`; `on arrival`, if that is an
-    /// inbox.
+    /// The times at which its source is sent: `once`, `on change`, `every 5m`; `on arrival`, if
+    /// that is an inbox.
     pub schedule: String,
     /// The time for which its deliveries are worth delivering, such as `1d`.
     pub expiry: String,
@@ -141,11 +141,11 @@ pub struct GraphEdge {
     pub to: String,
     /// The route it belongs to.
     pub route: String,
-    /// What goes along it.
+    /// The sort of edge, by what goes along it.
     pub kind: EdgeKind,
-    /// Whether it leads from one node to another, or stays within one.
+    /// Set if it leads from one node to another; else it stays within one.
     pub crosses: bool,
-    /// How it is, where somebody has looked.
+    /// Its state, where somebody has looked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
 }
@@ -157,7 +157,7 @@ pub struct GraphEdge {
 pub enum EdgeKind {
     /// Content on its way to the stages of its route.
     Content,
-    /// What is sealed, on its way to its receiver.
+    /// A sealed delivery, on its way to its receiver.
     Delivery,
 }
 

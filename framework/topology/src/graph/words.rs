@@ -19,7 +19,7 @@ fn is_hidden(c: char) -> bool {
     }
 }
 
-/// How wide a text is about to be, in pixels: fonts differ, and this is a wide one.
+/// Returns the width of a text, in pixels, about: fonts differ, and this is a wide one.
 pub(super) fn width(text: &str, size: f64) -> f64 {
     text.chars().map(em).sum::<f64>() * size
 }

@@ -7,7 +7,7 @@ use super::{Kind, Target, Topology};
 pub struct DoorSpec {
     /// The node that has it.
     pub node: String,
-    /// What it is: a kind and its settings, in which `{node}` stands for the name of the node.
+    /// Its kind and its settings, in which `{node}` stands for the name of the node.
     pub door: Kind,
     /// Inboxes and actors of other nodes that are reached through it, by who has a token for them.
     pub to: Vec<Target>,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use estafette::node::units;
 
-/// Where paths begin, and whether they may lead elsewhere.
+/// The folder in which paths begin; confined, none leads out of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     pub(super) base: PathBuf,

@@ -1,16 +1,16 @@
 //! The part of a route that may be seen while it runs.
 
-/// What a tap of a route may see, and for whom its deliveries may be recorded.
+/// The parts of a route that a tap may see, and those for whom its deliveries may be recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TapSpec {
-    /// What `estafette tap` may show.
+    /// The most that `estafette tap` may show.
     pub shows: Shows,
     /// The nodes for which what passes may be sealed and recorded: each alone can open what is
     /// recorded for it.
     pub record: Vec<String>,
 }
 
-/// What a tap may show. Each shows what those before it do, too.
+/// The most that a tap may show. Each shows what those before it do, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shows {
     /// Nothing at all.

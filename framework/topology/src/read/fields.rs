@@ -137,7 +137,7 @@ impl<'f> Fields<'f> {
         self.parsed(key, read)
     }
 
-    /// What could be read, or a fault with the reason why not.
+    /// Returns what could be read; else notes a fault, with the reason why not.
     pub(super) fn parsed<T>(
         &mut self,
         key: &str,

@@ -52,7 +52,7 @@ pub struct Document {
     broken: Broken,
 }
 
-/// What could be read in part: the rest of it is checked all the same.
+/// The parts that could be read in part: the rest of each is checked all the same.
 #[derive(Clone, Debug, Default)]
 struct Broken {
     inboxes: BTreeMap<String, InboxSpec>,

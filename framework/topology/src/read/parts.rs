@@ -138,7 +138,7 @@ fn line(fields: &mut Fields<'_>) -> Option<Line> {
     }
 }
 
-/// What comes by a route: `{ bytes = "10GiB", every = "1d", ratio = 0.5 }`.
+/// Returns what is expected of a route: `{ bytes = "10GiB", every = "1d", ratio = 0.5 }`.
 fn expected(fields: &mut Fields<'_>) -> Option<Expected> {
     let table = fields.value("expected")?;
     let mut expected = Fields::of(fields.key("expected"), table, fields.faults)?;
@@ -221,7 +221,7 @@ pub(crate) fn of_setting(at: &str, key: &str, why: &str, before: usize) -> Fault
     fault.label("there is no such key").nearest(before, unknown, known)
 }
 
-/// What serde says of a field that a type does not have.
+/// Returns the field that serde says a type does not have, and those that it has.
 fn unknown_in(message: &str) -> Option<(&str, Vec<&str>)> {
     let mut quoted = message.strip_prefix("unknown field `")?.split('`').step_by(2);
     let unknown = quoted.next()?;

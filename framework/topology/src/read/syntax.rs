@@ -6,15 +6,15 @@ use toml::de::{DeTable, Error};
 
 use crate::fault::{Fault, Places, quoted};
 
-/// What the parser says of a key that is there already.
+/// The parser's words for a key that is there already.
 const TWICE: &str = "duplicate key";
 
-/// Whether this leaves the rest as it is: the first of two keys counts.
+/// Returns `true` if this leaves the rest as it is: the first of two keys counts.
 pub(super) fn is_twice(error: &Error) -> bool {
     error.message() == TWICE
 }
 
-/// What is no TOML: the first error of each line, as those behind it follow from it.
+/// Returns what is no TOML: the first error of each line, as those behind it follow from it.
 pub(super) fn faults(text: &str, errors: &[Error]) -> Vec<Fault> {
     let mut last = None;
     let mut faults = Vec::new();
@@ -41,7 +41,7 @@ pub(super) fn of(error: &Error) -> Fault {
     }
 }
 
-/// What is said twice, without what is in a table that is there twice.
+/// Returns what is said twice, without what is in a table that is there twice.
 pub(super) fn twice(text: &str, errors: &[Error], places: &mut Places) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut behind = 0;
@@ -111,7 +111,7 @@ fn parts(key: &str) -> Option<String> {
     }
 }
 
-/// Where the first line begins that has the same header as this one, if it is one.
+/// Returns the start of the first line that has the same header as this one, if it is one.
 fn first_header(text: &str, line: usize, end: usize) -> Option<usize> {
     let header = text.get(line..end).filter(|header| header.starts_with('['))?;
     let header = format!("\n{header}]");

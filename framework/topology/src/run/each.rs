@@ -25,7 +25,7 @@ const ASIDE: &str = ".estafette-aside";
 /// The ends of names that programs give to what they are still writing.
 const UNFINISHED: [&str; 4] = [".part", ".tmp", ".partial", "~"];
 
-/// What an entry is now.
+/// The state of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     /// A file; what tells this version of it from any other.
@@ -150,7 +150,7 @@ impl Route {
         Ok(version.await?.map(|version| hex(&version)))
     }
 
-    /// Whether all targets have this version of an entry.
+    /// Returns `true` if all targets have this version of an entry.
     async fn is_delivered(&self, entry: &str, mark: &str) -> Result<bool, RouteError> {
         let mut all = true;
         for (target, _) in &*self.targets {
@@ -229,7 +229,7 @@ fn entry_of(key: &str) -> &str {
     key.splitn(3, '\n').nth(2).unwrap_or_default()
 }
 
-/// Whether an entry of this name is not meant to be sent.
+/// Returns `true` if an entry of this name is not meant to be sent.
 pub(crate) fn is_left_alone(name: &str) -> bool {
     name.starts_with('.') || UNFINISHED.iter().any(|end| name.ends_with(end))
 }

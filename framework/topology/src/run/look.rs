@@ -37,7 +37,7 @@ pub struct RouteLook {
     pub deferred: u64,
     /// Deliveries that were given up.
     pub failed: u64,
-    /// Why the last try failed, if none has been made since that succeeded.
+    /// The reason that the last try failed, if none has been made since that succeeded.
     pub failure: Option<String>,
     /// The last delivery.
     pub last: Option<Measured>,
@@ -52,7 +52,7 @@ pub struct RouteLook {
 pub struct Running {
     /// Its id.
     pub transfer: String,
-    /// When it began to run, in milliseconds since the Unix epoch.
+    /// The time at which it began to run, in milliseconds since the Unix epoch.
     pub since: u64,
     /// Seconds that it should take, where the topology says what lines carry.
     pub predicted: Option<f64>,
@@ -73,14 +73,14 @@ pub struct Measured {
     pub bound_by: Option<Bound>,
 }
 
-/// What was seen of the routes of a node.
+/// The last look at the routes of a node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Looks(Arc<Mutex<Seen>>);
 
 #[derive(Debug, Default)]
 struct Seen {
     topology: Topology,
-    /// How often it was another one.
+    /// The number of times that it was another one.
     changes: u64,
     ways: BTreeMap<(String, String), RouteLook>,
     running: BTreeMap<TransferId, Followed>,

@@ -1,4 +1,4 @@
-//! Who trusts whom for what, and who dials whom: what the routes ask for.
+//! The trust and the dialling between nodes that routes ask for.
 
 use std::collections::BTreeMap;
 
@@ -137,7 +137,7 @@ impl Topology {
         }
     }
 
-    /// Whether a route begins where a delivery ends.
+    /// Returns `true` if a route begins where a delivery ends.
     pub(crate) fn goes_on(&self, target: &Target) -> bool {
         self.routes.values().any(|route| {
             route.from == target.node

@@ -33,13 +33,13 @@ pub(super) struct Note {
     /// The target, where only one of several has it; else empty.
     #[serde(default)]
     pub(super) to: String,
-    /// What tells it from other content of the same route.
+    /// The mark that tells it from other content of the same route.
     pub(super) mark: String,
     /// The time at which it was sent, in seconds since the Unix epoch.
     pub(super) at: u64,
-    /// Whether the outbox has it for certain.
+    /// Set once the outbox has it for certain.
     pub(super) stored: bool,
-    /// Whether it was delivered: known longer than the outbox does.
+    /// Set once it was delivered: known longer than the outbox does.
     #[serde(default)]
     pub(super) delivered: bool,
 }
@@ -97,7 +97,7 @@ impl Memory {
         self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a transfer is one of this route.
+    /// Returns `true` if a transfer is one of this route.
     pub(super) fn is_of(&self, id: TransferId, route: &str) -> bool {
         self.ways().get(&id).is_some_and(|(of, _)| **of == *route)
     }
@@ -156,7 +156,7 @@ impl Memory {
         }
     }
 
-    /// Whether what a note tells of was delivered; that it was is noted, as the outbox forgets it.
+    /// Returns `true` if the delivery of a note was made, and notes that, as the outbox forgets it.
     pub(super) async fn is_delivered(
         &self,
         node: &Node,
@@ -191,7 +191,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Whether a transfer is one of a route.
+    /// Returns `true` if a transfer is one of a route.
     pub(super) fn has_sent(&self, id: TransferId) -> bool {
         self.ways().contains_key(&id)
     }
@@ -228,7 +228,7 @@ async fn on_a_thread<T: Send + 'static>(
     blocking(work).await.map_err(io::Error::other)?
 }
 
-/// What a note tells of: of a queue, the target is not in the key.
+/// Returns the way that a note tells of: of a queue, the target is not in the key.
 fn way_of(note: &Note) -> Way {
     let mut parts = note.key.split('\n');
     let (route, to) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

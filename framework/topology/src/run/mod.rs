@@ -120,7 +120,7 @@ pub enum RunError {
     /// The node does not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// What other nodes ask it is not answered.
+    /// The questions of other nodes are not answered.
     #[error("nobody can observe it: {0}")]
     Observe(#[from] HostError),
     /// The operating system gave no thread.
@@ -147,7 +147,7 @@ pub enum RouteNews {
         id: TransferId,
         /// The name of its content.
         name: String,
-        /// Where it goes.
+        /// The target: `NODE/INBOX`.
         to: String,
     },
     /// An entry of a queue is taken from a target that can't be reached, for another one.
@@ -156,7 +156,7 @@ pub enum RouteNews {
         entry: String,
         /// The target.
         from: String,
-        /// What the last try came to.
+        /// The failure of the last try.
         why: String,
     },
     /// An entry that was delivered to all is removed.
@@ -335,7 +335,7 @@ impl Topology {
         connected.filter_map(|(neighbour, _)| ids.get(&neighbour).copied()).collect()
     }
 
-    /// Whether a node is of this machine: its key is here, or is made at its first start.
+    /// Returns `true` if a node is of this machine: its key is here, or is made at its first start.
     pub fn is_here(&self, name: &str) -> bool {
         let is_elsewhere =
             |node: &crate::NodeSpec| node.id.is_some() && !self.key_of(name).exists();
@@ -402,7 +402,7 @@ impl Topology {
         neighbours.filter_map(peer).collect()
     }
 
-    /// Where a node hands packages on to other relays, and which bring it some.
+    /// Returns the ways of packages from a node to other relays, and the relays that bring it some.
     fn relay_ways(&self, name: &str, ids: &BTreeMap<String, PeerId>) -> RelayWays {
         // One node is told of a route before the other.
         let mut ways = RelayWays { may_grow: true, ..RelayWays::default() };

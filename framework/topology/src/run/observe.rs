@@ -37,7 +37,7 @@ impl RemoteMessage for Observe {
     const VERSION: u32 = 1;
 }
 
-/// What a node does.
+/// The state of a node and of its routes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
     /// The snapshot of it as JSON, with its last happenings alone.

@@ -1,4 +1,4 @@
-//! What arrives in an inbox goes on, by all routes that begin there, once.
+//! Sends on what arrives in an inbox, by all routes that begin there, once.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl Onward {
         }
     }
 
-    /// What has arrived and has not gone on, the oldest first.
+    /// Returns what has arrived and has not gone on, the oldest first.
     fn waiting(&self) -> Vec<(PeerId, TransferId, Arrival)> {
         let mut waiting = self.node.arrivals();
         waiting.retain(|(_, _, arrival)| {

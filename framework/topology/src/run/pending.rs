@@ -1,4 +1,4 @@
-//! What a node still has to do of what its routes say.
+//! The work that is left to a node of what its routes say.
 
 use estafette::node::{OutboxError, OutboxState, Processed};
 
@@ -8,7 +8,7 @@ use super::revive::is_revived;
 use super::route::{Route, RouteError, on_a_thread};
 use crate::model::{Deliver, ReceiptWanted, SourceSpec, Then};
 
-/// What a node still has to do, for a program that waits until all is done.
+/// The work that a node still has to do, for a program that waits until all is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
     /// Deliveries of its routes that their receivers do not have, or have not passed on, and what
@@ -69,8 +69,8 @@ impl Route {
         }
     }
 
-    /// How many of its deliveries are not stored yet, or have not gone on at their receiver. Those
-    /// that are stored are counted where they lie.
+    /// Returns how many of its deliveries are not stored yet, or have not gone on at their
+    /// receiver. Those that are stored are counted where they lie.
     async fn unsent(&self) -> Result<u64, RouteError> {
         let entries = match &self.spec.source {
             SourceSpec::Kind(_) => vec![String::new()],

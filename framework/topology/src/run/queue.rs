@@ -13,7 +13,7 @@ use crate::model::{Kind, Target};
 /// Deliveries that one target has at once; more wait for whoever is done first.
 const AHEAD: u64 = 2;
 
-/// Where an entry is.
+/// The place of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Given {
     /// All targets have enough.
@@ -26,7 +26,7 @@ pub(super) enum Given {
     Withdrawn,
 }
 
-/// How many deliveries each target has under way.
+/// The number of deliveries that each target has under way.
 pub(super) type Load = BTreeMap<Target, u64>;
 
 impl Route {

@@ -47,7 +47,7 @@ pub enum ReloadError {
         /// The deliveries.
         count: usize,
     },
-    /// What the node keeps for others can't be told, so nobody can be left out.
+    /// The node's deliveries for others can't be listed, so nobody can be left out.
     #[error("what the node keeps as a relay can't be told: {0}; nothing is changed")]
     Outbox(OutboxError),
     /// Something of a neighbour that is left out, or for it, came while all else was changed: it is
@@ -131,7 +131,7 @@ impl RunningNode {
         stays.map_or(Ok(changes), Err)
     }
 
-    /// What changes of this node; nothing, if it is the same.
+    /// Returns what changes of this node; nothing, if it is the same.
     fn changes_to(&self, new: &Topology) -> Result<Reload, ReloadError> {
         let name = self.name.clone();
         let (Some(old), Some(view)) = (self.topology.view(&name), new.view(&name)) else {
@@ -222,8 +222,8 @@ impl RunningNode {
         self.node.trust().peer(&id).map_or_else(|| id.to_string(), |peer| peer.name)
     }
 
-    /// How many deliveries the node keeps for others, and would not deliver without this one, or
-    /// could not tell it how they ended.
+    /// Returns how many deliveries the node keeps for others, and would not deliver without this
+    /// one, or could not tell it how they ended.
     async fn lost_with(&self, id: PeerId, ways: &RelayWays) -> Result<usize, OutboxError> {
         let kept = match self.node.outbox().list().await {
             // A node without an outbox keeps nothing.
@@ -257,8 +257,8 @@ impl RunningNode {
         Ok(())
     }
 
-    /// Whether it goes another way than until now, whatever the file says: a key may be another
-    /// one in the same file.
+    /// Returns `true` if it goes another way than until now, whatever the file says: a key may be
+    /// another one in the same file.
     fn sends_otherwise(&self, route: &Route) -> bool {
         let before = self.routes.iter().find(|before| before.name == route.name);
         before.is_some_and(|before| !before.sends_as(route))
@@ -266,7 +266,7 @@ impl RunningNode {
 }
 
 impl Route {
-    /// Whether what it sends goes the same way as what the other one does.
+    /// Returns `true` if what it sends goes the same way as what the other one does.
     fn sends_as(&self, other: &Self) -> bool {
         self.targets == other.targets
             && self.goes_on == other.goes_on

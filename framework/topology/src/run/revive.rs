@@ -13,14 +13,14 @@ use super::memory::{Memory, now};
 /// The wait before the next try: doubled each time, up to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// Whether the other node refused it as one that it does not know of.
+/// Returns `true` if the other node refused it as one that it does not know of.
 fn may_be_told_later(failure: &Failure) -> bool {
     let is_missing = failure.message.contains("has no inbox");
     failure.kind == FailureKind::Untrusted || (failure.kind == FailureKind::Refused && is_missing)
 }
 
-/// Whether a dead letter is tried again. What has expired is one for good: under another id it
-/// would be another delivery.
+/// Returns `true` if a dead letter is tried again. What has expired is one for good: under another
+/// id it would be another delivery.
 pub(super) fn is_revived(entry: &OutboxEntry, failure: &Failure) -> bool {
     may_be_told_later(failure) && entry.expires > now()
 }

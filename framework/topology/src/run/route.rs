@@ -17,11 +17,11 @@ use super::watch::{Watch, Watches};
 use super::{RouteEvent, RouteNews};
 use crate::model::{Kind, Places, RouteSpec, Schedule, SourceSpec, StageSpec, Target};
 
-/// How long nothing is looked at after a look that found nothing to do.
+/// The time without looks after one that found nothing to do.
 pub(super) const QUIET: Duration = Duration::from_secs(2);
 /// The same in a folder that is watched: what happens there is told, or nearly all of it.
 pub(super) const CALM: Duration = Duration::from_secs(60);
-/// How long nothing is looked at after a look that did, at least.
+/// The least time without looks after one that did.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// So much longer than a look took is waited until the next one.
 const IDLE_SHARE: u32 = 20;
@@ -37,12 +37,12 @@ pub(super) struct Route {
     pub(super) spec: Arc<RouteSpec>,
     /// The ids of its targets, in their order.
     pub(super) targets: Arc<Vec<(Target, PeerId)>>,
-    /// Whether another route begins at each of them.
+    /// `true` for each of them at which another route begins.
     pub(super) goes_on: Arc<Vec<bool>>,
     pub(super) via: Option<PeerId>,
     /// Those for whom what passes may be recorded.
     pub(super) recorders: Arc<Vec<(String, PeerId)>>,
-    /// Where paths of its settings begin.
+    /// The folder in which paths of its settings begin.
     pub(super) places: Places,
     pub(super) node: Node,
     pub(super) registry: StageRegistry,
@@ -64,7 +64,7 @@ pub(super) enum RouteError {
 }
 
 impl RouteError {
-    /// Whether all there is to it is that an earlier delivery is still being stored.
+    /// Returns `true` if all there is to it is that an earlier delivery is still being stored.
     fn is_storing(&self) -> bool {
         matches!(self, Self::Memory(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
@@ -80,7 +80,7 @@ impl RouteError {
     }
 }
 
-/// What came of two targets, of which neither keeps the other back.
+/// Returns the outcome of two targets, of which neither keeps the other back.
 fn both(one: Result<(), RouteError>, other: Result<(), RouteError>) -> Result<(), RouteError> {
     match (one, other) {
         (Err(one), Err(other)) => Err(one.worse(other)),
@@ -351,7 +351,7 @@ mod tests {
 
     use super::*;
 
-    /// How often a route looks in an hour in which nothing happens.
+    /// Returns how often a route looks in an hour in which nothing happens.
     async fn looks(watch: &mut Option<Watch>, again: Duration) -> u32 {
         let (began, mut looks) = (tokio::time::Instant::now(), 0);
         while began.elapsed() < Duration::from_secs(3600) {

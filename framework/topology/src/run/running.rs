@@ -17,7 +17,7 @@ use super::tap::RouteTaps;
 use super::watch::Watches;
 use crate::model::{SourceSpec, Target};
 
-/// How often a link that is to be kept up is asked for.
+/// The time after which a link that is to be kept up is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The routes that run. They end when this is dropped, or when the node stops.
@@ -26,7 +26,7 @@ pub(super) struct Routes {
     switch: mpsc::UnboundedSender<(Plan, oneshot::Sender<()>)>,
 }
 
-/// What is to run from now on.
+/// The routes and links that are to run from now on.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// All routes of the node.

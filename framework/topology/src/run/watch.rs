@@ -34,7 +34,7 @@ const LOCAL: [u32; 9] = [
     0x2011_BAB0,
 ];
 
-/// What is told of a folder: all that may make an entry another one.
+/// The events of a folder that are told: all that may make an entry another one.
 const WANTED: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::DELETE)
     .union(WatchFlags::MOVE)
@@ -59,7 +59,7 @@ struct Inner {
     told: Mutex<Told>,
 }
 
-/// Who is told, by the number that the system gave a folder; none when nothing is told any more.
+/// Those who are told, by the number of their folder; none when nothing is told any more.
 type Told = Option<HashMap<i32, watch::Sender<()>>>;
 
 /// Tells what happens until it is dropped.

@@ -64,10 +64,10 @@ pub(super) struct Way {
     pub(super) words: Option<Rect>,
 }
 
-/// Where everything is.
+/// The places of everything.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Places {
-    /// Whether layers follow each other from left to right instead of from top to bottom.
+    /// Set if layers follow each other from left to right instead of from top to bottom.
     pub(super) sideways: bool,
     pub(super) width: f64,
     pub(super) height: f64,
@@ -78,7 +78,7 @@ pub(super) struct Places {
     pub(super) ways: Vec<Way>,
 }
 
-/// What is to be placed.
+/// The things to be placed.
 #[derive(Default)]
 pub(super) struct Plan {
     pub(super) frames: Vec<Frame>,
@@ -153,7 +153,7 @@ impl Plan {
         layers
     }
 
-    /// What was found.
+    /// Returns the places that were found.
     fn read(&self, layers: &Layers<NodeLabel, EdgeLabel>, sideways: bool) -> Places {
         let shapes = self.shapes.iter().enumerate().map(|(at, shape)| {
             let label = layers.node(&shape_name(at));
@@ -278,7 +278,7 @@ impl Places {
         }
     }
 
-    /// How large it is on a page.
+    /// Returns its scale on a page.
     fn scale(&self) -> f64 {
         (PAGE.0 / self.width).min(PAGE.1 / self.height)
     }

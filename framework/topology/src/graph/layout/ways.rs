@@ -29,7 +29,7 @@ pub(super) fn draw_rings(lines: &[Line], places: &mut Places) {
     }
 }
 
-/// Where each edge begins and ends, side by side with others at the same side of a box, in the
+/// Returns the two ends of each edge, side by side with others at the same side of a box, in the
 /// order of where they come from or go to.
 fn ends(lines: &[Line], places: &Places) -> Vec<Point> {
     // By box and side: towards where, and which end.

@@ -1,4 +1,4 @@
-//! What is drawn, before it has a place.
+//! The things that are drawn, before they have a place.
 
 use super::super::layout::{Frame, Line, Plan, Shape};
 use super::super::words::{cut, shown, width};
@@ -27,9 +27,9 @@ const WORDS_WIDE: f64 = 160.0;
 
 #[derive(Default)]
 pub(super) struct Scene {
-    /// What a person who does not see it is told.
+    /// A description for a person who does not see it.
     pub(super) about: String,
-    /// Whether it shows how things are.
+    /// Set if it shows how things are.
     pub(super) is_live: bool,
     pub(super) heads: Vec<Head>,
     pub(super) cards: Vec<Card>,
@@ -153,7 +153,7 @@ impl Card {
         self
     }
 
-    /// What stands in a frame without parts.
+    /// Returns the card of a frame without parts.
     pub(super) fn empty() -> Self {
         Self::new("", Self::EMPTY, "", vec![Words::new("nothing begins or ends here")])
     }
@@ -174,7 +174,7 @@ impl Arrow {
 }
 
 impl Scene {
-    /// What is to be placed.
+    /// Returns the things to be placed.
     pub(super) fn plan(&self) -> Plan {
         let frames = self.heads.iter().map(|head| Frame { head: head.height() });
         // A frame is as wide as what is in it, so this is at least as wide as the frame's words.

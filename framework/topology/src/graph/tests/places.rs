@@ -1,4 +1,4 @@
-//! Where things are: nothing lies on something else, and no edge goes through a box.
+//! Places of things: nothing lies on something else, and no edge goes through a box.
 
 use super::super::layout::{Places, Point, Rect};
 use super::super::svg;
@@ -53,7 +53,7 @@ fn is_within(rect: &Rect, around: &Rect) -> bool {
         && rect.bottom() <= around.bottom()
 }
 
-/// How far two boxes lie on each other, in the direction in which that is less.
+/// Returns how far two boxes lie on each other, in the direction in which that is less.
 fn overlap(a: &Rect, b: &Rect) -> f64 {
     let wide = a.right().min(b.right()) - a.left().max(b.left());
     let high = a.bottom().min(b.bottom()) - a.top().max(b.top());

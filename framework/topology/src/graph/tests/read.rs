@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::words::shown;
 use super::super::{Graph, PartKind};
 
-/// What a drawing has.
+/// The parts of a drawing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Drawn {
     /// The first line of each node's words.
@@ -16,7 +16,7 @@ pub(super) struct Drawn {
     pub(super) edges: Vec<[(String, String); 2]>,
 }
 
-/// What a drawing of a graph ought to have.
+/// Returns the parts that a drawing of a graph ought to have.
 pub(super) fn expected(graph: &Graph) -> Drawn {
     let mut drawn = Drawn::default();
     let mut ids = BTreeMap::new();

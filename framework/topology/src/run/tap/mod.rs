@@ -95,7 +95,7 @@ impl RouteTaps {
         Self { name: name.to_owned(), node, identity, registry, memory, looks, routes }
     }
 
-    /// What the routes have done and are doing, one for each of their targets.
+    /// Returns what the routes have done and are doing, one for each of their targets.
     pub fn looks(&self) -> Vec<RouteLook> {
         self.looks.all()
     }
@@ -134,12 +134,12 @@ impl RouteTaps {
         })
     }
 
-    /// What may be seen of a route as it is now; nothing of one that is gone.
+    /// Returns what may be seen of a route as it is now; nothing of one that is gone.
     fn shows(&self, name: &str) -> Shows {
         self.find(name).map_or(Shows::Nothing, |route| route.spec.tap.shows)
     }
 
-    /// Whether what passes a route as it is now may be recorded for a node.
+    /// Returns `true` if what passes a route as it is now may be recorded for a node.
     fn may_record(&self, name: &str, receiver: PeerId) -> bool {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         let found = routes.iter().find(|route| &*route.name == name);

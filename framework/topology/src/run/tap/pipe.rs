@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What is said where nobody reads any more.
+/// The error where nobody reads any more.
 pub(super) const GONE: &str = "nobody takes what is in the package any more";
 
 enum Part {
@@ -71,7 +71,7 @@ impl Feed {
         self.parts.send(part).map_err(|_| Refused::Gone)
     }
 
-    /// Whether nobody reads any more.
+    /// Returns `true` if nobody reads any more.
     pub(super) fn is_gone(&self) -> bool {
         self.parts.is_closed()
     }

@@ -35,7 +35,7 @@ const AT_A_TIME: usize = 64;
 const GIVEN_UP: Duration = Duration::from_secs(60);
 /// Deliveries of which it is remembered that they are recorded: what is tried again is not twice.
 const REMEMBERED: usize = 1024;
-/// How often it is looked whether it still may be recorded, if nothing passes.
+/// The time between two looks whether it still may be recorded, if nothing passes.
 const LOOK: Duration = Duration::from_secs(1);
 /// Bytes of a chunk of a recording.
 const CHUNK: u32 = 256 << 10;
@@ -44,14 +44,14 @@ const LABEL: usize = 128;
 /// Characters of a delivery's name in the name of its file.
 const NAME: usize = 64;
 
-/// What became of a delivery that passed.
+/// The outcome of recording a delivery that passed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
     /// The id of the delivery.
     pub transfer: String,
     /// Its name, printable, where names may be seen.
     pub name: Option<String>,
-    /// Where it goes: `NODE/INBOX`.
+    /// The target: `NODE/INBOX`.
     pub to: String,
     /// The package and the bytes of its content; or why there is none.
     pub outcome: Result<(PathBuf, u64), String>,
@@ -77,7 +77,7 @@ struct Begun {
     source: Result<(PipeSource, OwnedSemaphorePermit), &'static str>,
 }
 
-/// What sees the pieces.
+/// The tap of a recording.
 struct Recorder {
     taps: RouteTaps,
     receiver: PeerId,
@@ -260,7 +260,7 @@ impl Tap for Recorder {
     }
 }
 
-/// Why a delivery is not recorded.
+/// The reasons that a delivery is not recorded.
 const SLOWER: &str = "it is not recorded: sealing and writing it is slower than its route";
 const TOO_MANY: &str = "it is not recorded: too many others are at this moment";
 const NO_MORE: &str = "it is not recorded: the topology does not let it be any more";

@@ -29,7 +29,7 @@ pub struct Replayed {
     pub transfer: String,
     /// Its name, printable, where names may be seen.
     pub name: Option<String>,
-    /// Where it goes.
+    /// The target: `NODE/INBOX`.
     pub to: String,
 }
 

@@ -17,12 +17,12 @@ use crate::model::Shows;
 
 /// Samples that wait for whoever looks; further ones are dropped.
 const WAITING: usize = 256;
-/// How often it is told how much passed.
+/// The time between two reports of how much passed.
 const RATE: Duration = Duration::from_secs(1);
 /// Deliveries of which it is remembered whether they are the route's.
 const REMEMBERED: usize = 4096;
 
-/// What a tap is to show.
+/// The choice of what a tap is to show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TapOptions {
     /// The stage behind which it looks; none: the content, as it goes into the first stage.
@@ -54,7 +54,7 @@ impl Default for TapOptions {
 pub enum TapNews {
     /// A piece that has passed.
     Piece(TapPiece),
-    /// How much passed since the last such news, if something did.
+    /// The amount that passed since the last such news, if something did.
     Rate(TapRate),
 }
 
@@ -85,7 +85,7 @@ pub enum TapContent {
     Hex(String),
 }
 
-/// How much has passed.
+/// The amount that has passed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TapRate {
     /// In so many milliseconds.
@@ -110,7 +110,7 @@ pub struct RouteTap {
     _tapping: Tapping,
 }
 
-/// What sees the pieces.
+/// The tap that sees the pieces.
 struct Watch {
     taps: RouteTaps,
     route: String,
@@ -119,7 +119,7 @@ struct Watch {
     /// Nanoseconds from one sample to the next.
     every: u64,
     began: Instant,
-    /// When the next sample may be taken, in nanoseconds since then.
+    /// The time from which the next sample may be taken, in nanoseconds since then.
     next: AtomicU64,
     ours: RwLock<HashMap<TransferId, bool>>,
     pieces: mpsc::Sender<TapPiece>,
@@ -209,7 +209,7 @@ impl Watch {
         self.counted[at].fetch_add(by, Ordering::Relaxed);
     }
 
-    /// Whether a delivery is one of the route's; found once.
+    /// Returns `true` if a delivery is one of the route's; found once.
     fn is_ours(&self, id: TransferId) -> bool {
         if let Some(ours) = self.ours.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return *ours;
@@ -223,7 +223,7 @@ impl Watch {
         is_ours
     }
 
-    /// Whether it is time for a sample; true for one of those who ask at a time.
+    /// Returns `true` if it is time for a sample; true for one of those who ask at a time.
     fn is_time(&self) -> bool {
         let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let next = self.next.load(Ordering::Relaxed);

@@ -9,7 +9,7 @@ use estafette_actors::standard;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// What somebody says. Nobody answers it.
+/// A line that somebody says. Nobody answers it.
 #[derive(Debug, Serialize, Deserialize, RemoteMessage)]
 #[remote(name = "chat.Say")]
 struct Say {

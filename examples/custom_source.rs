@@ -26,7 +26,7 @@ struct Numbers {
     name: ContentName,
     all: RangeInclusive<u64>,
     left: RangeInclusive<u64>,
-    /// What did not fit into the last buffer.
+    /// The bytes that did not fit into the last buffer.
     rest: Vec<u8>,
 }
 

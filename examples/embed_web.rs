@@ -38,7 +38,7 @@ impl Handler<Bake> for Oven {
     }
 }
 
-/// What the web is told of what went wrong between the nodes.
+/// The status that the web is told when something went wrong between the nodes.
 fn status(error: &RemoteError) -> StatusCode {
     match error.kind {
         RemoteErrorKind::Deadline => StatusCode::GATEWAY_TIMEOUT,

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, mpsc};
 /// Takes connections to who listens.
 type Callers = mpsc::Sender<Box<dyn Connection>>;
 
-/// Who listens, by name.
+/// The listeners, by name.
 #[derive(Clone, Debug, Default)]
 struct Memory(Arc<Mutex<HashMap<String, Callers>>>);
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// What a worker sends: room for one more job, and what has become of one it had.
+/// The request of a worker: room for one more job, and what has become of one it had.
 #[derive(Debug, Serialize, Deserialize, RemoteMessage)]
 #[remote(name = "work.Pull", reply = u64)]
 struct Pull {

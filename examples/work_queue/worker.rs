@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 
 use crate::{Pull, steps};
 
-/// How many jobs a worker has at a time: one it does, and those on their way.
+/// The number of jobs that a worker has at a time: one it does, and those on their way.
 const ROOM: usize = 16;
 /// The exit code of one that dies.
 pub(crate) const DIED: i32 = 9;

@@ -7,7 +7,7 @@ use crate::arguments::Global;
 use crate::error::CommandError;
 use crate::settings;
 
-/// Where programs look for settings, and the system for itself; folders in them are fine.
+/// Folders in which programs look for settings, and the system for itself; those in them are fine.
 const SYSTEM: [&str; 15] = [
     "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/opt", "/proc", "/root", "/sbin",
     "/sys", "/tmp", "/usr", "/var",
@@ -56,7 +56,7 @@ pub(crate) fn check(global: &Global, into: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Where a path leads, as far as it is there.
+/// Returns where a path leads, as far as it is there.
 pub(crate) fn resolved(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut missing = Vec::new();

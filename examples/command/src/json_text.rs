@@ -53,7 +53,7 @@ fn each(json: &str, mut then: impl FnMut(&str)) {
     }
 }
 
-/// How long the string is that a text begins with.
+/// The length of the string that a text begins with.
 fn quoted(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {

@@ -9,7 +9,7 @@ use crate::arguments::Global;
 use crate::error::CommandError;
 use crate::settings;
 
-/// How many are remembered; the oldest is forgotten first.
+/// The number that are remembered; the oldest is forgotten first.
 const REMEMBERED: usize = 64;
 
 /// Refuses a folder that took deliveries before and is not there now: it would be made on the wrong

@@ -19,7 +19,7 @@ pub(crate) struct Letter {
     /// In seconds since the Unix epoch; `None` of one that was processed before it was looked at.
     pub(crate) created: Option<u64>,
     pub(crate) expires: Option<u64>,
-    /// Why it is dead.
+    /// The reason why it is dead.
     pub(crate) error: Option<String>,
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct Limited {
     source: Box<dyn Source>,
     /// Bytes each second.
     rate: u64,
-    /// When the next byte may be read.
+    /// The time when the next byte may be read.
     next: Option<Instant>,
 }
 

@@ -20,7 +20,7 @@ use crate::news::{News, tell_shared};
 use crate::output::{self, Output};
 use crate::units;
 
-/// How often what is shown changes.
+/// The interval at which what is shown changes.
 const TICK: Duration = Duration::from_millis(100);
 
 pub(crate) struct Monitor {
@@ -40,7 +40,7 @@ pub(crate) struct Monitor {
     there: HashMap<TransferId, (String, String)>,
 }
 
-/// Which transfer it is.
+/// The transfer that news are about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct About {
     pub(crate) transfer: TransferId,
@@ -48,7 +48,7 @@ pub(crate) struct About {
     pub(crate) direction: Direction,
 }
 
-/// Where a monitor's news come from.
+/// The sender of a monitor's news.
 pub(crate) struct Feed {
     news: mpsc::UnboundedSender<(About, News)>,
     latest: Latest,
@@ -62,7 +62,7 @@ struct Shown {
     name: String,
     /// `None` where only its receiver knows it.
     inbox: Option<String>,
-    /// What its chunks are sealed and compressed with.
+    /// The suite and the codec of its chunks.
     coding: (String, Option<String>),
     started: Instant,
     bytes: u64,
@@ -383,7 +383,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// What was delivered, in so many seconds, or was there already.
+    /// The line for what was delivered, in so many seconds, or was there already.
     fn result(&self, about: About, receipt: &Receipt, seconds: Option<f64>) -> String {
         let (size, peer) = (units::bytes(receipt.length), self.peer_name(about.peer));
         // What is handed on, to a stream or an actor, is no file and lies nowhere.
@@ -418,7 +418,7 @@ impl Monitor {
         units::printable(&self.trust.label(&peer))
     }
 
-    /// How many transfers run.
+    /// The number of transfers that run.
     pub(crate) fn running(&self) -> usize {
         self.shown.len()
     }

@@ -24,11 +24,11 @@ use crate::program::Program;
 use crate::settings;
 use crate::units::parse_duration;
 
-/// How long a peer has to say what it takes, unless [`WITHIN`] says otherwise.
+/// The time that a peer has to say what it takes, unless [`WITHIN`] says otherwise.
 const PATIENCE: Duration = Duration::from_secs(2);
 const WITHIN: &str = "ESTAFETTE_COMPLETE_WITHIN";
 
-/// Whom a command line is about, as far as it is there.
+/// The node and the actor that a command line is about, as far as it is there.
 #[derive(Debug, Default)]
 struct Line {
     key: Option<PathBuf>,
@@ -39,7 +39,7 @@ struct Line {
     codecs: Vec<String>,
 }
 
-/// What an argument is the name of.
+/// The kind of thing that an argument names.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Peer,
@@ -184,7 +184,7 @@ impl Line {
             .collect()
     }
 
-    /// What a peer has of a kind, as `PEER/NAME`.
+    /// The things of a kind that a peer has, as `PEER/NAME`.
     fn things(&self, peer: &str, kind: Kind) -> Vec<String> {
         let wanted = |thing: &Value| match kind {
             Kind::Inbox => thing["inbox"] == true,
@@ -214,8 +214,8 @@ impl Line {
             .collect()
     }
 
-    /// What `describe` says of a peer, by a process that does not go on for longer than a person
-    /// waits.
+    /// Returns what `describe` says of a peer, by a process that does not go on for longer than a
+    /// person waits.
     fn described(&self, what: &str) -> Vec<Value> {
         let mut said = Vec::new();
         let (Some(key), Ok(this)) = (&self.key, std::env::current_exe()) else { return said };
@@ -268,7 +268,7 @@ fn candidates(names: Vec<String>, begun: &OsStr) -> Vec<CompletionCandidate> {
     plain.filter(fits).map(CompletionCandidate::new).collect()
 }
 
-/// Whether a text is the same word in every shell, without quotes.
+/// Returns `true` if a text is the same word in every shell, without quotes.
 fn is_plain(text: &str) -> bool {
     text.chars().all(|it| it.is_alphanumeric() || "/_.@:+=,-".contains(it))
         && text.starts_with(|first: char| first.is_alphanumeric() || "/_.".contains(first))

@@ -51,14 +51,14 @@ pub(crate) enum News {
     },
     /// There will be another try.
     Deferred(Failure),
-    /// What is not as it was sent.
+    /// Remarks on what is not as it was sent.
     Remarks(Vec<String>),
     Delivered(Receipt),
     Failed(Failure),
 }
 
 impl News {
-    /// What is shown of it, if anything is.
+    /// The part of it that is shown, if any is.
     pub(crate) fn of(news: TransferNews) -> Option<Self> {
         Some(match news {
             TransferNews::Waiting { running } => Self::Waiting { running },

@@ -30,12 +30,12 @@ pub(crate) fn ordered(command: &Command, arguments: Vec<OsString>) -> Vec<OsStri
     options
 }
 
-/// Where `send` stands, if that is the command.
+/// The position of `send`, if that is the command.
 fn position_of_send(command: &Command, arguments: &[OsString]) -> Option<usize> {
     position_of_subcommand(command, arguments).filter(|at| arguments[*at] == "send")
 }
 
-/// Where the subcommand stands.
+/// The position of the subcommand.
 pub(crate) fn position_of_subcommand(command: &Command, arguments: &[OsString]) -> Option<usize> {
     let mut rest = arguments.iter().enumerate().skip(1);
     while let Some((at, argument)) = rest.next() {

@@ -114,7 +114,7 @@ impl Output {
         }
     }
 
-    /// What an actor answered, as it is printed: for people on several lines, for programs on one.
+    /// The answer of an actor as it is printed: for people on several lines, for programs on one.
     pub(crate) fn answer(&self, call: &Call, json: &str) -> io::Result<String> {
         let mut text = compact(json);
         if self.json {
@@ -187,7 +187,7 @@ impl Output {
     }
 }
 
-/// How many columns the terminal has that people look at.
+/// The number of columns of the terminal that people look at.
 pub(crate) fn columns() -> u16 {
     let size = rustix::termios::tcgetwinsize(io::stderr()).map(|size| size.ws_col);
     // What does not say is what most are at least.
@@ -271,7 +271,7 @@ pub(crate) fn check_stdout() -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Where logs go.
+/// The output that logs go to.
 #[derive(Clone)]
 struct Log {
     output: Output,

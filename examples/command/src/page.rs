@@ -40,11 +40,11 @@ pub(crate) async fn serve(
     Ok(Some(serving))
 }
 
-/// What is at the address of a page, besides that.
+/// The parts behind the address of a page, besides that.
 pub(crate) struct Behind<'a> {
-    /// Who comes in.
+    /// The tokens of those who come in.
     pub(crate) tokens: Tokens,
-    /// What the page shows of the topology.
+    /// The view of the topology that the page shows.
     pub(crate) view: Option<Arc<dyn View>>,
     #[cfg(feature = "doors")]
     pub(crate) secured: Option<&'a crate::arguments::Secured>,

@@ -13,11 +13,11 @@ use estafette_actors::sink::Folder;
 use crate::error::CommandError;
 use crate::settings;
 
-/// What stands for the sender in a path.
+/// The text that stands for the sender in a path.
 const PEER: &str = "{peer}";
 
-/// How many characters of a peer's id the name of its folder ends with: 80 bits, so that nobody
-/// finds a key whose folder is another's.
+/// The number of characters of a peer's id that the name of its folder ends with: 80 bits, so that
+/// nobody finds a key whose folder is another's.
 const FINGERPRINT: usize = 16;
 
 /// Gives each sender a folder, called by its name here and by its id: a name alone is what a sender
@@ -91,7 +91,7 @@ impl PerPeer {
         Ok(folder)
     }
 
-    /// Where the deliveries of a peer go: into the folder that it has already, whatever it was
+    /// The folder that the deliveries of a peer go to: the one that it has already, whatever it was
     /// called then.
     fn path(&self, name: &str, peer: PeerId) -> io::Result<PathBuf> {
         let own = fingerprint(peer);
@@ -109,14 +109,14 @@ impl PerPeer {
         Ok(self.0.parent.join(found.unwrap_or(wanted)))
     }
 
-    /// What is in the folder around those of the senders.
+    /// The entries of the folder around those of the senders.
     fn entries(&self) -> io::Result<Vec<String>> {
         let names =
             self.0.parent.read_dir()?.map(|entry| Ok(entry?.file_name().into_string().ok()));
         names.filter_map(io::Result::transpose).collect()
     }
 
-    /// Whose folder it is, if it is a sender's.
+    /// The fingerprint of the sender whose folder it is, if it is one's.
     fn fingerprint_in<'e>(&self, entry: &'e str) -> Option<&'e str> {
         let ((before, _), (_, after)) =
             (self.0.pattern.split_once(PEER)?, self.0.pattern.rsplit_once(PEER)?);

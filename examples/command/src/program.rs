@@ -2,7 +2,7 @@
 
 use estafette::node::StageRegistry;
 
-/// What the program is called, and what its nodes are made of.
+/// The name of the program, and what its nodes are made of.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,

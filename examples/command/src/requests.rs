@@ -14,7 +14,7 @@ use crate::call::MESSAGE_MOST;
 use crate::control;
 use crate::error::CommandError;
 
-/// Where requests go.
+/// The way that requests take.
 pub(crate) enum To {
     /// To an actor, by a node of this process.
     Actor(JsonUpload),

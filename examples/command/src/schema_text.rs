@@ -7,15 +7,15 @@ use serde_json::Value;
 
 /// Parts of a schema that are looked at.
 const PARTS_MOST: usize = 100;
-/// How deep they may be nested.
+/// The depth to which they may be nested.
 const DEPTH_MOST: usize = 8;
 
 /// A longer schema is not shown: nodes leave them out.
 const SCHEMA_MOST: usize = 16 << 10;
-/// Where the line ends, whatever is not said yet: a part may be as long as the schema.
+/// The end of the line, whatever is not said yet: a part may be as long as the schema.
 const LINE_MOST: usize = 4 << 10;
 
-/// What JSON of this schema looks like; `None` where that is no schema, or one that is too long.
+/// The form of JSON of this schema; `None` where that is no schema, or one that is too long.
 pub(crate) fn line(schema: &str) -> Option<String> {
     if schema.len() > SCHEMA_MOST {
         return None;

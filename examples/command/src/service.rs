@@ -25,33 +25,33 @@ use crate::{addresses, connection, exec, into, known_folders, page, settings, to
 const LOOK_AT_SPOOL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Service<'a> {
-    /// Where deliveries go, if they are taken.
+    /// The folder that deliveries go to, if they are taken.
     pub(crate) into: Option<&'a Path>,
-    /// Whether one delivery goes to stdout.
+    /// Set if one delivery goes to stdout.
     pub(crate) to_stdout: bool,
     pub(crate) listen: Vec<String>,
     pub(crate) name: Option<&'a str>,
     pub(crate) taking: &'a Taking,
     pub(crate) patience: Option<Duration>,
-    /// What is kept for others.
+    /// The quotas of what is kept for others.
     pub(crate) relaying: Option<&'a Relaying>,
     /// With whom a link is kept up.
     pub(crate) connect: &'a [String],
     /// The inboxes of its configuration, beside the one for `into`.
     pub(crate) inboxes: &'a [InboxTable],
-    /// Where it can be looked at.
+    /// The page at which it can be looked at.
     pub(crate) page: Option<&'a Paging>,
-    /// Where clients of gRPC come in.
+    /// The security of the doors that clients come in by.
     #[cfg(feature = "doors")]
     pub(crate) secured: Option<&'a crate::arguments::Secured>,
     #[cfg(feature = "grpc")]
     pub(crate) grpc: Option<&'a crate::arguments::Grpc>,
-    /// What is posted to somebody else.
+    /// The webhooks, for what is posted to somebody else.
     #[cfg(feature = "webhooks")]
     pub(crate) posting: Option<&'a crate::arguments::Posting>,
-    /// Whether it ends with the first delivery it takes.
+    /// Set if it ends with the first delivery it takes.
     pub(crate) once: bool,
-    /// What is run for each delivery, and for how long at most.
+    /// The command that is run for each delivery, and the longest that it may take.
     pub(crate) exec: Option<(&'a str, Duration)>,
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn trust_path_of(key: PathBuf) -> PathBuf {
     folder.into()
 }
 
-/// Where the trust that belongs to this key is kept.
+/// The store of the trust that belongs to this key.
 pub(crate) fn store(global: &Global) -> Result<Arc<FileStore>, CommandError> {
     store_of(key_path(global)?)
 }
@@ -90,7 +90,7 @@ pub(crate) fn spool(folder: &Path) -> io::Result<Arc<dyn Store>> {
 /// Of `--compress`: chunks go as they are.
 pub(crate) const OFF: &str = "off";
 
-/// What `--compress` says, to a node with these codecs; without it, the node's configuration counts.
+/// The compression that `--compress` says, of a node with these codecs; `None` without it.
 pub(crate) fn compression(
     registry: &StageRegistry,
     how: Option<&str>,
@@ -143,7 +143,7 @@ pub(crate) fn config(
     Ok(config)
 }
 
-/// What a node calls itself: as its host is called, where that can be a name.
+/// The name of a node: that of its host, where that can be a name.
 pub(crate) fn default_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .or_else(|_| std::fs::read_to_string("/etc/hostname"));

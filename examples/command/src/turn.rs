@@ -23,7 +23,7 @@ pub(crate) struct Turn {
     _held: File,
 }
 
-/// Who is sent to, and the file that is locked meanwhile.
+/// The peer that is sent to, and the file that is locked meanwhile.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) peer: PeerId,

@@ -33,7 +33,7 @@ impl Send {
     }
 }
 
-/// Whether it is where a ticket is, or one.
+/// Returns `true` if it is where a ticket is, or one.
 fn is_elsewhere(text: &str) -> bool {
     text == "-" || text.starts_with('@') || text.parse::<Ticket>().is_ok()
 }

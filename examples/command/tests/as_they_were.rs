@@ -172,7 +172,7 @@ fn many_entries_that_can_not_be_sent_are_one_line() {
     );
 }
 
-/// What `send` says that is given `input` at its stdin.
+/// Runs `send` with `input` at its stdin.
 fn send_stream(world: &World, arguments: &[&str], input: &[u8]) -> Ran {
     let mut command = world.command("lyon");
     let mut child = command
@@ -367,7 +367,7 @@ fn each_sender_has_a_folder_and_each_delivery_a_command_that_makes_it_processed(
     assert_eq!(fs::read_to_string(there).unwrap(), "dear");
 }
 
-/// What the folder of a sender ends with.
+/// The end of the name of a sender's folder.
 fn fingerprint(world: &World, who: &str) -> String {
     text(world.run(who, ["id"]).event("id"), "peer")[..16].to_owned()
 }

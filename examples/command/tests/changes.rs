@@ -63,7 +63,7 @@ impl Halfway {
     }
 }
 
-/// Why it began anew, each time it did.
+/// The reasons why it began anew, each time it did.
 fn restarted(said: &[Value]) -> Vec<String> {
     said.iter()
         .filter(|event| event["event"] == "restarted")

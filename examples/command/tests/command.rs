@@ -98,7 +98,7 @@ impl Drop for Receiver {
     }
 }
 
-/// How sending ended.
+/// The end of a `send`.
 struct Sent {
     code: i32,
     events: Vec<Value>,

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use support::{World, text};
 
-/// What is offered for the last of these words, by who waits so long for a peer.
+/// The words offered for the last of these, by who waits so long for a peer.
 fn offered(world: &World, within: &str, words: &[&str]) -> Vec<String> {
     let mut command = world.command("lyon");
     let words = ["--", "estafette"].iter().chain(words);
@@ -129,7 +129,7 @@ fn a_shell_completes_by_the_script_that_it_reads() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "paris", "{output:?}");
 }
 
-/// What somebody types who uses zsh: each Tab when all before it was taken.
+/// The keys of somebody who uses zsh: each Tab when all before it was taken.
 const TYPED: &str = r#"
 zmodload zsh/zpty || exit
 zpty shell zsh -f -i

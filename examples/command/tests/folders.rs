@@ -53,7 +53,7 @@ fn a_folder_that_took_deliveries_before_and_is_missing_is_not_made_on_another_di
     receive(home.path(), &into).expect("who makes it means it");
 }
 
-/// What `send` says, and how it ends, with the key that `receive` has.
+/// Runs `send`, with the key that `receive` has; its exit code, and what it says.
 fn send(home: &Path, path: &Path, ticket: &str) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
     command.env_clear().env("HOME", home).stdin(Stdio::null());

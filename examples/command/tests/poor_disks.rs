@@ -14,10 +14,10 @@ use support::faults::failing;
 use support::process::Process;
 use support::{Ran, World, text};
 
-/// What FAT, shares and folders by FUSE may not know, and sandboxes may not allow.
+/// The calls that FAT, shares and folders by FUSE may not know, and sandboxes may not allow.
 const UNKNOWN: &str = "linkat,?link,renameat2,fchmod,fchmodat,utimensat,symlinkat,?symlink,\
                        fallocate,setxattr,fsetxattr";
-/// What they answer.
+/// The errors that they answer.
 const ERRORS: [&str; 4] = ["EPERM", "EOPNOTSUPP", "EINVAL", "ENOSYS"];
 
 fn tree(world: &World) -> std::path::PathBuf {

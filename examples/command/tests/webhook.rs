@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Two nodes, of which paris posts what is delivered to `orders`, and somebody else's server.
 struct Hooked {
     world: World,
-    /// Where lyon dials paris, whichever life it has.
+    /// The road by which lyon dials paris, whichever life it has.
     proxy: Proxy,
     url: String,
     came: Receiver<Posted>,
@@ -129,7 +129,7 @@ impl Hooked {
         self.world.run("paris", ["webhook"].iter().chain(arguments))
     }
 
-    /// What `webhook list` says, once it is so.
+    /// Returns what `webhook list` says, once it is so.
     fn listed(&self, is_so: impl Fn(&Value) -> bool) -> Ran {
         loop {
             let ran = self.webhook(&["list"]);

@@ -87,7 +87,7 @@ impl Link {
     }
 }
 
-/// What the command says, with and without `--json`, of a receiver that says this.
+/// Returns what the command says, with and without `--json`, of a receiver that says this.
 async fn sends_to(folder: &Path, arguments: &[&str], says: impl AsyncFn(&mut Link)) -> Output {
     let identity = Identity::generate();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

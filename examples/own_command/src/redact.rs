@@ -4,7 +4,7 @@ use estafette_actors::source::Filter;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What stands in place of a field.
+/// The text in place of a field.
 const BLANK: &[u8] = b"***";
 /// The longest first line, in bytes. Of a file with a longer one, all fields are blanked.
 const HEADER: usize = 64 << 10;
@@ -29,17 +29,17 @@ pub struct Redact {
 struct State {
     /// The fields of the first line, until it is over.
     header: Vec<Vec<u8>>,
-    /// Which columns are blanked, once it is.
+    /// The columns that are blanked, once it is.
     blanked: Option<Vec<bool>>,
     length: usize,
     column: usize,
     quotes: Quotes,
-    /// Whether something of this field has come.
+    /// Set if something of this field has come.
     begun: bool,
 }
 
-/// Where a field stands with its quotes. Only one that begins with a quote is quoted; in all others
-/// a quote is a byte as any other, as readers of CSV have it.
+/// The state of a field's quotes. Only one that begins with a quote is quoted; in all others a
+/// quote is a byte as any other, as readers of CSV have it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Quotes {
     /// Nothing of the field has come.
@@ -62,7 +62,7 @@ impl Quotes {
     }
 }
 
-/// What some programs write before the first line.
+/// The mark that some programs write before the first line.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl Redact {

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 /// The table of the deliveries whose rows are there. No other one is called so.
 const DONE: &str = "estafette deliveries";
-/// How long another program may be writing.
+/// The longest that another program may be writing.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The inbox, and its settings: a table of a database, whose columns are those of the first file.

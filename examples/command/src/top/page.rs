@@ -39,7 +39,7 @@ pub(super) struct Seen {
     name: String,
     /// `None` where it does not run, or does not answer.
     snapshot: Option<Snapshot>,
-    /// Why it does not answer.
+    /// The reason why it does not answer.
     silent: Option<String>,
 }
 

@@ -54,15 +54,15 @@ struct Node {
     /// The number of the wait after which it is started again. Others that end were for a start
     /// that has come about in another way.
     wait: Option<u64>,
-    /// Whether its process was started before the file said what it says now of it.
+    /// Set if its process was started before the file said what it says now of it.
     is_outdated: bool,
-    /// How the last one ended.
+    /// The exit code of the last one.
     code: Option<i32>,
-    /// Whether its last process ended by a signal.
+    /// Set if its last process ended by a signal.
     is_killed: bool,
     /// Open, given up, and what has happened.
     pending: Option<[u64; 3]>,
-    /// What follows the end of its process.
+    /// The step that follows the end of its process.
     next: Next,
 }
 
@@ -91,8 +91,8 @@ struct Process {
 }
 
 struct Children<'a> {
-    /// What it was at the start: where another version took its place, the system says that the
-    /// one which runs is deleted.
+    /// The path at the start: where another version took its place, the system says that the one
+    /// which runs is deleted.
     program: PathBuf,
     global: &'a Global,
     options: &'a RunOptions,
@@ -103,7 +103,7 @@ struct Children<'a> {
     lines: Lines,
     output: &'a Output,
     said: mpsc::Sender<(String, Said)>,
-    /// When all that still run are killed, once they are to end.
+    /// The time when all that still run are killed, once they are to end.
     killed_at: Option<Instant>,
     /// Deliveries that were given up, in the end.
     dead: u64,
@@ -385,7 +385,7 @@ impl Children<'_> {
         self.nodes.values().filter(|node| node.process.is_some()).count()
     }
 
-    /// Whether no node runs, nor will; or one that all of it is waited for.
+    /// Returns `true` if no node runs, nor will; or one that all of it is waited for.
     fn is_hopeless(&self) -> bool {
         let mut given_up =
             self.nodes.values().map(|node| node.process.is_none() && node.wait.is_none());

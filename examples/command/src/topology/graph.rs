@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::output::{Output, shown_json};
 use crate::settings;
 
-/// What those who draw Mermaid take, if it is not set otherwise.
+/// The limits of those who draw Mermaid, if they are not set otherwise.
 const MERMAID_EDGES: usize = 500;
 const MERMAID_LENGTH: usize = 50_000;
 
@@ -94,7 +94,7 @@ fn warn(graph: &Graph, drawing: &str, output: &Output) {
     }
 }
 
-/// Whether two paths lead to one file that is there.
+/// Returns `true` if two paths lead to one file that is there.
 fn is_same(one: &Path, other: &Path) -> bool {
     match (fs::canonicalize(one), fs::canonicalize(other)) {
         (Ok(one), Ok(other)) => one == other,

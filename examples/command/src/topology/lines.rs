@@ -52,7 +52,7 @@ impl Lines {
         self.width = self.width.max(name.chars().count());
     }
 
-    /// What a reload does to the process of a node.
+    /// Says what a reload does to the process of a node.
     pub(super) fn reloaded(&self, name: &str, change: &NodeChange) {
         let (change, failed) = (change.to_string(), false);
         let shown = printable(&change);

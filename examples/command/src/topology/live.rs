@@ -13,7 +13,7 @@ use crate::units;
 /// From one look to the next: rates are differences of two.
 const BETWEEN: Duration = Duration::from_secs(1);
 
-/// What the nodes of this machine told: their routes, or why nothing.
+/// The word of each node of this machine: its routes, or the reason why there are none.
 type Told = BTreeMap<String, Result<Vec<RouteLook>, String>>;
 
 /// Shows in the drawing how all of it is. It takes a second.

@@ -95,7 +95,7 @@ pub(crate) fn spool_of(
     Ok(Ok(topology.spool_of(&found.from)))
 }
 
-/// Why there is no topology.
+/// The reason why there is no topology.
 enum Faulty {
     Unread(CommandError),
     Told(ExitCode),

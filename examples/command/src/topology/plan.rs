@@ -55,7 +55,7 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a node ran last, as if it stood in the file that is planned.
+/// Reads what a node ran last, as if it stood in the file that is planned.
 fn applied_there(applied: &Path, file: &PathBuf) -> Option<Document> {
     Some(Document::parse(file, std::fs::read_to_string(applied).ok()?))
 }

@@ -13,7 +13,7 @@ pub(super) fn this_program() -> Result<PathBuf, CommandError> {
     })
 }
 
-/// Why the process of a node is not there.
+/// The error when the process of a node is not there.
 pub(super) fn cant_start(name: &str, program: &Path, error: &std::io::Error) -> CommandError {
     use std::io::ErrorKind::{NotFound, PermissionDenied};
     let (name, program) = (units::printable(name), settings::shown(program));

@@ -120,7 +120,7 @@ pub(crate) struct Until<'r> {
     with_parent: bool,
     /// The questions of the process that started this one; the channel ends with it.
     asked: mpsc::Receiver<()>,
-    /// Whether it ends when nothing is left to be done.
+    /// Set if it ends when nothing is left to be done.
     alone: bool,
     /// Deliveries that were given up, in the end.
     dead: u64,
@@ -180,7 +180,7 @@ impl Until<'_> {
     }
 }
 
-/// What is still to be done: where that can't be told, something may be.
+/// The work that is still to be done: where that can't be told, there may be some.
 fn told(pending: Result<Pending, OutboxError>) -> Pending {
     pending.unwrap_or_else(|error| {
         tracing::debug!(%error, "it can't be told what is open");

@@ -17,16 +17,16 @@ const GOOD: Duration = Duration::from_millis(800);
 /// The number of a drawing, and the drawing, or why there is none.
 type Drawn = (u64, Result<String, String>);
 
-/// What other nodes told, or why they did not.
+/// The words of other nodes, or the reasons why there are none.
 type Others = BTreeMap<String, Result<Other, String>>;
 
-/// What another node told: its own word, of which nothing may harm the page.
+/// The word of another node: its own, of which nothing may harm the page.
 struct Other {
     glance: Glance,
     routes: Vec<RouteLook>,
 }
 
-/// What the page takes of another node's snapshot. One without this is none.
+/// The part of another node's snapshot that the page takes. One without this is none.
 #[derive(Debug, Deserialize)]
 struct Snapshot {
     answers: bool,
@@ -75,7 +75,7 @@ struct Happening {
     severity: String,
 }
 
-/// What there is to be seen of another node at a glance.
+/// The sight of another node at a glance.
 #[derive(Debug, Serialize)]
 struct Glance {
     answers: bool,

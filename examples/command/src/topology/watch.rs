@@ -12,10 +12,10 @@ use crate::arguments::Global;
 use crate::output::Output;
 use crate::settings;
 
-/// How often it is looked.
+/// The interval of looks.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 
-/// What tells one version of a file from another.
+/// The facts that tell one version of a file from another.
 type Version = Option<(u64, u64, u64, i64, i64)>;
 
 /// A file, and the version that is in effect.
@@ -24,7 +24,7 @@ pub(super) struct Watch {
     known: Version,
     /// Seen once: a file that is being written changes again.
     seen: Version,
-    /// Whether somebody else tells of faults.
+    /// Set if somebody else tells of faults.
     is_silent: bool,
 }
 

@@ -1,9 +1,9 @@
-//! What a shell is told of the actors of a peer and of the types that they take, as the peer itself
+//! The actors of a peer, and the types that they take, as a shell is told them and the peer itself
 //! describes them.
 
 use super::town::{Town, both_ways};
 
-/// What is offered for the last of these words, however long it takes, without flags.
+/// The names offered for the last of these words, however long it takes, without flags.
 fn names(town: &Town, words: &[&str]) -> Vec<String> {
     let mut command = town.plain();
     let output = command

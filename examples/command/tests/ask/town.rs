@@ -66,7 +66,7 @@ pub(crate) struct Total(u64);
 
 #[derive(Clone)]
 pub(crate) struct Shop {
-    /// What was ordered, and calls that have begun and ended.
+    /// The orders, and the calls that have begun and ended.
     noted: mpsc::UnboundedSender<String>,
 }
 

@@ -59,7 +59,7 @@ enum News {
     Crossed(u64),
 }
 
-/// What leads to whom.
+/// The proxies that lead to each node.
 pub(crate) struct Roads {
     pub(crate) to_paris: Proxy,
     /// For both others.
@@ -81,19 +81,19 @@ pub(crate) struct Campaign {
     pub(crate) running: BTreeMap<Who, Process>,
     /// The end that is short of descriptors at every third start.
     short: Option<Who>,
-    /// Who is now.
+    /// The ends that are short of them now.
     short_now: BTreeSet<Who>,
     ticket: String,
-    /// Where what goes by the relay goes.
+    /// The address of what goes by the relay.
     by_dijon: String,
-    /// What was stored: names, and bytes of content.
+    /// The deliveries that were stored: names, and bytes of content.
     pub(crate) stored: BTreeMap<String, u64>,
     /// Deliveries that somebody has said are made.
     made: BTreeSet<String>,
     ids: Vec<String>,
-    /// How often each was started.
+    /// The number of starts of each.
     lives: BTreeMap<Who, u64>,
-    /// How often each fault came.
+    /// The number of times that each fault came.
     pub(crate) suffered: BTreeMap<&'static str, u64>,
 }
 
@@ -207,7 +207,7 @@ impl Campaign {
         process.kill();
     }
 
-    /// What is said next; `None` after a while of silence.
+    /// Returns what is said next; `None` after a while of silence.
     fn hear(&mut self, quiet: Duration) -> Option<News> {
         let news = match self.news.recv_timeout(quiet) {
             Ok(news) => news,
@@ -318,8 +318,8 @@ impl Campaign {
         outbox.iter().filter(|entry| entry["state"] != "delivered").count()
     }
 
-    /// What was put off, as long as a clock was ahead or a disk full, is tried again after minutes
-    /// otherwise.
+    /// Retries what was put off, as long as a clock was ahead or a disk full: otherwise it is tried
+    /// again after minutes.
     fn hurry(&self) {
         for who in ["lyon", "dijon"] {
             let waiting = self.world.run(who, ["outbox", "list"]).events;

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::campaign::{Campaign, Who};
 
-/// How long it is waited for a word while something is wrong: there may be none.
+/// The wait for a word while something is wrong: there may be none.
 const QUIET: Duration = Duration::from_millis(300);
 /// Days that a clock may be ahead or behind. Sender and relay date what they pack, so theirs go
 /// wrong by less than anything may wait.

@@ -145,7 +145,7 @@ pub(crate) fn enough(folder: &Path) {
     fs::write(folder.join("enough"), "").unwrap();
 }
 
-/// How many letters were stored, and how many of these were handled once more by a later process.
+/// The number of letters stored, and of those of them that a later process handled once more.
 pub(crate) fn verdict(folder: &Path) -> (usize, usize) {
     let lives = |who: &str| -> BTreeMap<String, Vec<u64>> {
         let files = fs::read_dir(folder)

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::campaign::{Campaign, Roads, Who};
 use crate::letters;
 
-/// What one kill, or another fault, may cost: what was on the way, and what was not yet written
-/// down by the receiver.
+/// The cost that one kill, or another fault, may have: what was on the way, and what was not yet
+/// written down by the receiver.
 const PER_KILL: u64 = (6 << 20) + (16 << 20);
 /// Handshakes, offers, heads of frames.
 const PER_CONNECTION: u64 = 64 << 10;
@@ -58,7 +58,7 @@ impl Campaign {
     }
 }
 
-/// Whether two files or folders are the same, names, kinds and bytes.
+/// Returns `true` if two files or folders are the same, names, kinds and bytes.
 fn same(a: &Path, b: &Path) -> bool {
     let names = |path: &Path| -> Vec<PathBuf> {
         let mut names: Vec<_> =

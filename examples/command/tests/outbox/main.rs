@@ -19,7 +19,7 @@ use serde_json::Value;
 use support::proxy::Proxy;
 use support::{Ran, World, text};
 
-/// What one kill may cost: what was on the way, and what was not yet written down by the receiver.
+/// The most that a kill may cost: what was on the way, and what was not written down there yet.
 const WINDOW: u64 = 6 << 20;
 const CHECKPOINT: u64 = 16 << 20;
 

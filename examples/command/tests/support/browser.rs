@@ -118,7 +118,7 @@ impl Browser {
         }
     }
 
-    /// What the console of the page was told, as far as it is an error.
+    /// The errors that the console of the page was told.
     pub(crate) fn errors(&self) -> Vec<String> {
         let log = self.command("POST", "se/log", &json!({ "type": "browser" }));
         let entries = log.as_array().unwrap().iter();

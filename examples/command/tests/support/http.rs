@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use super::process::PATIENCE;
 
-/// What is answered.
+/// The answer to a request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -61,7 +61,7 @@ impl World {
             .is_ok_and(|there| there == fs::read(self.path(name)).unwrap())
     }
 
-    /// What lies in the folder of the receiver, temporaries too.
+    /// The names in the folder of the receiver, temporaries too.
     pub(crate) fn arrived(&self) -> Vec<String> {
         let names = fs::read_dir(self.path("in"))
             .unwrap()
@@ -173,7 +173,7 @@ impl World {
     }
 }
 
-/// How a command ended, and what it said.
+/// The exit code of a command, and what it said.
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) events: Vec<Value>,

@@ -70,7 +70,7 @@ impl Process {
         }
     }
 
-    /// How it has ended, if it has.
+    /// Its status, if it has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
@@ -80,7 +80,7 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// How it ends by itself, or after SIGTERM.
+    /// Waits until it ends, by itself or after SIGTERM; its exit code.
     pub(crate) fn code(mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap()
     }
@@ -91,7 +91,7 @@ impl Process {
     }
 }
 
-/// Where processes say what they do, for whoever looks for a fault: the file that
+/// The output of processes that say what they do, for whoever looks for a fault: the file that
 /// `ESTAFETTE_LOG_FILE` names.
 fn log() -> Stdio {
     let Some(path) = std::env::var_os("ESTAFETTE_LOG_FILE") else { return Stdio::null() };

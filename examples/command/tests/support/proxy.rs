@@ -67,7 +67,7 @@ impl Proxy {
         self.state.0.lock().unwrap().flip = Some((bytes, bit));
     }
 
-    /// How many bits were flipped.
+    /// The number of bits that were flipped.
     pub(crate) fn flips(&self) -> u64 {
         self.state.0.lock().unwrap().flips
     }

@@ -1,4 +1,4 @@
-//! What `validate` calculates and `trace` walks, as a person sees it.
+//! The figures of `validate` and the steps of `trace`, as a person sees them.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! What passes a route is looked at, recorded and sent again, between processes.
+//! Taps: what passes a route is looked at, recorded and sent again, between processes.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -138,7 +138,7 @@ impl House {
         Some(place)
     }
 
-    /// What a module uses.
+    /// Returns what a module uses.
     fn used(&self, place: &Place, module: &Module) -> BTreeSet<Place> {
         let mut paths = module.paths.clone();
         for import in &module.imports {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use self::sources::{code_of, read, sources};
 
-/// What no code on these floors may name: a runtime, a socket, a file, a clock.
+/// Names that no code on these floors may use: a runtime, a socket, a file, a clock.
 const FORBIDDEN: [&str; 6] =
     ["actix", "tokio", "std::net", "std::fs", "Instant::now", "SystemTime::now"];
 
@@ -108,7 +108,7 @@ fn the_search_finds_offences_in_code_and_only_there() {
     assert_eq!(lines, ["file:2:", "file:4:", "file:7:", "file:8:", "file:12:"]);
 }
 
-/// Where the code of `text`, up to its tests, names something forbidden.
+/// Returns the lines where the code of `text`, up to its tests, names something forbidden.
 fn offences(file: &str, text: &str) -> Vec<String> {
     let mut within_std = false;
     let mut found = Vec::new();

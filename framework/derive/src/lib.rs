@@ -43,9 +43,9 @@ struct Settings {
     name: String,
     version: u32,
     reply: Type,
-    /// Whether it is taken as JSON, too.
+    /// Set if it is taken as JSON, too.
     json: bool,
-    /// Whether its schemas are told.
+    /// Set if its schemas are told.
     schema: bool,
 }
 

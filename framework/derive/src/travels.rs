@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    /// What is wrong with a type, one line for each attribute.
+    /// Returns what is wrong with a type, one line for each attribute.
     fn errors(text: &str) -> Vec<String> {
         let input = syn::parse_str::<DeriveInput>(text).unwrap();
         let errors = check(&input).err();

@@ -85,7 +85,7 @@ fn frames(pieces: &[&[u8]]) -> (usize, bool) {
     (count, true)
 }
 
-/// What an initiator says first.
+/// The first message of an initiator.
 pub fn preamble(data: &[u8]) {
     let Some(bytes) = data.first_chunk::<PREAMBLE_LENGTH>() else { return };
     let key = KnockKey::of(correspondents().1.peer());
@@ -100,7 +100,7 @@ pub fn preamble(data: &[u8]) {
     }
 }
 
-/// What a responder answers.
+/// The answer of a responder.
 pub fn preamble_reply(data: &[u8]) {
     let Some(bytes) = data.first_chunk::<REPLY_LENGTH>() else { return };
     if let Ok(reply) = PreambleReply::decode(bytes) {
@@ -149,7 +149,7 @@ pub fn peer_id(data: &[u8]) {
     }
 }
 
-/// What stands before a body.
+/// The prefix of a body.
 pub fn prefix(data: &[u8]) {
     if let Ok(prefix) = Prefix::decode(data) {
         assert_eq!(prefix.encode(), data[..Prefix::LENGTH]);
@@ -217,12 +217,12 @@ pub fn content_name(data: &[u8]) {
     }
 }
 
-/// Who made the envelope of the corpus, and who opens it.
+/// Returns the maker of the envelope of the corpus, and the one who opens it.
 pub fn correspondents() -> (Identity, Identity) {
     (Identity::from_secret([8; 32]), Identity::from_secret([7; 32]))
 }
 
-/// What the envelope of the corpus holds.
+/// The content of the envelope of the corpus.
 pub const ENVELOPED: &[u8] = b"what was put in";
 
 /// An envelope that came from anywhere.
@@ -305,14 +305,14 @@ pub struct Everything {
     pub text: String,
     /// One of several.
     pub choice: Choices,
-    /// What a hostile length would be for.
+    /// A list, for a hostile length.
     pub list: Vec<(u16, Option<char>)>,
     /// Keys that may come twice.
     pub map: BTreeMap<String, Vec<u64>>,
     /// Bytes as they are.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
-    /// What an older program does not say.
+    /// A field that an older program does not have.
     #[serde(default)]
     pub added: Vec<String>,
 }
@@ -345,7 +345,7 @@ pub enum Nested {
     Boxed(Box<Nested>),
     /// Within a struct, and an option.
     Field {
-        /// Which may be there.
+        /// The next one, which may be there.
         next: Option<Box<Nested>>,
         /// And what is behind it.
         behind: u8,
@@ -356,8 +356,8 @@ pub enum Nested {
     Units(Vec<()>, Vec<[(); 32]>, BTreeMap<(), ()>),
 }
 
-/// What is nested or counted without end is an error, for messages and for what the wire itself
-/// says, and what is read can be written.
+/// Checks that what is nested or counted without end is an error, for messages and for what the
+/// wire itself says, and that what is read can be written.
 pub fn nested(data: &[u8]) {
     reads::<Nested>(data);
     reads::<Vec<Vec<()>>>(data);
@@ -368,8 +368,8 @@ pub fn nested(data: &[u8]) {
     }
 }
 
-/// What was read can be written; but for what has fewer bytes then, since numbers took more than
-/// they need: as many elements may be read as there are bytes for.
+/// Checks that what was read can be written; but for what has fewer bytes then, since numbers took
+/// more than they need: as many elements may be read as there are bytes for.
 fn unless_shorter<T>(written: Result<T, CodecError>) -> Option<T> {
     match written {
         Err(CodecError::TooMany { .. }) => None,

@@ -7,7 +7,7 @@ use super::sending::ATTEMPTS_PER_TRY;
 use super::{Failure, TransferId};
 use crate::wire::PeerId;
 
-/// What was cancelled of all peers.
+/// The cancelled deliveries of all peers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Cancelled(VecDeque<Entry>);
 
@@ -16,12 +16,12 @@ struct Entry {
     delivery: (PeerId, TransferId),
     attempt: u32,
     failure: Failure,
-    /// Whether there was a link to say it on.
+    /// Set if there was a link to say it on.
     said: bool,
 }
 
 impl Cancelled {
-    /// How many are remembered; the oldest goes first.
+    /// The most that are remembered; the oldest goes first.
     const LIMIT: usize = 1024;
 
     /// An attempt was cancelled; whether there was a link to say so.

@@ -15,9 +15,9 @@ use std::collections::HashMap;
 use super::RangeSet;
 use crate::wire::Ranges;
 
-/// How often one index may fail before its transfer does.
+/// The most times that one index may fail before its transfer does.
 const FAILURES_PER_CHUNK: u8 = 2;
-/// How many different indices may have failed: a peer that damages more is not worth repairing.
+/// The most indices that may have failed: a peer that damages more is not worth repairing.
 const FAILED_CHUNKS: usize = 1024;
 
 /// The receiving state of one attempt.
@@ -31,7 +31,7 @@ pub struct Incoming {
     consumed: RangeSet,
     failures: HashMap<u64, u8>,
     total: Option<u64>,
-    /// Where the trailer stands that is on its way through the stages.
+    /// The index of the trailer that is on its way through the stages.
     trailer_claimed: Option<u64>,
 }
 

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use super::{Failure, FailureKind, TransferId};
 
-/// How often content may change while it is sent: the first time it is sent anew.
+/// The most attempts at content that changes while it is sent: the first time it is sent anew.
 const ATTEMPTS: u32 = 2;
 /// Attempts that one try of a stored delivery may make, whatever it begins anew for; the next try
 /// counts on from there.
@@ -33,7 +33,7 @@ pub(crate) struct Sending {
     /// The number of the next stream: every second one is this side's.
     next_stream: u64,
     known: BTreeMap<u64, Dispatch>,
-    /// How those ended that failed lately: an acceptance that crosses that word is answered with
+    /// The ends of those that failed lately: an acceptance that crosses that word is answered with
     /// it.
     ended: VecDeque<(u64, Failure)>,
     actions: VecDeque<Action>,
@@ -45,15 +45,15 @@ struct Dispatch {
     attempt: u32,
     first_attempt: u32,
     phase: Phase,
-    /// Whether the content can be sent again by parts, so that the receiver may hold some.
+    /// Set if the content can be sent again by parts, so that the receiver may hold some.
     resumable: bool,
-    /// When it stops being worth delivering.
+    /// The time at which it stops being worth delivering.
     deadline: Instant,
-    /// What this side said last, to be said again on the next link.
+    /// The last word of this side, to be said again on the next link.
     said_pause: Option<bool>,
 }
 
-/// Where a delivery stands.
+/// The phase of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
     /// For a link.
@@ -68,7 +68,7 @@ pub(crate) enum Phase {
     Running,
 }
 
-/// What happens.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Event {
     LinkUp,
@@ -120,7 +120,7 @@ pub(crate) enum Event {
     Time(Instant),
 }
 
-/// What a receiver says that it holds.
+/// The holdings of a receiver, as it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Held {
     /// All chunks that it ever acknowledged are among it.
@@ -131,7 +131,7 @@ pub(crate) struct Held {
     pub(crate) trailer: bool,
 }
 
-/// What a receipt proves.
+/// The fact that a receipt proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Vouched {
     /// Nothing: its MAC is wrong.
@@ -144,7 +144,7 @@ pub(crate) enum Vouched {
     Unsent,
 }
 
-/// What is to be done.
+/// A thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     /// Wait for room.
@@ -209,32 +209,32 @@ impl Sending {
         self.actions.pop_front()
     }
 
-    /// Whether chunks are on their way.
+    /// Returns `true` if chunks are on their way.
     pub(crate) fn is_running(&self, stream: u64) -> bool {
         self.known.get(&stream).is_some_and(|known| known.phase == Phase::Running)
     }
 
-    /// Where it stands.
+    /// Returns its phase.
     pub(crate) fn phase(&self, stream: u64) -> Option<Phase> {
         self.known.get(&stream).map(|known| known.phase)
     }
 
-    /// Whether it waits for room.
+    /// Returns `true` if it waits for room.
     pub(crate) fn seeks_room(&self, stream: u64) -> bool {
         self.known.get(&stream).is_some_and(|known| known.phase == Phase::Seeking)
     }
 
-    /// Whether the receiver has not answered yet.
+    /// Returns `true` if the receiver has not answered yet.
     pub(crate) fn is_offered(&self, stream: u64) -> bool {
         self.known.get(&stream).is_some_and(|known| known.phase == Phase::Offered)
     }
 
-    /// What this side said last of a pause.
+    /// Returns this side's last word on a pause.
     pub(crate) fn said_pause(&self, stream: u64) -> Option<bool> {
         self.known.get(&stream).and_then(|known| known.said_pause)
     }
 
-    /// When it stops being worth delivering.
+    /// Returns the time at which it stops being worth delivering.
     pub(crate) fn deadline(&self, stream: u64) -> Option<Instant> {
         self.known.get(&stream).map(|known| known.deadline)
     }
@@ -337,7 +337,7 @@ impl Sending {
         }
     }
 
-    /// What it waited for has come.
+    /// Moves it from one phase to another: what it waited for has come.
     fn go_to(&mut self, stream: u64, from: Phase, to: Phase) {
         if let Some(known) = self.known.get_mut(&stream).filter(|known| known.phase == from) {
             known.phase = to;

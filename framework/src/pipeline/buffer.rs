@@ -93,8 +93,8 @@ fn class_of(length: usize) -> usize {
     length.saturating_sub(SLACK).max(1).next_power_of_two().trailing_zeros() as usize
 }
 
-/// How far into `bytes` a prefix must begin for the content behind it to lie in the middle of a
-/// page.
+/// Returns how far into `bytes` a prefix must begin for the content behind it to lie in the middle
+/// of a page.
 fn mid_page(bytes: &[u8]) -> usize {
     let middle = PAGE / 2 - Prefix::LENGTH;
     (middle + PAGE - bytes.as_ptr().addr() % PAGE) % PAGE

@@ -58,7 +58,7 @@ pub trait ChunkCodec: fmt::Debug + Send + Sync + 'static {
     /// refuses what is sent (`Stage`).
     fn id(&self) -> Codec;
 
-    /// What people, and the other end, know it by: at most 58 bytes, printable.
+    /// Its name for people, and for the other end: at most 58 bytes, printable.
     fn name(&self) -> &str;
 
     /// The most bytes that `compress` may write for as many.

@@ -58,7 +58,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// What is read for it is charged to this account.
+    /// Charges what is read for it to this account.
     pub(crate) fn charged_to(self, account: Account) -> Self {
         Self { account: Some(account), ..self }
     }
@@ -132,7 +132,7 @@ impl Journal {
         self.store.remove(Self::TABLE, &self.key)
     }
 
-    /// When the note of this record has no use any more, by the time that has passed for certain.
+    /// Returns when the note of this record has no use any more, by the time passed for certain.
     pub(crate) fn expires(record: &[u8]) -> u64 {
         record.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }

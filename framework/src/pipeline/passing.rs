@@ -57,8 +57,8 @@ pub(crate) fn io_passes(error: &io::Error) -> bool {
     )
 }
 
-/// What has no kind of its own: a name that the file system can't write, and a number that it can't
-/// count to.
+/// Errors without a kind of their own: a name that the file system can't write, and a number that
+/// it can't count to.
 const FOR_GOOD: [i32; 2] =
     [rustix::io::Errno::ILSEQ.raw_os_error(), rustix::io::Errno::OVERFLOW.raw_os_error()];
 
@@ -91,8 +91,8 @@ impl SinkError {
 }
 
 impl From<SourceError> for Failure {
-    /// What rotted, or is gone, is not what it was, and will not be again; what can't be read now
-    /// may be later.
+    /// Tells passing errors from final ones: what rotted, or is gone, will not be again what it
+    /// was; what can't be read now may be later.
     fn from(error: SourceError) -> Self {
         let passing = matches!(&error, SourceError::Read { error, .. } if error.kind() != ErrorKind::NotFound && io_passes(error));
         Self::new(if passing { FailureKind::Io } else { FailureKind::Changed }, error.to_string())

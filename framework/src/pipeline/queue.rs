@@ -65,8 +65,8 @@ pub(crate) struct Fair {
 }
 
 impl Fair {
-    /// Whether the turn is of whoever has waited longest, rather than of the first by priority;
-    /// `are_the_same` if these are one.
+    /// Returns `true` if the turn is of whoever has waited longest, rather than of the first by
+    /// priority; `are_the_same` if these are one.
     pub(crate) fn is_of_the_oldest(&mut self, are_the_same: bool) -> bool {
         let is_due = are_the_same || self.passed_over >= PASSED_OVER;
         self.passed_over = if is_due { 0 } else { self.passed_over + 1 };
@@ -125,7 +125,7 @@ impl Waiting {
         is_due
     }
 
-    /// Who is next; nobody has the turn if nobody waits.
+    /// Returns who is next; nobody has the turn if nobody waits.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
         let first = self.waiting.iter().position(|line| !line.is_empty());
         let came = |line: &VecDeque<(u64, _)>| line.front().map_or(u64::MAX, |(came, _)| *came);

@@ -79,7 +79,7 @@ impl<T: Transform> Step<T> {
         self.pass(input)
     }
 
-    /// What becomes of it; where nothing does, its custody has been told.
+    /// Returns what becomes of it; where nothing does, its custody has been told.
     fn pass(&mut self, input: T::In) -> Option<T::Out> {
         self.metrics.dequeued();
         if input.custody().transfer().is_closed() {

@@ -96,7 +96,7 @@ impl Taps {
         }
     }
 
-    /// What its chunks are shown by.
+    /// Returns these taps for one content, to show its chunks by.
     pub(crate) fn on(&self, content: &Content) -> Tapped {
         Tapped { taps: self.clone(), content: content.clone() }
     }
@@ -129,7 +129,7 @@ impl Tapped {
         self.taps.pass(&Passing { transfer, attempt, content, stage, index, bytes, last });
     }
 
-    /// Whether its content is something that is sealed already: it is no content at the source.
+    /// Returns `true` if its content is sealed already: it is no content at the source.
     pub(crate) fn is_package(&self) -> bool {
         self.content.kind == crate::delivery::ContentKind::Package
     }

@@ -33,10 +33,10 @@ pub struct Transfer {
     pub codec: Option<SharedCodec>,
     /// The pool that its buffers come from.
     pub buffers: BufferPool,
-    /// What has arrived; of use at the receiving end.
+    /// The chunks that have arrived; of use at the receiving end.
     incoming: Mutex<Incoming>,
     acknowledged: Mutex<RangeSet>,
-    /// What the receiver held before this attempt began; of use at the sending end.
+    /// The chunks that the receiver held before this attempt; of use at the sending end.
     held: OnceLock<Ranges>,
     /// Those who see its chunks pass; of use at the sending end.
     tapped: OnceLock<Tapped>,
@@ -151,7 +151,7 @@ impl Transfer {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether its content was cut to the end.
+    /// Returns `true` if its content was cut to the end.
     pub(crate) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
     }
@@ -276,7 +276,7 @@ impl Transfer {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
     }
 
-    /// Whether the receiver still has all it ever acknowledged.
+    /// Returns `true` if the receiver still has all it ever acknowledged.
     pub(crate) fn acknowledged_is_within(&self, received: &[(u64, u64)]) -> bool {
         let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
         let within = |(start, end)| received.iter().any(|&(from, to)| from <= start && end <= to);

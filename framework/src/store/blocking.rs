@@ -22,7 +22,7 @@ const IDLE: Duration = Duration::from_secs(1);
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Why there is no outcome.
+/// The reason that there is no outcome.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Undone {
     /// Nothing was done. That passes.

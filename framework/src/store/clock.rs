@@ -29,8 +29,8 @@ pub(crate) fn now() -> u64 {
 /// The table of the spool, and its one key.
 pub(crate) const TABLE: &str = "clock";
 const KEY: &[u8] = b"scales";
-/// How old the record of the scales may become. What is lost of it by a crash is the certainty of
-/// so much time.
+/// The age at which the record of the scales is renewed. What is lost of it by a crash is the
+/// certainty of so much time.
 const SAVE_EVERY: u64 = 3600;
 /// A wall clock that was put forward or back by more than this is noted at once.
 const STEP: u64 = 60;
@@ -38,20 +38,20 @@ const STEP: u64 = 60;
 /// One moment on both scales, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moment {
-    /// What has passed for certain.
+    /// The time that has passed for certain.
     pub(crate) certain: u64,
-    /// What has passed, as far as the wall clock tells.
+    /// The time that has passed, as far as the wall clock tells.
     pub(crate) passed: u64,
 }
 
-/// What the machine's clocks say.
+/// A reading of the machine's clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Reading {
     /// Seconds since the Unix epoch.
     wall: u64,
     /// Seconds since the machine was started, its sleep included.
     up: u64,
-    /// Which start that was, where the machine tells.
+    /// The id of that start, where the machine tells.
     boot: Option<[u8; 16]>,
 }
 
@@ -98,7 +98,7 @@ impl Scales {
         Self { certain, passed, wall, up, boot }
     }
 
-    /// Whether too much of them would be lost, were the machine to stop now.
+    /// Returns `true` if too much of them would be lost, were the machine to stop now.
     fn is_old(&self, reading: Reading) -> bool {
         let since_up = i128::from(reading.up) - i128::from(self.up);
         let since_wall = i128::from(reading.wall) - i128::from(self.wall);
@@ -159,7 +159,7 @@ impl Moment {
         date.saturating_add(now()).saturating_sub(self.passed)
     }
 
-    /// How long it is until a date on the scale of what has passed.
+    /// Returns how long it is until a date on the scale of what has passed.
     pub(crate) fn until(&self, date: u64) -> Duration {
         Duration::from_secs(date.saturating_sub(self.passed))
     }
@@ -176,7 +176,7 @@ fn read() -> Reading {
     seconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), up, boot)
 }
 
-/// What the two clocks say at one moment, in whole seconds.
+/// Returns what the two clocks say at one moment, in whole seconds.
 fn seconds(wall: Duration, up: Duration, boot: Option<[u8; 16]>) -> Reading {
     // As it was when the wall clock began its second: so the two are the same number apart at any
     // moment, and dates do not jump to and fro.
@@ -203,7 +203,7 @@ fn since_boot() -> (Duration, Option<[u8; 16]>) {
     (PROCESS.1.elapsed(), Some(PROCESS.0))
 }
 
-/// What the kernel calls this boot; where it does not say, this process counts as one.
+/// The kernel's id of this boot; where there is none, this process counts as one.
 #[cfg(target_os = "linux")]
 static BOOT: std::sync::LazyLock<Option<[u8; 16]>> = std::sync::LazyLock::new(|| {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

@@ -59,7 +59,7 @@ impl FileStore {
         })
     }
 
-    /// Where a test lets the process die.
+    /// Takes a step, at which a test may let the process die.
     #[cfg(test)]
     fn step(&self) -> io::Result<()> {
         use std::sync::atomic::Ordering::Relaxed;

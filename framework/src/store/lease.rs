@@ -25,7 +25,7 @@ impl Lease {
         (Arc::clone(&lease), Term(lease))
     }
 
-    /// What is under way is let end before the store is given back.
+    /// Works with the store, which is given back only when this has ended.
     fn with<T>(&self, work: impl FnOnce(&dyn Store) -> io::Result<T>) -> io::Result<T> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
         let store = store.as_ref().ok_or_else(|| {

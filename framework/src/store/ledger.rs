@@ -13,7 +13,7 @@ use dashmap::DashMap;
 
 use crate::wire::PeerId;
 
-/// What a peer may make this node hold.
+/// A kind of thing that a peer may make this node hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Bytes of packages in the spool's folder: those that come in, those that stopped coming,
@@ -33,7 +33,7 @@ pub(crate) const KINDS: usize = 5;
 const ALL: [Kind; KINDS] =
     [Kind::PackageBytes, Kind::Packages, Kind::Remembered, Kind::Messages, Kind::Requests];
 
-/// What may be done for a peer in so much time.
+/// A kind of work that may be done for a peer in so much time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// Links made.
@@ -44,14 +44,14 @@ pub(crate) enum Work {
 
 const WORKS: usize = 2;
 
-/// How much one peer may hold, and all together.
+/// The most that one peer may hold, and all together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bound {
     pub(crate) share: u64,
     pub(crate) total: u64,
 }
 
-/// How much work may be done at once, and how fast the right to more of it comes back.
+/// The work that may be done at once, and how fast the right to more of it comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate {
     pub(crate) burst: u64,
@@ -75,14 +75,14 @@ struct Held {
     spent: Mutex<[Option<Spent>; WORKS]>,
 }
 
-/// What is spent of a [`Rate`], as of then.
+/// The part of a [`Rate`] that is spent, as of then.
 #[derive(Clone, Copy)]
 struct Spent {
     amount: f64,
     at: Instant,
 }
 
-/// What one peer holds. Cheap to clone.
+/// The account of what one peer holds. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Account {
     books: Arc<Books>,
@@ -124,7 +124,7 @@ impl Ledger {
         Account { books: Arc::clone(&self.0), held }
     }
 
-    /// What all hold.
+    /// Returns what all hold.
     pub(crate) fn total(&self, kind: Kind) -> u64 {
         self.0.totals[kind as usize].load(Ordering::Relaxed)
     }
@@ -161,7 +161,7 @@ impl Account {
             .account(PeerId::from_bytes([0; 32]))
     }
 
-    /// What the peer holds.
+    /// Returns what the peer holds.
     pub(crate) fn held(&self, kind: Kind) -> u64 {
         self.held.amounts[kind as usize].load(Ordering::Relaxed)
     }
@@ -195,7 +195,7 @@ impl Account {
         self.take(kind, amount, self.books.bounds[kind as usize].share)
     }
 
-    /// What was charged without a [`Charge`], as one.
+    /// Returns what was charged without a [`Charge`], as one.
     pub(crate) fn taken(&self, kind: Kind, amount: u64) -> Charge {
         Charge { account: self.clone(), kind, amount }
     }
@@ -284,7 +284,7 @@ impl Drop for Charge {
 }
 
 impl Full {
-    /// Whether it is the limit of all, and not the peer's share.
+    /// Returns `true` if it is the limit of all, and not the peer's share.
     pub(crate) fn is_of_all(&self) -> bool {
         self.by_all
     }

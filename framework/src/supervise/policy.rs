@@ -89,7 +89,7 @@ pub enum Strategy {
 #[derive(Debug, Default)]
 pub(crate) struct Lives {
     lived: Duration,
-    /// When it died, by that clock: at most `intensity + WAITS`.
+    /// The times of its deaths, by that clock: at most `intensity + WAITS`.
     deaths: VecDeque<Duration>,
 }
 
@@ -120,7 +120,7 @@ impl Lives {
         Decision::Restart(Self::wait(policy, earlier))
     }
 
-    /// How long it waits that has died so often before.
+    /// Returns the wait of one that has died so often before.
     fn wait(policy: &RestartPolicy, earlier: usize) -> Duration {
         if earlier == 0 {
             return Duration::ZERO;

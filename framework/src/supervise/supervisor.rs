@@ -20,7 +20,7 @@ use super::policy::{Decision, RestartHistory, RestartPolicy};
 use crate::metrics::Metrics;
 use crate::pipeline::Child;
 
-/// How long actors have to stop, when they are asked to, before their threads end.
+/// The time that actors have to stop, when they are asked to, before their threads end.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// Names a supervised chain.

@@ -9,7 +9,7 @@ use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 /// A world that comes to an end, if all goes well.
 pub(crate) trait Ends {
-    /// Whether nothing is under way any more.
+    /// Returns `true` if nothing is under way any more.
     fn has_ended(&self) -> bool;
 }
 
@@ -108,7 +108,7 @@ fn always_ends<M: Exhaustible>(model: &M) -> Result<usize, String> {
     Err(format!("it never ends after {steps:?}"))
 }
 
-/// What is broken, and by which steps; with how many states were looked at.
+/// Returns what is broken, and by which steps; with how many states were looked at.
 fn check<M: Exhaustible>(model: M) -> (usize, Vec<String>) {
     let checker = model.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let mut found = Vec::new();

@@ -15,7 +15,7 @@ use super::Random;
 use crate::node::{Connection, Listener, Streamed, Transport};
 use crate::wire::PREAMBLE_LENGTH;
 
-/// What a connection's buffers hold in each direction, like a socket's.
+/// The bytes that a connection's buffers hold in each direction, like a socket's.
 const BUFFER: usize = 64 << 10;
 
 /// A network that nodes of one process meet on. Cloning it shares it.

@@ -26,7 +26,7 @@ pub(super) fn decode(text: &str) -> Result<Vec<u8>, Base32Error> {
     })
 }
 
-/// Why a text is no base32.
+/// The reason that a text is no base32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Base32Error {
     /// No byte string has a text of this length.

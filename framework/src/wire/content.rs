@@ -82,7 +82,7 @@ impl Content {
         }
     }
 
-    /// What a node with these features understands of it.
+    /// Returns what a node with these features understands of it.
     pub(crate) fn understood(self, features: u64) -> Self {
         if features & FEATURE_DESCRIPTIONS == 0 {
             return Self::new(self.kind, self.name, self.length);
@@ -205,7 +205,7 @@ impl Attributes {
 }
 
 impl std::fmt::Debug for Attributes {
-    /// How many: values are nobody's business.
+    /// Writes their number: values are nobody's business.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Attributes({})", self.0.len())
     }

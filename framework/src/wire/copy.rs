@@ -51,7 +51,7 @@ pub struct CopyHeader {
     bytes: Vec<u8>,
 }
 
-/// What the envelope holds.
+/// The content of the envelope.
 #[derive(Serialize, Deserialize)]
 struct Letter {
     key: SecretBytes,

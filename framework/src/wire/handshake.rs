@@ -217,9 +217,9 @@ fn establish(noise: HandshakeState, peer: PeerId) -> Result<Established, Handsha
     Ok(Established { peer, hash, sealer, opener })
 }
 
-/// How errors name message 1, here and in `lane`.
+/// The name of message 1 in errors, here and in `lane`.
 pub(super) const REQUEST: &str = "request";
-/// How errors name message 2, here and in `lane`.
+/// The name of message 2 in errors, here and in `lane`.
 pub(super) const ANSWER: &str = "answer";
 const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
 

@@ -74,7 +74,7 @@ pub struct Link {
     /// The last ping.
     pinged: Option<Instant>,
     next_nonce: u64,
-    /// When to renew; `None` once that was said.
+    /// The time to renew; `None` once that was said.
     renew_at: Option<Instant>,
 }
 
@@ -203,7 +203,7 @@ impl Link {
         self.pinged.map_or(silent_since, |pinged| pinged.max(silent_since)) + self.config.heartbeat
     }
 
-    /// When the peer is gone if it stays silent; `None` when it has not been asked.
+    /// Returns when the peer is gone if it stays silent; `None` when it has not been asked.
     fn dead_at(&self) -> Option<Instant> {
         let answered_by = self.asked? + (self.config.dead_after - self.config.heartbeat);
         Some(answered_by.max(self.heard + self.config.dead_after))

@@ -69,7 +69,7 @@ pub fn choose(ours: &Offer, theirs: &Offer) -> Result<Choice, HandshakeError> {
 }
 
 impl Choice {
-    /// Whether whoever made `offer` can live with this.
+    /// Refuses what whoever made `offer` can't live with.
     pub(super) fn check_within(&self, offer: &Offer) -> Result<(), HandshakeError> {
         let outside = |what| Err(HandshakeError::ChoiceOutsideOffer { what });
         match () {

@@ -16,7 +16,7 @@ pub(super) const STAGE_NAME_LIMIT: usize = 64;
 /// The most bytes of an inbox's name.
 pub(super) const INBOX_LIMIT: usize = 128;
 
-/// What the name of a codec stands behind, where the last of the stages is one.
+/// The beginning of the name of a codec, where the last of the stages is one.
 const CODEC: &str = "codec:";
 
 /// The coders among the stages that an opening or a label names, and the codec behind them by its

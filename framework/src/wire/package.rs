@@ -47,8 +47,8 @@ pub const CHECKSUM_LENGTH: usize = 8;
 
 const MAGIC: [u8; 8] = *b"estafpkg";
 const CHUNK_SIZES: RangeInclusive<u32> = 1 << 10..=4 << 20;
-/// What a box adds to a chunk, and the stream all frames name: those of `Transfer::OVERHEAD` and
-/// `Transfer::BARE_STREAM`.
+/// The bytes that a box adds to a chunk, and the stream that all frames name: those of
+/// `Transfer::OVERHEAD` and `Transfer::BARE_STREAM`.
 const OVERHEAD: u32 = 32;
 const STREAM: u64 = 1;
 
@@ -446,7 +446,7 @@ fn beginning(version: u16) -> [u8; 12] {
     bytes
 }
 
-/// What the envelope vouches for: the version and the label.
+/// Returns what the envelope vouches for: the version and the label.
 fn prologue(version: u16, label: &PackageLabel) -> Result<Vec<u8>, CodecError> {
     Ok([&beginning(version)[..], &codec::encode(label)?].concat())
 }

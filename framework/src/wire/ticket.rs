@@ -181,7 +181,7 @@ fn checksum(fields: &[u8]) -> [u8; 4] {
     *blake3::hash(fields).as_bytes().first_chunk().expect("a hash has 32 bytes")
 }
 
-/// What every ticket begins with; the last character is the number of the format.
+/// The beginning of every ticket; the last character is the number of the format.
 const PREFIX: &str = "estafette1";
 /// The prefix without its number.
 const FAMILY: &str = "estafette";

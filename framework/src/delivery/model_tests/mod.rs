@@ -15,7 +15,7 @@ use self::world::{Budget, State, Step, World};
 use super::FailureKind;
 use crate::testing::exhaust::{Ends, is_noticed, look_at_all};
 
-/// What is done wrong on purpose, to see that it is noticed.
+/// A thing done wrong on purpose, to see that it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Break {
     /// A file becomes visible without a note before.
@@ -26,11 +26,11 @@ enum Break {
     FailBeforeStop,
     /// A trailer that was acknowledged is never sent again.
     TrailerOnce,
-    /// What the receiver has lost is not sent anew.
+    /// The chunks that the receiver has lost are not sent anew.
     NeverAnew,
     /// The next try begins with the number of the first.
     AttemptForgotten,
-    /// What another try may get over is not tried again.
+    /// A failure that another try may get over is not tried again.
     PassingIsFinal,
 }
 

@@ -53,7 +53,7 @@ pub(super) struct Sender {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Outgoing {
     attempt: u32,
-    /// What the receiver said that it holds, and what it has acknowledged.
+    /// The chunks that the receiver said it holds, and those that it has acknowledged.
     held: u8,
     acknowledged: u8,
     sent: bool,
@@ -70,7 +70,7 @@ pub(super) struct Receiver {
     remembering: BTreeSet<u64>,
     mail: VecDeque<receiving::Event<()>>,
     cancelled: Cancelled,
-    /// Which process of the sender has spoken last.
+    /// The process of the sender that has spoken last.
     peer: Option<u8>,
 }
 
@@ -84,7 +84,7 @@ struct Incoming {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum SinkTask {
     Opening,
-    /// What it has written, and whether it is to stop, and keep it.
+    /// With what it has written; told to stop, and to keep that or not.
     Writing {
         got: u8,
         stop: Option<bool>,
@@ -93,7 +93,7 @@ enum SinkTask {
     Syncing,
     /// The intent to rename it is durable.
     Intended,
-    /// What was kept is thrown away.
+    /// The kept part is thrown away.
     Discarding,
 }
 
@@ -116,8 +116,8 @@ pub(super) struct World {
     processes: u8,
     /// Times that the content became visible.
     pub(super) commits: u8,
-    /// Whether anything of it might lie about in the end: an attempt was to be kept, or its
-    /// process died.
+    /// Set if anything of it might lie about in the end: an attempt was to be kept, or its process
+    /// died.
     pub(super) kept: bool,
     pub(super) broken: Option<Break>,
 }
@@ -335,7 +335,7 @@ impl World {
         sender.outgoing.remove(&stream).expect("it is under way")
     }
 
-    /// What the outbox makes of the end of a try.
+    /// Does what the outbox makes of the end of a try.
     fn judge(&mut self, stream: u64, failure: &Failure) {
         let denied = self.take_out(stream).denied;
         let for_good =

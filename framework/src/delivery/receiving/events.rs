@@ -12,20 +12,20 @@ pub(crate) struct Offer<O> {
     pub(crate) attempt: u32,
     /// The commitment to its key.
     pub(crate) commit: [u8; 32],
-    /// When it stops being worth delivering.
+    /// The time at which it stops being worth delivering.
     pub(crate) deadline: Instant,
     pub(crate) rest: O,
 }
 
-/// What outlives the sessions with a peer.
+/// The memory of a peer, which outlives the sessions with it.
 pub(crate) trait Memory {
-    /// Whether this delivery of the peer is remembered.
+    /// Returns `true` if this delivery of the peer is remembered.
     fn is_delivered(&mut self, transfer: TransferId) -> bool;
-    /// Why an attempt is not taken: the delivery was cancelled here.
+    /// Returns the reason that an attempt is not taken: the delivery was cancelled here.
     fn given_up(&mut self, transfer: TransferId, attempt: u32) -> Option<Failure>;
 }
 
-/// What happens.
+/// An event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Event<O> {
     /// A link is up, and has this number.
@@ -71,7 +71,7 @@ pub(crate) enum Event<O> {
     Leave,
 }
 
-/// What an inbox answers.
+/// An answer of an inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Sink {
     /// It takes chunks.
@@ -84,7 +84,7 @@ pub(crate) enum Sink {
     Nothing,
 }
 
-/// What is to be done.
+/// A thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action<O> {
     /// Say once more that it was delivered.

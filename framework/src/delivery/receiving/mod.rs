@@ -26,7 +26,7 @@ use super::{Failure, FailureKind};
 /// The deliveries of one peer that are under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Receiving<O> {
-    /// Whether notes of what has come are kept: an attempt may have to throw away what an earlier
+    /// Set if notes of what has come are kept: an attempt may have to throw away what an earlier
     /// one left.
     durable: bool,
     /// The number of the link that is up.
@@ -48,13 +48,13 @@ struct Reception<O> {
     /// A later attempt, which begins when this one has ended.
     next: Option<Offer<O>>,
     paused: bool,
-    /// What this side said last, to be said again on the next link.
+    /// The last word of this side, to be said again on the next link.
     said_pause: Option<bool>,
     /// The link it was last offered on.
     offered_on: Option<u64>,
 }
 
-/// Where a delivery stands with its sink.
+/// The stage of a delivery with its sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     /// Nothing runs for it.
@@ -69,7 +69,7 @@ enum Stage {
     Remembering,
 }
 
-/// What an attempt ends with when its sink has stopped.
+/// The end of an attempt when its sink has stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Ending {
     failure: Failure,
@@ -100,12 +100,12 @@ impl<O> Receiving<O> {
         self.known.get(&stream).map(|known| &known.offer)
     }
 
-    /// Whether chunks of it may come.
+    /// Returns `true` if chunks of it may come.
     pub(crate) fn is_admitted(&self, stream: u64) -> bool {
         self.known.get(&stream).is_some_and(|known| known.admitted)
     }
 
-    /// Whether it goes on only if its sender does.
+    /// Returns `true` if it goes on only if its sender does.
     pub(crate) fn is_fed(&self, stream: u64) -> bool {
         let fed = |known: &Reception<O>| {
             known.admitted && known.ending.is_none() && known.stage != Stage::Remembering
@@ -113,17 +113,17 @@ impl<O> Receiving<O> {
         self.known.get(&stream).is_some_and(fed)
     }
 
-    /// Whether its sink has committed.
+    /// Returns `true` if its sink has committed.
     pub(crate) fn is_committed(&self, stream: u64) -> bool {
         self.known.get(&stream).is_some_and(|known| known.stage == Stage::Remembering)
     }
 
-    /// Whether credit may be given.
+    /// Returns `true` if no credit may be given.
     pub(crate) fn is_paused(&self, stream: u64) -> bool {
         self.known.get(&stream).is_some_and(|known| known.paused)
     }
 
-    /// What this side said last of a pause.
+    /// Returns this side's last word on a pause.
     pub(crate) fn said_pause(&self, stream: u64) -> Option<bool> {
         self.known.get(&stream).and_then(|known| known.said_pause)
     }
@@ -281,8 +281,8 @@ impl<O> Receiving<O> {
         }
     }
 
-    /// How many other deliveries of the sender run. One that ends is told of no more; it may be an
-    /// earlier attempt of the very delivery that waits.
+    /// Returns how many other deliveries of the sender run. One that ends is told of no more; it
+    /// may be an earlier attempt of the very delivery that waits.
     fn running_beside(&self, stream: u64) -> u32 {
         let others = self.known.iter().filter(|&(&other, known)| {
             other != stream && known.stage != Stage::Waiting && known.ending.is_none()

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::delivery::TransferId;
 
-/// What was cancelled, if anything was.
+/// A memory of the delivery that was cancelled, if one was.
 #[derive(Default)]
 struct Known(Option<Failure>);
 

@@ -40,7 +40,7 @@ struct State {
     stage: Option<Arc<str>>,
     over: bool,
     sealed: bool,
-    /// Why it failed.
+    /// The reason that it failed.
     failure: Option<String>,
 }
 
@@ -198,7 +198,7 @@ impl Custody {
         transfer.signal(Signal::Fault(fault));
     }
 
-    /// Why the chunk [can't go on](Self::fail), for whoever must know at once.
+    /// Returns the reason that the chunk [can't go on](Self::fail), for whoever must know at once.
     pub(crate) fn failure(&self) -> Option<String> {
         self.state().failure.clone()
     }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use super::{CodecError, DEPTH_LIMIT, FREE_ELEMENTS};
 
-/// What is wrong, and where; boxed, since nearly every function returns it and nearly none does.
+/// The fault, and its place; boxed, since nearly every function returns it and nearly none does.
 #[derive(Debug)]
 pub(super) struct Fault(Box<(What, Option<String>)>);
 
@@ -37,7 +37,7 @@ impl Fault {
         self
     }
 
-    /// Whether no bytes could be read.
+    /// Returns `true` if no bytes could be read.
     pub(super) fn is_unable(&self) -> bool {
         matches!(self.0.0, What::Undescribed)
     }
@@ -46,7 +46,7 @@ impl Fault {
         matches!(self.0.0, What::End)
     }
 
-    /// What reading `given` bytes, of which there may be `limit`, fails with.
+    /// Returns the error of reading `given` bytes, of which there may be `limit`.
     #[cold]
     pub(super) fn reading(self, given: usize, limit: usize) -> CodecError {
         match self.0.0 {
@@ -59,7 +59,7 @@ impl Fault {
         }
     }
 
-    /// What writing fails with.
+    /// Returns the error of writing.
     #[cold]
     pub(super) fn writing(self, limit: usize) -> CodecError {
         match self.0.0 {

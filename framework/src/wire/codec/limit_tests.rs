@@ -16,7 +16,7 @@ fn written<T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<u8>, CodecE
     encode_message(value, &mut bytes).map(|()| bytes)
 }
 
-/// What a type that nests in itself looks like, with as much beside it as a message may well have.
+/// The load of a type that nests in itself: as much beside that as a message may well have.
 type Fat = ([u64; 16], [Option<String>; 8]);
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]

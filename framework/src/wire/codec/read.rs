@@ -21,7 +21,7 @@ use super::fault::{Fault, What};
 use super::write::place;
 use super::{DEPTH_LIMIT, FREE_ELEMENTS, LONG_TUPLE};
 
-/// What is left of the bytes.
+/// The rest of the bytes.
 struct Input<'de>(&'de [u8]);
 
 impl Reader for Input<'_> {
@@ -53,12 +53,12 @@ impl<'de> BorrowReader<'de> for Input<'de> {
     }
 }
 
-/// What is common to all parts of a value that is read.
+/// The common state of all parts of a value that is read.
 pub(super) struct Page<'de, C: Config, W> {
     decoder: DecoderImpl<Input<'de>, C, ()>,
-    /// How many more elements lists may have.
+    /// The number of elements that lists may still have.
     elements: usize,
-    /// Whether the value is a struct: there may be something behind it, which a newer program has
+    /// Set if the value is a struct: there may be something behind it, which a newer program has
     /// added.
     is_struct: bool,
     pub(super) watch: W,
@@ -77,13 +77,13 @@ impl<'de, C: Config, W: Watch> Page<'de, C, W> {
         Reading { page: self, depth: 0 }
     }
 
-    /// How many bytes are left.
+    /// Returns how many bytes are left.
     #[inline(always)]
     pub(super) fn left(&mut self) -> usize {
         self.decoder.reader().0.len()
     }
 
-    /// How many are left that can't be what a newer program has added.
+    /// Returns how many are left that can't be what a newer program has added.
     #[inline(always)]
     pub(super) fn too_many(&mut self) -> usize {
         if self.is_struct { 0 } else { self.left() }
@@ -96,12 +96,12 @@ pub(super) struct Reading<'p, 'de, C: Config, W> {
     depth: usize,
 }
 
-/// What has parts of its own.
+/// A part that has parts of its own.
 struct Parts<'p, 'de, C: Config, W> {
     page: &'p mut Page<'de, C, W>,
     depth: usize,
     left: usize,
-    /// How many to make room for: not more than there are bytes, whatever they say.
+    /// The number to make room for: not more than there are bytes, whatever they say.
     room: usize,
 }
 

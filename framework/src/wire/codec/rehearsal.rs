@@ -20,9 +20,9 @@ use super::write::{self, write};
 
 /// The most parts of a value that are compared.
 const COMPARED: usize = 1 << 16;
-/// How many sites are remembered, at most.
+/// The most sites that are remembered.
 const KNOWN: usize = 4096;
-/// How far from its place a site may be.
+/// The farthest that a site may be from its place.
 const PROBES: usize = 4;
 
 /// Sites that agree: their keys, each near the place that its first bits name. `0`: free.
@@ -66,7 +66,7 @@ pub(super) struct Sites {
     field: usize,
     /// Most come again at once: lists are of one type.
     last: u64,
-    /// How many there were.
+    /// The number of them so far.
     count: usize,
     /// Those that are new, and how many there were before; boxed, since there are seldom any.
     #[expect(clippy::box_collection, reason = "a word is all that most pay for it")]
@@ -142,7 +142,7 @@ enum Part {
 /// Lists the parts of a value as it is written.
 struct Lister {
     parts: Vec<Part>,
-    /// How many parts came before each site.
+    /// The number of parts before each site.
     sites: Vec<usize>,
 }
 
@@ -213,7 +213,7 @@ impl Comparer<'_> {
         )
     }
 
-    /// Where that is: the innermost struct that is open, and its field.
+    /// Returns where that is: the innermost struct that is open, and its field.
     fn place(&self) -> String {
         let (mut structs, mut field) = (Vec::new(), "");
         for part in &self.parts[..self.next] {

@@ -56,7 +56,7 @@ impl Watch for Unwatched {}
 /// Bytes up to a limit.
 struct Sheet<'v> {
     bytes: &'v mut Vec<u8>,
-    /// How long they may become, with what was there before.
+    /// The length that they may have, with what was there before.
     end: usize,
 }
 
@@ -72,11 +72,11 @@ impl Writer for Sheet<'_> {
     }
 }
 
-/// What is common to all parts of a value that is written.
+/// The common state of all parts of a value that is written.
 struct Pen<'v, C: Config, W> {
     encoder: EncoderImpl<Sheet<'v>, C>,
-    /// How many more elements lists may have, each of which costs the reader time whether or not
-    /// it has bytes.
+    /// The number of elements that lists may still have, each of which costs the reader time
+    /// whether or not it has bytes.
     elements: usize,
     watch: &'v mut W,
 }
@@ -106,11 +106,11 @@ struct Writing<'p, 'v, C: Config, W> {
     depth: usize,
 }
 
-/// What has parts of its own.
+/// A part that has parts of its own.
 struct Parts<'p, 'v, C: Config, W> {
     pen: &'p mut Pen<'v, C, W>,
     depth: usize,
-    /// How many of those that were announced are not written yet.
+    /// The number of announced ones that are not written yet.
     left: usize,
     name: &'static str,
 }
@@ -244,7 +244,7 @@ impl<C: Config, W: Watch> Parts<'_, '_, C, W> {
     }
 }
 
-/// Where something is, in words.
+/// Returns where something is, in words.
 pub(super) fn place(name: &'static str, field: &str) -> Option<String> {
     match (name.is_empty(), field.is_empty()) {
         (true, _) => None,

@@ -2,7 +2,7 @@
 
 use crate::delivery::FailureKind;
 
-/// How often each fault may still happen.
+/// The times that each fault may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::delivery::model_tests) struct Budget {
     pub(in crate::delivery::model_tests) cuts: u8,
@@ -56,7 +56,7 @@ pub(super) enum Note {
     Intent,
 }
 
-/// What survives the receiver's process.
+/// The disk of the receiver, which survives its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::delivery::model_tests) struct Disk {
     pub(super) note: Note,

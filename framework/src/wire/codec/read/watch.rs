@@ -4,7 +4,7 @@ use super::super::fault::Fault;
 
 /// Sees what is read, beside the bytes, and may end it.
 pub(in crate::wire::codec) trait Watch {
-    /// Whether the value may end before its last fields, which an older program does not have.
+    /// Set if the value may end before its last fields, which an older program does not have.
     const SHORTER: bool = false;
 
     /// A part of the value, before its bytes.

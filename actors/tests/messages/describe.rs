@@ -19,7 +19,7 @@ use crate::harness::{config, soon};
 #[derive(Debug, Serialize, Deserialize, JsonSchema, RemoteMessage)]
 #[remote(name = "test.Shaped", reply = Result<u64, String>, schema)]
 struct Shaped {
-    /// What is wanted.
+    /// The article that is wanted.
     article: String,
     #[serde(default, rename = "how many")]
     count: u32,
@@ -125,7 +125,7 @@ async fn a_type_that_says_how_it_looks_is_described_with_its_schemas() {
     let message = schema(&shaped.schema);
     assert_eq!(message["required"], serde_json::json!(["article"]));
     assert_eq!(message["properties"]["how many"]["minimum"], 0);
-    assert_eq!(message["properties"]["article"]["description"], "What is wanted.");
+    assert_eq!(message["properties"]["article"]["description"], "The article that is wanted.");
     assert!(schema(&shaped.answer_schema)["oneOf"].is_array());
     assert_eq!((&long.schema, long.answer_schema.is_some()), (&None, true));
     let json = lyon.remote_json("paris/shaper", "test.Shaped", 1).unwrap();

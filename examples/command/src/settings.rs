@@ -90,7 +90,7 @@ pub(crate) fn spool(folder: &Path) -> io::Result<Arc<dyn Store>> {
 /// Of `--compress`: chunks go as they are.
 pub(crate) const OFF: &str = "off";
 
-/// The compression that `--compress` says, of a node with these codecs; `None` without it.
+/// The compression that `--compress` names; `None` without it: the node's configuration counts.
 pub(crate) fn compression(
     registry: &StageRegistry,
     how: Option<&str>,

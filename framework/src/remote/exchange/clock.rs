@@ -44,13 +44,13 @@ impl Exchange {
         for call in late {
             let Some(pending) = state.calls.get_mut(&call) else { continue };
             let after = pending.deadline.take().map_or(Duration::ZERO, |deadline| deadline.after);
-            match std::mem::replace(&mut pending.sink, Sink::Over) {
+            match pending.sink.give_up() {
                 Sink::Ask(answer) => drop(answer.send(Err(self.too_late(after)))),
                 Sink::Stream { replies, sending, .. } => {
                     let _ = replies.send(Err(self.too_late(after)));
                     sending.room.notify_waiters();
                 }
-                Sink::Over => continue,
+                Sink::Over { .. } => continue,
             }
             self.put(&mut state, [Some(Key::Call(call)), None], &Item::Cancel { call }, None, 0);
         }

@@ -33,7 +33,7 @@ impl Exchange {
                         let _ = replies.send(Err(RemoteError::told(code, text)));
                         sending.room.notify_waiters();
                     }
-                    Some(Sink::Over) | None => {}
+                    Some(Sink::Over { .. }) | None => {}
                 }
                 Ok(())
             }
@@ -51,12 +51,15 @@ impl Exchange {
 
     pub(super) fn on_reply(&self, call: u64, body: Bytes) -> Result<(), String> {
         let mut state = self.state();
-        if let Some(Pending {
-            sink: Sink::Stream { replies, once: false, uncredited, .. }, ..
-        }) = state.calls.get_mut(&call)
-        {
+        let StreamLimits { window, item, .. } = state.limits;
+        let sink = state.calls.get_mut(&call).map(|pending| &mut pending.sink);
+        if let Some(Sink::Over { once: false }) = sink {
+            // One of a stream is no end: until that comes, the call counts at the peer, too.
+            return Ok(());
+        }
+        if let Some(Sink::Stream { replies, once: false, uncredited, .. }) = sink {
             *uncredited += cost(body.len());
-            if *uncredited > STREAM_WINDOW + cost(STREAM_ITEM) {
+            if *uncredited > window + item {
                 return Err("more replies than it has credit for".into());
             }
             // The receiver may be gone: its handle cancels.
@@ -71,7 +74,7 @@ impl Exchange {
                 let _ = replies.send(Ok(body));
                 sending.room.notify_waiters();
             }
-            Some(Sink::Over) | None => {}
+            Some(Sink::Over { .. }) | None => {}
         }
         Ok(())
     }
@@ -149,6 +152,7 @@ impl Exchange {
         if state.epoch != Some(epoch) {
             return Ok(());
         }
+        let StreamLimits { window, item, .. } = state.limits;
         // Answered before its last request came: what still comes means nothing.
         let Some(served) = state.served.get_mut(&call) else { return Ok(()) };
         let Some(body) = body else {
@@ -156,7 +160,7 @@ impl Exchange {
             return Ok(());
         };
         served.uncredited += cost(body.len());
-        if served.uncredited > STREAM_WINDOW + cost(STREAM_ITEM) {
+        if served.uncredited > window + item {
             return Err("more requests than it has credit for".into());
         }
         let Some(requests) = &served.requests else {

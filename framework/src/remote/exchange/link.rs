@@ -46,7 +46,7 @@ impl Exchange {
                     let _ = replies.send(Err(error.clone()));
                     sending.room.notify_waiters();
                 }
-                Sink::Over => {}
+                Sink::Over { .. } => {}
             }
         }
         for (_, served) in served {

@@ -159,6 +159,7 @@ struct State {
     served: HashMap<u64, Served, RandomState>,
     /// The cost of served calls.
     served_cost: u64,
+    limits: StreamLimits,
     /// Calls with streams, from here and to here.
     streams_out: usize,
     streams_in: usize,
@@ -167,6 +168,23 @@ struct State {
     /// Whoever waits for a link or for room.
     waiting: usize,
     clock_runs: bool,
+}
+
+/// The limits of calls with streams, which both ends keep to.
+#[derive(Clone, Copy, Debug)]
+struct StreamLimits {
+    /// Calls under way, in each direction.
+    calls: usize,
+    /// The most that one stream may have on its way: so much, or one item.
+    window: u64,
+    /// The cost of the longest item.
+    item: u64,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self { calls: STREAMS, window: STREAM_WINDOW, item: cost(STREAM_ITEM) }
+    }
 }
 
 /// A call from here.
@@ -187,7 +205,20 @@ enum Sink {
         sending: Sending,
     },
     /// Nobody waits any more; the peer has not said yet that it is over.
-    Over,
+    Over {
+        once: bool,
+    },
+}
+
+impl Sink {
+    /// Nobody waits any more; who did.
+    fn give_up(&mut self) -> Self {
+        let once = match self {
+            Self::Ask(_) => true,
+            Self::Stream { once, .. } | Self::Over { once } => *once,
+        };
+        std::mem::replace(self, Self::Over { once })
+    }
 }
 
 /// The requests of a call, at the caller, or its replies, at the callee.
@@ -375,8 +406,8 @@ impl Target {
 
 impl Sending {
     /// Takes room for one more, if there is some.
-    fn take(&mut self, cost: u64) -> bool {
-        let fits = self.outstanding == 0 || self.outstanding + cost <= STREAM_WINDOW;
+    fn take(&mut self, cost: u64, window: u64) -> bool {
+        let fits = self.outstanding == 0 || self.outstanding + cost <= window;
         if fits {
             self.outstanding += cost;
         }
@@ -388,7 +419,7 @@ impl Sending {
 ///
 /// Invariant: none is left when all that came is read. Else a long item, which waits until nothing
 /// is on its way, would wait for ever.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Owed(u64);
 
 impl Owed {

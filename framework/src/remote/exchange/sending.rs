@@ -67,7 +67,7 @@ impl Exchange {
         let (number, cost) = self.admit(&mut state, target, body.len(), trace)?;
         let epoch = state.epoch.ok_or(Blocked::NoLink)?;
         let streams = shape != Shape::Ask;
-        if streams && state.streams_out >= STREAMS {
+        if streams && state.streams_out >= state.limits.calls {
             return Err(Blocked::Full);
         }
         state.streams_out += usize::from(streams);
@@ -169,13 +169,13 @@ impl Exchange {
         if state.epoch != Some(begun.epoch) {
             return Err(Blocked::Never(Box::new(self.lost("the call's link is gone"))));
         }
-        let full = state.out.queue.bytes() > QUEUE_LIMIT;
+        let (full, window) = (state.out.queue.bytes() > QUEUE_LIMIT, state.limits.window);
         let Some(Pending { sink: Sink::Stream { sending, .. }, .. }) =
             state.calls.get_mut(&begun.call)
         else {
             return Err(gone());
         };
-        if full || !sending.take(cost(body.len())) {
+        if full || !sending.take(cost(body.len()), window) {
             return Err(Blocked::Full);
         }
         let call = begun.call;
@@ -230,11 +230,9 @@ impl Exchange {
             return;
         }
         if let Some(pending) = state.calls.get_mut(&begun.call)
-            && !matches!(pending.sink, Sink::Over)
+            && !matches!(pending.sink, Sink::Over { .. })
         {
-            if let Sink::Stream { replies, sending, .. } =
-                std::mem::replace(&mut pending.sink, Sink::Over)
-            {
+            if let Sink::Stream { replies, sending, .. } = pending.sink.give_up() {
                 let _ = replies.send(Err(RemoteError::new(
                     RemoteErrorKind::Cancelled,
                     "this side gave the call up",

@@ -54,8 +54,9 @@ impl Exchange {
         }
         let streams = streams_replies || requests.is_some();
         state.streams_in += usize::from(streams);
-        if state.streams_in > STREAMS {
-            return Err(format!("more than {STREAMS} calls with streams"));
+        let most = state.limits.calls;
+        if state.streams_in > most {
+            return Err(format!("more than {most} calls with streams"));
         }
         let served = Served { cost, streams, requests, uncredited: 0, replies, gone: None };
         match state.served.insert(call, served) {
@@ -145,7 +146,7 @@ impl Exchange {
         body: &[u8],
     ) -> Result<(), Blocked> {
         let mut state = self.state();
-        let full = state.out.queue.bytes() > QUEUE_LIMIT;
+        let (full, window) = (state.out.queue.bytes() > QUEUE_LIMIT, state.limits.window);
         let is_up = state.epoch == Some(epoch);
         let Some(served) = state.served.get_mut(&call).filter(|_| is_up) else {
             let text = format!("{} no longer waits for replies of this call", self.peer_name);
@@ -154,7 +155,8 @@ impl Exchange {
                 text,
             ))));
         };
-        if full || !served.replies.as_mut().is_some_and(|replies| replies.take(cost(body.len()))) {
+        let cost = cost(body.len());
+        if full || !served.replies.as_mut().is_some_and(|replies| replies.take(cost, window)) {
             return Err(Blocked::Full);
         }
         self.put(

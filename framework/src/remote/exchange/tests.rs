@@ -481,3 +481,20 @@ async fn the_end_of_a_call_is_heard_whatever_ends_it() {
     // What is over already keeps nobody waiting.
     exchange.served_to_the_end(1, 4).await;
 }
+
+#[test]
+fn a_call_that_was_given_up_counts_until_the_peer_has_said_that_it_is_over() {
+    let exchange = exchange(|_| {});
+    exchange.up(1);
+    let target = exchange.target("one", "test", 1).unwrap();
+    let opening = Opening { shape: Shape::Replies, body: &[], trace: None, deadline: None };
+    let mut calls: Vec<_> =
+        (0..STREAMS).map(|_| exchange.open(&target, &opening).ok().unwrap().0).collect();
+    let is_full = || matches!(exchange.open(&target, &opening), Err(Blocked::Full));
+    let begun = calls.remove(7);
+    exchange.cancel(&begun);
+    (0..2).for_each(|_| exchange.on_reply(begun.call, Bytes::new()).unwrap());
+    assert!(is_full(), "one more would be one too many at the peer");
+    exchange.heard(&Item::RepliesEnd { call: begun.call }, Bytes::copy_from_slice).unwrap();
+    assert!(!is_full());
+}

@@ -5,8 +5,10 @@
 //!
 //! In the world around them are two threads that send, the pump of the link, batches, and an actor
 //! for each target, which may die. Windows, rows and batches are so short that a few messages fill
-//! them. Not in it: streams within calls, traces, letters, watches, deadlines.
+//! them. Not in it: streams within calls and how calls
+//! end (in [`ends`]), traces, letters, watches.
 
+mod ends;
 mod world;
 
 use stateright::{Model, Property};

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use http_body::Body as _;
 use serde::de::IgnoredAny;
 
 use super::Seat;
@@ -35,14 +36,38 @@ impl FromRequest<Seat> for Json {
     type Rejection = Problem;
 
     async fn from_request(request: Request, seat: &Seat) -> Result<Self, Problem> {
-        is_json(request.headers())?;
+        Self::read(request, seat, "").await
+    }
+}
+
+impl Json {
+    /// A body that may be empty, and stands for `null` then, whatever its type.
+    pub(crate) async fn or_null(request: Request, seat: &Seat) -> Result<Self, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(Self { text: "null".into(), _held: None });
+        }
+        Self::read(request, seat, "null").await
+    }
+
+    async fn read(request: Request, seat: &Seat, empty: &str) -> Result<Self, Problem> {
+        says_json(request.headers())?;
         let pass = request.extensions().get::<Pass>().cloned().ok_or(Refusal::Missing)?;
         let (bytes, held) = whole(request, &seat.bodies, &pass).await?;
-        let text = String::from_utf8(bytes.into()).map_err(|error| no_json(&error))?;
+        let mut text = String::from_utf8(bytes.into()).map_err(|error| no_json(&error))?;
+        if text.is_empty() {
+            text.push_str(empty);
+        }
         // Its fields are for its receiver to judge.
         serde_json::from_str::<IgnoredAny>(&text).map_err(|error| no_json(&error))?;
         Ok(Self { text, _held: held })
     }
+}
+
+/// Returns `true` if a type of content is JSON, or something that is written as JSON.
+pub(crate) fn is_json(kind: &str) -> bool {
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 fn no_json(error: &impl std::fmt::Display) -> Problem {
@@ -50,7 +75,7 @@ fn no_json(error: &impl std::fmt::Display) -> Problem {
 }
 
 /// Refuses what says that it is something else than JSON, or that it is compressed.
-fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+fn says_json(headers: &HeaderMap) -> Result<(), Problem> {
     let unsupported = |detail: String| {
         let accepted = HeaderValue::from_static("application/json");
         Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail)
@@ -63,10 +88,7 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let mut given = headers.get_all(header::CONTENT_TYPE).iter();
     let kind = given.next().and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let is_json = essence == "application/json"
-        || (essence.starts_with("application/") && essence.ends_with("+json"));
-    if is_json && given.next().is_none() {
+    if is_json(kind) && given.next().is_none() {
         return Ok(());
     }
     Err(unsupported(format!(

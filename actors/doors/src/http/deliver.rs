@@ -41,7 +41,17 @@ pub(crate) async fn deliver(
         Some(key) => key,
         None => random_key()?,
     };
-    let delivery = target.remote.deliver_once(scoped(&pass, &key), &text).await;
+    store(&pass, &target, &key, &text).await
+}
+
+/// Stores a message by its key, and tells what has become of it by now.
+pub(crate) async fn store(
+    pass: &Pass,
+    target: &Target,
+    key: &str,
+    text: &str,
+) -> Result<Response, Problem> {
+    let delivery = target.remote.deliver_once(scoped(pass, key), text).await;
     let delivery = delivery.map_err(|error| Problem::of_storing(&error))?;
     let state = match target.wait {
         Some(wait) => over_within(&delivery, wait).await,
@@ -51,9 +61,9 @@ pub(crate) async fn deliver(
         LetterState::Processed => StatusCode::OK,
         _ => StatusCode::ACCEPTED,
     };
-    let mut response = (status, told(&delivery, &key, &state)).into_response();
+    let mut response = (status, told(&delivery, key, &state)).into_response();
     let own = response.headers_mut();
-    let location = format!("/v1/deliveries/{}", escaped(&key));
+    let location = format!("/v1/deliveries/{}", escaped(key));
     if let Ok(location) = HeaderValue::from_str(&location) {
         own.insert(header::LOCATION, location);
     }

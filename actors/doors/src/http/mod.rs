@@ -5,6 +5,7 @@ mod ask;
 mod body;
 mod deliver;
 mod download;
+mod events;
 mod guard;
 mod inbox;
 mod open;
@@ -73,6 +74,7 @@ pub fn http(access: &Access) -> Router {
         .route("/v1/ask/{peer}/{name}/{message}", post(ask::ask))
         .route("/v1/tell/{peer}/{name}/{message}", post(tell::tell))
         .route("/v1/deliver/{peer}/{name}/{message}", post(deliver::deliver))
+        .route("/v1/events/{peer}/{name}", post(events::event))
         .route("/v1/deliveries/{key}", get(deliver::delivery))
         .route("/v1/download/{peer}/{name}/{message}", post(download::download))
         .route("/v1/open/{peer}/{name}/{message}", get(open::open))

@@ -85,6 +85,7 @@ fn own_paths() -> Map<String, Value> {
         let operation = operation(way, summary, &actor, &any, &any);
         paths.insert(format!("/v1/{way}/{{peer}}/{{name}}/{{message}}"), operation);
     }
+    paths.insert("/v1/events/{peer}/{name}".into(), event_path());
     let text = json!({ "type": "string" });
     let get = |summary: &str, parts: &[&str], answer: Value| {
         let operation = described(summary, parts, None, answer);
@@ -129,6 +130,32 @@ fn own_paths() -> Map<String, Value> {
     let own = json!({ "200": json_of("It.", json!({ "type": "object" })) });
     paths.insert("/openapi.json".into(), get("This document", &[], own));
     paths
+}
+
+/// That of events of CloudEvents, which are headers and a body, or a body alone.
+fn event_path() -> Value {
+    let parameter = |place: &str, name: &str, schema: Value| json!({ "name": name, "in": place, "schema": schema });
+    let event = json!({
+        "application/cloudevents+json": { "schema": named("Event") },
+        "application/json": { "schema": { "description": "What its type says." } },
+    });
+    let answers = json!({
+        "202": json_of("It is stored; with way=tell, on its way, and no body.", named("Delivery")),
+        "200": json_of("It was handled.", named("Delivery")),
+    });
+    let summary = "Take an event of CloudEvents 1.0 as a message, which is delivered once";
+    let mut taken = described(summary, &["peer", "name"], Some(event), answers);
+    let text = || json!({ "type": "string" });
+    let header = |name| parameter("header", name, text());
+    let more = [
+        parameter("query", "version", json!({ "type": "integer", "minimum": 1, "default": 1 })),
+        parameter("query", "way", json!({ "enum": ["deliver", "tell"], "default": "deliver" })),
+        parameter("header", "ce-specversion", json!({ "const": "1.0" })),
+    ];
+    with_more(&mut taken, more);
+    with_more(&mut taken, ["ce-id", "ce-source", "ce-type", "ce-traceparent"].map(header));
+    taken["requestBody"]["required"] = false.into();
+    json!({ "post": taken })
 }
 
 /// Those of uploads by tus, whose answers are headers.
@@ -291,6 +318,11 @@ fn schemas() -> Value {
         "id": text, "from": text, "name": text, "bytes": number, "blake3": text, "files": number,
         "arrived": number, "expires": number, "processed": { "type": "boolean" }, "content": text,
     }));
+    let mut event = object(json!({
+        "specversion": { "const": "1.0" }, "id": text, "source": text, "type": text,
+        "datacontenttype": text, "traceparent": text, "data": {},
+    }));
+    event["required"] = json!(["specversion", "id", "source", "type"]);
     json!({
         "Problem": object(json!({
             "type": text, "title": text, "status": { "type": "integer" },
@@ -301,6 +333,7 @@ fn schemas() -> Value {
             "state": { "enum": ["stored", "delivered", "processed", "dead"] },
             "why": object(json!({ "type": text, "detail": text, "handled": handled })),
         })),
+        "Event": event,
         "Arrival": arrival,
         "Arrivals": object(json!({
             "arrivals": { "type": "array", "items": named("Arrival") },

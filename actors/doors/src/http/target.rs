@@ -92,7 +92,7 @@ pub(crate) fn bad(detail: impl Into<String>) -> Problem {
 }
 
 /// The trace that a request belongs to; one that can't be read is none, as W3C has it.
-fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+pub(crate) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
     headers.get("traceparent")?.to_str().ok()?.parse().ok()
 }
 

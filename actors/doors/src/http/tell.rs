@@ -12,8 +12,12 @@ use crate::status::HANDLED;
 
 /// Sends it; done when it is on its way.
 pub(crate) async fn tell(target: Target, Json { text, .. }: Json) -> Result<Response, Problem> {
+    told(target, &text).await
+}
+
+pub(super) async fn told(target: Target, text: &str) -> Result<Response, Problem> {
     let remote = target.remote.within(target.wait.unwrap_or(ANSWER_WITHIN));
-    remote.tell(&text).await?;
+    remote.tell(text).await?;
     let sent = (StatusCode::ACCEPTED, [(HANDLED, Handled::Unknown.as_str())]);
     let mut response = sent.into_response();
     applied(response.headers_mut(), target.wait);

@@ -113,17 +113,13 @@ impl Plan {
         };
         dagre::layout(&mut layers, Some(options));
         let mut places = self.read(&layers, sideways);
+        let has_moved = places.from_top_to_bottom(separate::move_boxes);
         self.make_room_for_heads(&mut places);
         self.frame(&mut places);
-        // The rest goes from top to bottom.
-        if sideways {
-            places.turn();
-        }
-        separate::separate(&self.shapes, &self.lines, &mut places);
-        ways::draw(&self.lines, &mut places);
-        if sideways {
-            places.turn();
-        }
+        places.from_top_to_bottom(|places| {
+            separate::separate(&self.shapes, &self.lines, places, has_moved);
+            ways::draw(&self.lines, places);
+        });
         ways::draw_rings(&self.lines, &mut places);
         places.fit();
         places
@@ -267,6 +263,18 @@ impl Rect {
 }
 
 impl Places {
+    /// Does something as if layers followed each other from top to bottom.
+    fn from_top_to_bottom<T>(&mut self, does: impl FnOnce(&mut Self) -> T) -> T {
+        if self.sideways {
+            self.turn();
+        }
+        let done = does(self);
+        if self.sideways {
+            self.turn();
+        }
+        done
+    }
+
     /// Makes of layers from left to right those from top to bottom, and the other way round.
     fn turn(&mut self) {
         let words = self.ways.iter_mut().filter_map(|way| way.words.as_mut());

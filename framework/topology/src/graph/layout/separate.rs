@@ -1,5 +1,5 @@
-//! Frames that lie on each other, moved apart: layers do not keep them from that. Edges are then led
-//! anew, past the boxes of each layer.
+//! Boxes and frames that lie on each other, moved apart: layers do not keep frames from that, nor
+//! always boxes. Edges are then led anew, past the boxes of each layer.
 
 use super::bands::Bands;
 use super::{Line, Places, Rect, Shape};
@@ -7,13 +7,39 @@ use super::{Line, Places, Rect, Shape};
 /// Between two frames.
 const GAP: f64 = 24.0;
 
+/// Between two boxes of a layer, where there was less than `CLEAR`.
+const BETWEEN: f64 = 20.0;
+
 /// Beside a box, an edge or words.
 const CLEAR: f64 = 8.0;
 
-pub(super) fn separate(shapes: &[Shape], lines: &[Line], places: &mut Places) {
-    if move_frames(shapes, places) {
+/// Moves frames apart, and leads edges past what moved, now or before.
+pub(super) fn separate(shapes: &[Shape], lines: &[Line], places: &mut Places, has_moved: bool) {
+    if move_frames(shapes, places) || has_moved {
         lead_anew(lines, places);
     }
+}
+
+/// Moves the boxes of each layer to the right, as far as they must: among many edges, `dagre` has
+/// left two boxes no more than the gap of two edges. Returns whether one had to.
+pub(super) fn move_boxes(places: &mut Places) -> bool {
+    let mut order: Vec<usize> = (0..places.shapes.len()).collect();
+    let key = |at: usize| (places.ranks[at], places.shapes[at].x);
+    order.sort_by(|&a, &b| {
+        let ((rank_a, x_a), (rank_b, x_b)) = (key(a), key(b));
+        rank_a.cmp(&rank_b).then(x_a.total_cmp(&x_b)).then(a.cmp(&b))
+    });
+    let mut has_moved = false;
+    for pair in order.windows(2) {
+        let (before, at) = (pair[0], pair[1]);
+        let right = places.shapes[before].right();
+        let rect = &mut places.shapes[at];
+        if places.ranks[before] == places.ranks[at] && rect.left() < right + CLEAR {
+            rect.x = right + BETWEEN + rect.width / 2.0;
+            has_moved = true;
+        }
+    }
+    has_moved
 }
 
 /// Moves frames to the right, as far as they must. Returns whether one had to.
@@ -122,7 +148,7 @@ mod tests {
     #[test]
     fn frames_that_lie_on_each_other_are_moved_apart_with_what_is_in_them() {
         let (shapes, lines, mut places) = on_each_other();
-        separate(&shapes, &lines, &mut places);
+        separate(&shapes, &lines, &mut places, false);
         assert_eq!(places.frames[1].right() + GAP, places.frames[0].left());
         let moved = places.frames[0].x - 200.0;
         assert!(moved > 100.0);
@@ -133,10 +159,23 @@ mod tests {
     #[test]
     fn edges_and_their_words_keep_clear_of_boxes_that_they_pass() {
         let (shapes, lines, mut places) = on_each_other();
-        separate(&shapes, &lines, &mut places);
+        separate(&shapes, &lines, &mut places, false);
         let words = places.ways[0].words.expect("it has words");
         assert_eq!(words.x, places.ways[0].points[1].x);
         assert_eq!(words.left(), places.shapes[2].right() + CLEAR);
+    }
+
+    #[test]
+    fn boxes_of_a_layer_that_lie_on_each_other_are_moved_apart() {
+        let (.., mut places) = on_each_other();
+        assert!(!move_boxes(&mut places));
+        // Beside the third one, on it, and below both.
+        places.shapes[0] = rect(110.0, 168.0, 100.0, 40.0);
+        places.shapes[1].x = 110.0;
+        places.ranks = vec![1, 2, 1];
+        assert!(move_boxes(&mut places));
+        let [on, below, left] = places.shapes[..] else { unreachable!("it has three") };
+        assert_eq!((left.x, on.left(), below.x), (100.0, left.right() + BETWEEN, 110.0));
     }
 
     #[test]
@@ -144,7 +183,7 @@ mod tests {
         let (shapes, lines, mut places) = on_each_other();
         places.frames[1].y = 400.0;
         let before = places.clone();
-        separate(&shapes, &lines, &mut places);
+        separate(&shapes, &lines, &mut places, false);
         assert_eq!(places, before);
     }
 }

@@ -2,18 +2,20 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use estafette::Node;
 use estafette::wire::is_visible;
 use indicatif::{MultiProgress, ProgressDrawTarget};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::arguments::{Global, LogFormat, When};
 use crate::call::Call;
-use crate::error::CommandError;
+use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
 use crate::json_text::{compact, pretty};
 
@@ -169,7 +171,11 @@ impl Output {
     /// Tells of an error and goes on.
     pub(crate) fn error(&self, error: &CommandError) {
         if self.json {
-            return print_event(&Event::from(error));
+            // Whoever stops a command whose output nobody reads wants it to end all the same.
+            if error.kind != ErrorKind::Cancelled || takes_more(io::stdout()) {
+                print_event(&Event::from(error));
+            }
+            return;
         }
         let (red, plain) = if self.color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
         let hint =
@@ -185,6 +191,14 @@ impl Output {
         self.error(error);
         ExitCode::from(error.kind.exit_code())
     }
+}
+
+/// Returns `true` if a line can be written there within a second without waiting for a reader.
+fn takes_more(to: impl AsFd) -> bool {
+    let mut ways = [PollFd::from_borrowed_fd(to.as_fd(), PollFlags::OUT)];
+    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
+    // What can't be told is written as ever.
+    poll(&mut ways, Some(&patience)).map_or(true, |ready| ready > 0)
 }
 
 /// The number of columns of the terminal that people look at.

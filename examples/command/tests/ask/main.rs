@@ -219,6 +219,33 @@ fn a_signal_ends_a_download_whose_output_nobody_reads_on() {
 }
 
 #[test]
+fn a_signal_ends_a_command_that_can_not_say_so_since_nobody_reads() {
+    let town = Town::new();
+    let (reading, writing) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writing, true).unwrap();
+    while (&writing).write(&[b' '; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&writing, false).unwrap();
+    let mut path = town.world.path("lyon").with_extension("key").into_os_string();
+    path.push(format!(".sending-{:.16}", town.node.peer().to_string()));
+    let turn = std::fs::File::create(path).unwrap();
+    rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut command = town.plain();
+    command.args(["--json", "ask", "paris/shop", "shop.Order", "{}"]);
+    let mut child = command.stdout(writing).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let catches_signals = |status: &str| {
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & 1 << (Signal::INT.as_raw() - 1) != 0
+    };
+    while !catches_signals(&std::fs::read_to_string(&status).unwrap()) {
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop((reading, turn));
+}
+
+#[test]
 fn who_stops_while_another_command_has_its_turn_hears_that_nothing_was_sent() {
     let town = Town::new();
     let mut path = town.world.path("lyon").with_extension("key").into_os_string();

@@ -235,12 +235,12 @@ impl Opening<'_> {
         if known.is_none() && !self.journal.may_verify(note.length()) {
             return Err(Refusal::for_now(TOO_OFTEN));
         }
-        let verified = match &note {
-            _ if let Some(known) = known => Ok(known),
-            Note::Writing(Writing { length, digest, .. }) => {
+        let verified = match (known, &note) {
+            (Some(known), _) => Ok(known),
+            (None, Note::Writing(Writing { length, digest, .. })) => {
                 verify(&file, chunk_size, *length, |fold| fold.to_bytes() == *digest)
             }
-            Note::Intent(Intent { summary, .. }) => {
+            (None, Note::Intent(Intent { summary, .. })) => {
                 verify(&file, chunk_size, summary.length, |fold| {
                     fold.finish() == Some(summary.digest)
                 })

@@ -113,10 +113,10 @@ impl Plan {
         };
         dagre::layout(&mut layers, Some(options));
         let mut places = self.read(&layers, sideways);
-        let has_moved = places.from_top_to_bottom(separate::move_boxes);
+        let has_moved = places.as_if_upright(separate::move_boxes);
         self.make_room_for_heads(&mut places);
         self.frame(&mut places);
-        places.from_top_to_bottom(|places| {
+        places.as_if_upright(|places| {
             separate::separate(&self.shapes, &self.lines, places, has_moved);
             ways::draw(&self.lines, places);
         });
@@ -264,7 +264,7 @@ impl Rect {
 
 impl Places {
     /// Does something as if layers followed each other from top to bottom.
-    fn from_top_to_bottom<T>(&mut self, does: impl FnOnce(&mut Self) -> T) -> T {
+    fn as_if_upright<T>(&mut self, does: impl FnOnce(&mut Self) -> T) -> T {
         if self.sideways {
             self.turn();
         }

@@ -11,7 +11,7 @@ use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::sink::{FileSink, Folder, NullSink, OnConflict};
-use crate::source::{BytesSource, Links, ReadOptions, from_paths_with};
+use crate::source::{BytesSource, Links, ReadOptions, check_pattern, from_paths_with};
 
 /// The registry with the kinds of inboxes `folder` and `null`, and of sources `paths` and `text`.
 pub(crate) fn with_kinds(registry: StageRegistry) -> StageRegistry {
@@ -222,7 +222,7 @@ struct PathsSettings {
     #[serde(default)]
     name: Option<String>,
     /// Patterns of names that are left out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "patterns")]
     exclude: Vec<String>,
     /// Symbolic links that lead out are kept, left out or followed.
     #[serde(default)]
@@ -239,6 +239,15 @@ impl OfPaths for PathsSettings {
         let (name, exclude, xattrs) = Default::default();
         Self { paths, name, exclude, links: LinksSent::default(), xattrs }
     }
+}
+
+fn patterns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let patterns = Vec::<String>::deserialize(deserializer)?;
+    for pattern in &patterns {
+        check_pattern(pattern)
+            .map_err(|error| D::Error::custom(format!("{pattern:?}: {error}")))?;
+    }
+    Ok(patterns)
 }
 
 #[derive(Default, Deserialize)]

@@ -44,15 +44,17 @@
 //!   is **stored** when its sender's disk has it, **delivered** when it is in effect at the
 //!   receiver, **processed** when the receiver's program says so, and **dead** when nobody tries
 //!   any more. A **transfer** is the handle of one; an **attempt** is one sealing of it, under a
-//!   key of its own.
+//!   key of its own. The **receipt** is the receiver's word that it is delivered.
 //! - **Outbox**: the stored deliveries of a node. The **spool** is the folder on its disk that
-//!   holds them, and all else that outlives the process. A **copy** in it takes the place of a
-//!   source.
+//!   holds them, and all else that outlives the process, in **records**. A **copy** in it takes the
+//!   place of a source. A receiver's **note** in it says how far a delivery has come, and before a
+//!   rename, as an **intent**, what is about to be made visible.
 //! - **Package**: content sealed for a receiver in one file. A **relay** is a node that keeps
 //!   packages for others, and can't open them.
 //! - **Link**: all connections of two nodes. The **express lane** carries control messages and
 //!   messages of actors; **bulk lanes** carry chunks. A **session** is what a node knows of a peer,
-//!   link or no link.
+//!   link or no link. A **feature** is what both ends of a link have announced. A **transport**
+//!   makes connections; the **scheme** of an address says which one.
 //! - **Chunk**: a piece of content. A **stage** is an actor that chunks pass; a **transform** is
 //!   the function in it; a **coder** is a pair of transforms with a name; a **codec** compresses; a
 //!   **suite** seals.

@@ -1,5 +1,5 @@
 //! Holds rules of CONTRIBUTING.md that no other tool looks at: the length of files, first lines of
-//! documentation, and the form of decisions.
+//! documentation, the form of decisions, and what manifests say.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -133,4 +133,95 @@ fn decisions_have_one_form_and_are_in_the_index() {
         assert!(index.contains(&format!("]({name})")), "{name} is not in the index");
     }
     assert!(decisions > 0);
+}
+
+/// The manifests of the workspace's packages that are published, each with the folder that it is in.
+fn published() -> Vec<(PathBuf, toml::Table)> {
+    let manifest = |path: PathBuf| read(&path).parse::<toml::Table>().expect("a manifest");
+    let workspace = manifest(root().join("Cargo.toml"));
+    let members = workspace["workspace"]["members"].as_array().expect("members").iter();
+    let folders = members.map(|member| root().join(member.as_str().expect("a path")));
+    folders
+        .map(|folder| (folder.clone(), manifest(folder.join("Cargo.toml"))))
+        .filter(|(_, manifest)| {
+            manifest["package"].get("publish").and_then(toml::Value::as_bool) != Some(false)
+        })
+        .collect()
+}
+
+/// Gaps of a package: what a registry would refuse, or show as missing.
+fn gaps(folder: &Path, manifest: &toml::Table) -> Vec<String> {
+    let package = manifest["package"].as_table().expect("a package");
+    let mut gaps = Vec::new();
+    let mut want = |is_there: bool, gap: &str| {
+        if !is_there {
+            gaps.push(format!("{}: {gap}", package["name"]));
+        }
+    };
+    let text = |key: &str| package.get(key).and_then(toml::Value::as_str);
+    want(text("description").is_some_and(|text| text.len() > 20), "no description");
+    want(text("readme") == Some("README.md"), "no `readme`");
+    let readme = fs::read_to_string(folder.join("README.md")).unwrap_or_default();
+    want(readme.starts_with("# estafette"), "its README has no title");
+    want(readme.contains("MIT or Apache-2.0"), "its README names no licence");
+    for key in ["version", "edition", "rust-version", "license", "repository"] {
+        let is_shared = package.get(key).and_then(|value| value.get("workspace"));
+        want(is_shared.is_some(), &format!("`{key}` is not the workspace's"));
+    }
+    for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        let same = fs::read(folder.join(licence)).ok() == fs::read(root().join(licence)).ok();
+        want(same, &format!("no {licence}, or not that of the workspace"));
+    }
+    let words = |key: &str| package.get(key).and_then(toml::Value::as_array).map_or(&[][..], |v| v);
+    // The limits of crates.io.
+    for key in ["keywords", "categories"] {
+        want((1..=5).contains(&words(key).len()), &format!("1 to 5 {key}"));
+    }
+    let fits = |word: &toml::Value| word.as_str().is_some_and(|word| word.len() <= 20);
+    want(words("keywords").iter().all(fits), "a keyword has 20 characters at most");
+    let docs = package.get("metadata").and_then(|data| data.get("docs")?.get("rs"));
+    let all = docs.and_then(|docs| docs.get("all-features")?.as_bool());
+    want(all == Some(true), "no `[package.metadata.docs.rs]` with all features");
+    gaps
+}
+
+#[test]
+fn what_is_published_says_what_it_is_and_under_which_licence() {
+    let published = published();
+    assert!(published.len() >= 7, "{published:?}");
+    let gaps: Vec<_> =
+        published.iter().flat_map(|(folder, manifest)| gaps(folder, manifest)).collect();
+    assert!(gaps.is_empty(), "{gaps:#?}");
+}
+
+#[test]
+fn a_package_that_says_nothing_has_every_gap() {
+    let manifest = "[package]\nname = \"bare\"".parse().expect("a manifest");
+    let gaps = gaps(Path::new("/nowhere"), &manifest);
+    assert_eq!(gaps.len(), 14, "{gaps:#?}");
+}
+
+/// The others need one of these.
+#[test]
+fn what_calls_unix_says_so_where_it_is_compiled_elsewhere() {
+    for package in ["framework", "actors", "examples/command"] {
+        let text = read(&root().join(package).join("src/lib.rs"));
+        assert!(text.contains("#[cfg(not(unix))]\ncompile_error!("), "{package}");
+    }
+}
+
+/// All that is published is packaged by CI, and nothing else is.
+#[test]
+fn what_is_published_is_packaged_by_ci() {
+    let ci = read(&root().join(".ci/run"));
+    let line = ci.lines().find(|line| line.starts_with("cargo package ")).expect("a step for it");
+    let mut packaged: Vec<_> = line.split(" -p ").skip(1).collect();
+    let manifests = published();
+    let mut named: Vec<_> = manifests
+        .iter()
+        .map(|(_, manifest)| manifest["package"]["name"].as_str().expect("a name"))
+        .collect();
+    packaged.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(packaged, named);
 }

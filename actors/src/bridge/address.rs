@@ -1,7 +1,7 @@
 //! Addresses as a person writes them, and which of them can be dialled.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 use estafette::node::blocking;
 
@@ -28,9 +28,7 @@ pub enum AddressError {
         given: String,
     },
     /// A wildcard or a group.
-    #[error(
-        "{given:?} can't be dialled: {kind} is no address of one machine, so say the one it has"
-    )]
+    #[error("{given:?} is refused: {kind} is no address of one machine, so say the one it has")]
     NotOne {
         /// The address.
         given: String,
@@ -39,8 +37,8 @@ pub enum AddressError {
     },
     /// A link-local address without the link: there may be one of it on each.
     #[error(
-        "{given:?} can't be dialled: it is an address of one link, so say by which network \
-         interface of the dialling machine, as in [{ip}%eth0]:{port}"
+        "{given:?} is refused: it is an address of one link, so say by which network interface of \
+         the machine that uses it, as in [{ip}%eth0]:{port}"
     )]
     NoLink {
         /// The address.
@@ -67,7 +65,28 @@ pub fn check_address(given: &str) -> Result<(), AddressError> {
     if port == 0 {
         return Err(AddressError::NoPort { given: given.to_owned() });
     }
-    let Ok(ip) = host.split('%').next().unwrap_or(host).parse::<IpAddr>() else { return Ok(()) };
+    match ip_of(host) {
+        Some(ip) => check_ip(given, host, ip, port),
+        None if may_be_found(host) => Ok(()),
+        None => Err(AddressError::Form { given: given.to_owned() }),
+    }
+}
+
+/// Checks that a machine could have an address, to listen at it: a wildcard stands for all that it
+/// has, and port 0 for any port.
+pub(super) fn check_own(given: &str) -> Result<(), AddressError> {
+    let (host, port) = split(given)?;
+    match ip_of(host) {
+        Some(ip) if !ip.to_canonical().is_unspecified() => check_ip(given, host, ip, port),
+        _ => Ok(()),
+    }
+}
+
+fn ip_of(host: &str) -> Option<IpAddr> {
+    host.split('%').next().unwrap_or(host).parse().ok()
+}
+
+fn check_ip(given: &str, host: &str, ip: IpAddr, port: u16) -> Result<(), AddressError> {
     // One of the older family inside the newer is dialled as what it is.
     let kind = match ip.to_canonical() {
         ip if ip.is_unspecified() => "a wildcard",
@@ -81,6 +100,20 @@ pub fn check_address(given: &str) -> Result<(), AddressError> {
         _ => return Ok(()),
     };
     Err(AddressError::NotOne { given: given.to_owned(), kind })
+}
+
+/// Returns `true` if some network may know a host by this name (RFC 1035, section 2.3.4). What ends
+/// in a number is an IP address that is not whole (RFC 3696, section 2): systems take `0` for a
+/// wildcard.
+fn may_be_found(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_number = |label: &str| match label.strip_prefix("0x") {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => label.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    let mut labels = name.split('.');
+    let ends_in_number = labels.clone().next_back().is_some_and(is_number);
+    name.len() <= 253 && labels.all(|label| (1..=63).contains(&label.len())) && !ends_in_number
 }
 
 /// Host, without brackets, and port.
@@ -110,13 +143,17 @@ fn split(given: &str) -> Result<(&str, u16), AddressError> {
 pub(super) async fn resolve(given: &str) -> io::Result<Vec<SocketAddr>> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
     let (host, port) = split(given).map_err(invalid)?;
-    if let Some((ip, zone)) = host.split_once('%') {
-        let ip = ip.parse().map_err(|_| invalid(AddressError::Form { given: given.to_owned() }))?;
-        let scope = zone_number(zone);
-        let scope = scope.ok_or_else(|| {
-            invalid(AddressError::NoZone { given: given.to_owned(), zone: zone.to_owned() })
-        })?;
-        return Ok(vec![SocketAddrV6::new(ip, port, 0, scope).into()]);
+    if let Some((_, zone)) = host.split_once('%') {
+        // The system knows the networks of this process, which may see another one's /sys.
+        let whole = (host.to_owned(), port);
+        let found = blocking(move || whole.to_socket_addrs()).await?.into_iter().flatten();
+        let has_zone = |address: &SocketAddr| match address {
+            SocketAddr::V6(address) => address.scope_id() != 0,
+            SocketAddr::V4(_) => false,
+        };
+        let found: Vec<_> = found.filter(has_zone).take(1).collect();
+        let none = AddressError::NoZone { given: given.to_owned(), zone: zone.to_owned() };
+        return if found.is_empty() { Err(invalid(none)) } else { Ok(found) };
     }
     let name = (host.to_owned(), port);
     let found: Vec<_> = match host.parse::<IpAddr>() {
@@ -127,18 +164,6 @@ pub(super) async fn resolve(given: &str) -> io::Result<Vec<SocketAddr>> {
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address")));
     }
     Ok(in_turn(found))
-}
-
-/// The number of the network interface behind a `%`: its name, or the number itself.
-fn zone_number(zone: &str) -> Option<u32> {
-    if let Ok(number) = zone.parse() {
-        return Some(number);
-    }
-    let is_name = !zone.is_empty() && !zone.contains('/') && zone != "." && zone != "..";
-    let number = is_name
-        .then(|| std::fs::read_to_string(format!("/sys/class/net/{zone}/ifindex")).ok())
-        .flatten()?;
-    number.trim().parse().ok()
 }
 
 /// No family stands behind all of the other: what swallows one often swallows all of it.
@@ -160,6 +185,8 @@ fn in_turn(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddrV6;
+
     use super::*;
 
     #[test]
@@ -171,6 +198,10 @@ mod tests {
             "paris.example:7400",
             "localhost:1",
             "127.0.0.1:65535",
+            "paris.example.:7400",
+            "my_host:1",
+            "7seas:1",
+            "4.example:1",
         ] {
             assert_eq!(check_address(good), Ok(()), "{good}");
         }
@@ -186,6 +217,15 @@ mod tests {
             "a b:7",
             "x:70000",
             "tcp://a:7",
+            "0:7",
+            "127.1:7",
+            "256.1.1.1:7",
+            "1.2.3.4.5:7",
+            "0x7f000001:7",
+            "paris..example:7",
+            ".paris:7",
+            &format!("{}:7", "a".repeat(64)),
+            &format!("{}a:7", "ab.".repeat(85)),
         ] {
             assert!(matches!(check_address(form), Err(AddressError::Form { .. })), "{form}");
         }
@@ -206,6 +246,17 @@ mod tests {
         let no_link = check_address("[fe80::1]:7400").unwrap_err();
         assert!(matches!(no_link, AddressError::NoLink { .. }), "{no_link}");
         assert!(no_link.to_string().contains("[fe80::1%eth0]:7400"), "{no_link}");
+    }
+
+    #[test]
+    fn what_no_machine_has_is_not_listened_at() {
+        for good in ["0.0.0.0:0", "[::]:7400", "[::1]:0", "[fe80::1%eth0]:0", "paris:0", "0:0"] {
+            assert_eq!(check_own(good), Ok(()), "{good}");
+        }
+        for none in ["224.0.0.1:0", "[ff02::1%eth0]:7", "255.255.255.255:0", "[fe80::1]:0"] {
+            let error = check_own(none).unwrap_err().to_string();
+            assert!(error.contains(none), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::address::{check_address, resolve};
+use super::address::{check_address, check_own, resolve};
 
 /// The most addresses of one name that are tried.
 const MOST: usize = 16;
@@ -46,6 +46,8 @@ impl Transport for Tcp {
 
     fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
+            check_own(address)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
             let listener = bind(&resolve(address).await?)?;
             let address = listener.local_addr()?;
             Ok(Box::new(TcpAcceptor { listener, address }) as Box<dyn Listener>)

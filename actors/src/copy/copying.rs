@@ -117,7 +117,7 @@ impl Pieces {
             file,
             (PIECE_OVERHEAD + header.piece_size()).max(header.as_bytes().len()),
             tell,
-        )?;
+        );
         writer.room(header.as_bytes().len()).copy_from_slice(header.as_bytes());
         writer.push(header.as_bytes().len())?;
         Ok(Self { header, cipher, writer, keys: PieceKeys::default(), length: 0 })
@@ -128,9 +128,16 @@ impl Pieces {
         source: &mut dyn Source,
         failed: impl Fn(io::Error) -> CopyingError,
     ) -> Result<SourceReport, CopyingError> {
-        let mut plain = vec![0; self.header.piece_size()];
+        // As much as it is said to have, and room to see that it has no more.
+        let piece = self.header.piece_size();
+        let said = source.content().length.and_then(|length| usize::try_from(length).ok());
+        let mut plain = vec![0; said.map_or(piece, |said| piece.min(said.saturating_add(1)))];
         for index in 0.. {
-            let length = fill(source, &mut plain).await?;
+            let mut length = fill(source, &mut plain).await?;
+            if length == plain.len() && length < piece {
+                plain.resize(piece, 0);
+                length += fill(source, &mut plain[length..]).await?;
+            }
             let report = if length < plain.len() { Some(source.finish()?) } else { None };
             self.put(index, &plain[..length]).map_err(&failed)?;
             if let Some(report) = report {

@@ -14,6 +14,7 @@ use estafette::delivery::{Content, ContentKind, EpochKey};
 use estafette::pipeline::{Source, SourceError, SourceReport};
 use estafette::wire::Identity;
 use estafette::wire::copy::{COPY_PREAMBLE, CopyError, CopyHeader, PIECE_OVERHEAD};
+use estafette::wire::envelope::EnvelopeError;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
@@ -187,8 +188,11 @@ impl CopySource {
     /// Reads the record of the next piece; how many bytes of content it has.
     fn read_piece(&mut self) -> Result<usize, SourceError> {
         let size = self.header.piece_size();
-        self.record.resize(PIECE_OVERHEAD + size, 0);
         let file = self.file.as_ref().ok_or_else(|| nothing(&self.content, None))?;
+        // No more than there is, and a byte to see that nothing follows.
+        let there = file.metadata().map_err(|error| failed(&self.path, error))?.len();
+        let left = usize::try_from(there.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        self.record.resize((PIECE_OVERHEAD + size).min(left.saturating_add(1)), 0);
         let read = read_at(file, &mut self.record, self.offset)
             .map_err(|error| failed(&self.path, error))?;
         let length =
@@ -275,6 +279,9 @@ fn read_header(path: &Path, file: &File, identity: &Identity) -> Result<CopyHead
     let unsound = |error: CopyError| match error {
         CopyError::NotACopy | CopyError::UnknownVersion { .. } | CopyError::OtherAuthor { .. } => {
             SourceError::Unsuitable { what: name(path), why: error.to_string() }
+        }
+        CopyError::Envelope(EnvelopeError::NotAuthentic) => {
+            SourceError::OtherKey { what: name(path), us: identity.peer() }
         }
         error => SourceError::Damaged { what: name(path), offset: 0, how: error.to_string() },
     };

@@ -3,7 +3,8 @@
 //!
 //! Nobody is likely to read a copy soon, so it should push nothing else out of memory, and what is
 //! on the disk already need not be waited for in the end. Such a write lasts as long as the disk
-//! takes: it has a thread of its own. Invariant: what is told to be in the file can be read there.
+//! takes: it has a thread of its own, but for content that ends before the first write. Invariant:
+//! what is told to be in the file can be read there.
 
 use std::io::{self, ErrorKind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -17,14 +18,24 @@ const BLOCK: usize = 4 << 10;
 const TOGETHER: usize = 1 << 20;
 /// Buffers: one that is filled, one that is written, one that waits between.
 const BUFFERS: usize = 3;
+/// The room of the first buffer, which is as large as the others when that is not enough: most
+/// texts fit, and there may be thousands of them.
+const FIRST: usize = 16 << 10;
 
 /// Gathers what is written until it fills blocks, and has them written.
-#[derive(Debug)]
 pub(super) struct Writer {
     gathered: Buffer,
-    /// `None` when there is no more.
+    /// The most bytes that are pushed at a time.
+    most: usize,
+    /// Until the first buffer is full.
+    disk: Option<Disk>,
+    /// `None` before, and when there is no more.
     full: Option<SyncSender<Buffer>>,
     empty: Receiver<Buffer>,
+    /// The other end, until the thread has it.
+    back: Option<Sender<Buffer>>,
+    /// Buffers that are, or were, handed on.
+    buffers: usize,
     /// Gives the file back when all is written.
     writing: Option<JoinHandle<io::Result<NewFile>>>,
 }
@@ -38,10 +49,15 @@ struct Buffer {
 }
 
 impl Buffer {
-    fn new(most: usize) -> Self {
-        let bytes = vec![0; BLOCK + TOGETHER + most];
+    fn new(room: usize) -> Self {
+        let bytes = vec![0; BLOCK + room];
         let start = bytes.as_ptr().addr().wrapping_neg() % BLOCK;
         Self { bytes, start, length: 0 }
+    }
+
+    /// Room for what has been filled, and so much more.
+    fn has_room(&self, length: usize) -> bool {
+        self.bytes.len() >= self.start + self.length + length
     }
 
     fn filled(&self) -> &[u8] {
@@ -56,21 +72,31 @@ impl Writer {
         file: NewFile,
         most: usize,
         written: impl FnMut(u64) + Send + 'static,
-    ) -> io::Result<Self> {
-        let ((full, to_write), (back, empty)) = (sync_channel(BUFFERS - 2), channel());
-        for _ in 1..BUFFERS {
-            // The other end is held here.
-            let _ = back.send(Buffer::new(most));
-        }
+    ) -> Self {
         let direct = file.pass_cache(true).is_ok();
-        let disk = Disk { file, direct };
-        let thread = std::thread::Builder::new().name("estafette-copy".into());
-        let writing = thread.spawn(move || disk.write_all(&to_write, &back, written))?;
-        Ok(Self { gathered: Buffer::new(most), full: Some(full), empty, writing: Some(writing) })
+        let disk = Disk { file, direct, written: Box::new(written), total: 0 };
+        let (back, empty) = channel();
+        Self {
+            gathered: Buffer::new(FIRST),
+            most,
+            disk: Some(disk),
+            full: None,
+            empty,
+            back: Some(back),
+            buffers: 1,
+            writing: None,
+        }
     }
 
     /// The room for the next bytes.
     pub(super) fn room(&mut self, length: usize) -> &mut [u8] {
+        if !self.gathered.has_room(length) {
+            let mut larger = Buffer::new(TOGETHER + self.most.max(length));
+            let filled = self.gathered.filled();
+            larger.bytes[larger.start..][..filled.len()].copy_from_slice(filled);
+            larger.length = filled.len();
+            self.gathered = larger;
+        }
         &mut self.gathered.bytes[self.gathered.start + self.gathered.length..][..length]
     }
 
@@ -80,8 +106,7 @@ impl Writer {
         if self.gathered.length < TOGETHER {
             return Ok(());
         }
-        // Where this is an error, the thread has ended.
-        let Ok(mut next) = self.empty.recv() else { return Err(self.why_ended()) };
+        let Some(mut next) = self.next() else { return Err(self.why_ended()) };
         let whole = self.gathered.length / BLOCK * BLOCK;
         let left = self.gathered.length - whole;
         next.length = left;
@@ -98,6 +123,10 @@ impl Writer {
             &mut self.gathered,
             Buffer { bytes: Vec::new(), start: 0, length: 0 },
         );
+        if let Some(mut disk) = self.disk.take() {
+            disk.write_buffer(&last)?;
+            return Ok(disk.file);
+        }
         if last.length > 0 {
             self.hand(last)?;
         }
@@ -105,7 +134,22 @@ impl Writer {
         self.end()
     }
 
+    /// An empty buffer; `None` where the thread that would give one back has ended.
+    fn next(&mut self) -> Option<Buffer> {
+        if self.buffers < BUFFERS {
+            self.buffers += 1;
+            return Some(Buffer::new(TOGETHER + self.most));
+        }
+        self.empty.recv().ok()
+    }
+
     fn hand(&mut self, full: Buffer) -> io::Result<()> {
+        if let Some((disk, back)) = self.disk.take().zip(self.back.take()) {
+            let (hand, to_write) = sync_channel(BUFFERS - 2);
+            let thread = std::thread::Builder::new().name("estafette-copy".into());
+            self.writing = Some(thread.spawn(move || disk.write_all(&to_write, &back))?);
+            self.full = Some(hand);
+        }
         let handed = self.full.as_ref().is_some_and(|channel| channel.send(full).is_ok());
         if handed { Ok(()) } else { Err(self.why_ended()) }
     }
@@ -136,31 +180,33 @@ impl Drop for Writer {
 struct Disk {
     file: NewFile,
     direct: bool,
+    /// Hears how many bytes are in the file.
+    written: Box<dyn FnMut(u64) + Send>,
+    total: u64,
 }
 
 impl Disk {
-    fn write_all(
-        mut self,
-        full: &Receiver<Buffer>,
-        empty: &Sender<Buffer>,
-        mut written: impl FnMut(u64),
-    ) -> io::Result<NewFile> {
-        let mut total = 0;
+    fn write_all(mut self, full: &Receiver<Buffer>, empty: &Sender<Buffer>) -> io::Result<NewFile> {
         for mut buffer in full {
-            let (bytes, whole) = (buffer.filled(), buffer.length / BLOCK * BLOCK);
-            self.write(&bytes[..whole])?;
-            if whole < bytes.len() {
-                // Part of a block, the last, goes through the cache.
-                self.stop_passing()?;
-                self.write(&bytes[whole..])?;
-            }
-            total += bytes.len() as u64;
-            written(total);
+            self.write_buffer(&buffer)?;
             buffer.length = 0;
             // Nobody needs it behind the last.
             let _ = empty.send(buffer);
         }
         Ok(self.file)
+    }
+
+    fn write_buffer(&mut self, buffer: &Buffer) -> io::Result<()> {
+        let (bytes, whole) = (buffer.filled(), buffer.length / BLOCK * BLOCK);
+        self.write(&bytes[..whole])?;
+        if whole < bytes.len() {
+            // Part of a block, the last, goes through the cache.
+            self.stop_passing()?;
+            self.write(&bytes[whole..])?;
+        }
+        self.total += bytes.len() as u64;
+        (self.written)(self.total);
+        Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -207,8 +253,7 @@ mod tests {
             let told = Arc::clone(&in_file);
             let mut writer = Writer::new(NewFile::create(&path).unwrap(), 300_000, move |bytes| {
                 told.store(bytes, Ordering::Release)
-            })
-            .unwrap();
+            });
             let mut expected = Vec::new();
             for number in 0..40_usize {
                 let length = number * 7919 % 300_001;
@@ -231,13 +276,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_short_takes_little_room_and_no_thread() {
+        for folder in folders() {
+            let path = folder.path().join("copy");
+            let mut writer = Writer::new(NewFile::create(&path).unwrap(), 300_000, |_| {});
+            for _ in 0..3 {
+                writer.room(5000).fill(7);
+                writer.push(5000).unwrap();
+            }
+            assert_eq!(writer.gathered.bytes.len(), BLOCK + FIRST);
+            assert!(writer.writing.is_none());
+            assert_eq!(writer.finish().unwrap().publish().unwrap(), 15_000);
+            assert!(std::fs::read(&path).unwrap() == [7; 15_000]);
+        }
+    }
+
+    #[test]
     fn a_write_that_fails_is_an_error_of_a_later_push_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("copy");
         let file = NewFile::create(&path).unwrap();
         // Every write is refused: the file is open for reading only.
         let file = file.with_file(std::fs::File::open(path.with_extension("new")).unwrap());
-        let mut writer = Writer::new(file, 300_000, |_| panic!("nothing was written")).unwrap();
+        let mut writer = Writer::new(file, 300_000, |_| panic!("nothing was written"));
         let error = loop {
             writer.room(300_000).fill(7);
             if let Err(error) = writer.push(300_000) {

@@ -224,8 +224,9 @@ impl Folder {
                 Err(error) => Err(unknown(error)),
             },
             OnConflict::Replace | OnConflict::Merge => {
-                replaceable(home, name, offer.content.kind == ContentKind::Tree)
-                    .map_err(SinkError::into_refusal)
+                let is_tree = offer.content.kind == ContentKind::Tree;
+                let there = replaceable(home, name, is_tree, self.on_conflict);
+                there.map(drop).map_err(SinkError::into_refusal)
             }
         }
     }

@@ -342,6 +342,8 @@ impl Home {
             if locked != Err(Errno::WOULDBLOCK) && self.is_at(&made, &name) {
                 return Ok((name, made));
             }
+            // It may be there all the same, where nothing could be looked at: it goes later.
+            self.leftovers.add(&name, true);
         }
         let text = "the temporaries of this folder are removed by another process as soon as they \
                     are made";
@@ -425,6 +427,22 @@ pub(super) fn temporary(name: &str) -> Option<Temporary> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_made_and_can_not_be_found_goes_when_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path(), Leftovers::default()).unwrap();
+        // What is made is there, and what is looked at is something else.
+        let make = |name: &str| {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+            Ok(tempfile::tempfile().unwrap().into())
+        };
+        home.create(TransferId::from_bytes([1; 24]), Temporary::Part, make).unwrap_err();
+        let left = || std::fs::read_dir(folder.path()).unwrap().count();
+        assert!(left() > 0);
+        drop(home);
+        assert_eq!(left(), 0);
+    }
 
     #[test]
     fn only_names_of_the_form_we_make_are_temporaries() {

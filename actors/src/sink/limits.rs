@@ -162,7 +162,8 @@ pub(super) fn write_error(
 ) -> SinkError {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     let why = match error.kind() {
-        StorageFull if home.lacks_inodes() => {
+        // Where there are none (exFAT), a full disk has none left, either.
+        StorageFull if home.lacks_inodes() && home.available().is_ok_and(|left| left > 0) => {
             let text = "the file system holds no more files: all of its inodes are in use; remove \
                         some files there and send again";
             return SinkError::Write {

@@ -53,6 +53,7 @@ mod sweep;
 mod there;
 mod tree;
 mod unpacking;
+mod unread;
 mod verify;
 mod writer;
 

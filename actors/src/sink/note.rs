@@ -48,12 +48,10 @@ pub(super) struct Intent {
     pub(super) summary: Summary,
     /// The result of the delivery.
     pub(super) committed: Committed,
-    /// Set if something empty may bear that name until then.
-    #[serde(default)]
+    /// Set if something empty may bear that name until then. Not in notes of earlier builds.
     pub(super) reserved: bool,
     /// The folder that it is in. Another one of the same name, or of another name, tells nothing
-    /// of whether the rename was made.
-    #[serde(default)]
+    /// of whether the rename was made. Not in notes of earlier builds.
     pub(super) folder: Option<FolderId>,
 }
 
@@ -62,6 +60,10 @@ pub(super) struct Intent {
 enum Versioned {
     V1(Note),
 }
+
+/// The beginning of a note of an intent; one of an earlier build ends before the last field, or
+/// the last two.
+const INTENT: &[u8] = &[0, 0, 0, 0, 1, 0, 0, 0];
 
 /// The reason why a note is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +80,11 @@ impl Note {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, NoteError> {
-        let Versioned::V1(note) = codec::decode(bytes)?;
+        let Versioned::V1(note) = codec::decode(bytes).or_else(|error| {
+            let lacks: &[usize] = if bytes.starts_with(INTENT) { &[1, 2] } else { &[] };
+            let earlier = |&lacks| codec::decode(&[bytes, &[0; 2][..lacks]].concat()).ok();
+            lacks.iter().find_map(earlier).ok_or(error)
+        })?;
         let stray = |named: &&Named| temporary(&named.name) != Some(Temporary::Keep);
         let strayed = note
             .staged()
@@ -138,6 +144,58 @@ mod tests {
         assert_eq!(Note::decode(&bytes).unwrap(), note);
         assert!(Note::decode(&[&[1], &bytes[1..]].concat()).is_err(), "another version");
         assert!(Note::decode(&bytes[..bytes.len() - 1]).is_err());
+    }
+
+    /// A delivery whose rename was made before its node died is not made again by a newer build.
+    #[test]
+    fn an_intent_of_an_earlier_build_is_read() {
+        #[derive(Serialize)]
+        enum EarlierVersioned {
+            V1(EarlierNote),
+        }
+        #[derive(Serialize)]
+        enum EarlierNote {
+            #[expect(dead_code, reason = "it has a number")]
+            Writing(Writing),
+            Intent(EarlierIntent),
+        }
+        #[derive(Serialize)]
+        struct EarlierIntent {
+            file: Named,
+            staged: Option<Named>,
+            target: Vec<u8>,
+            summary: Summary,
+            committed: Committed,
+            reserved: Option<bool>,
+        }
+        let file =
+            Named { name: ".estafette-0123456789abcdef-0123456789abcdef.keep".into(), inode: 7 };
+        let intent = |reserved| Intent {
+            file: file.clone(),
+            staged: None,
+            target: b"photo.jpg".to_vec(),
+            summary: Summary { length: 3, digest: [1; 32] },
+            committed: Committed { place: "in/photo.jpg".into(), files: 1, ..Committed::default() },
+            reserved,
+            folder: None,
+        };
+        let Intent { staged, target, summary, committed, .. } = intent(true);
+        let earlier = EarlierIntent {
+            file: file.clone(),
+            staged,
+            target,
+            summary,
+            committed,
+            reserved: None,
+        };
+        let mut bytes = codec::encode(&EarlierVersioned::V1(EarlierNote::Intent(earlier))).unwrap();
+        // Builds before the first of the two fields.
+        assert_eq!(bytes.pop(), Some(0));
+        assert_eq!(Note::decode(&bytes).unwrap(), Note::Intent(intent(false)));
+        // Those before the second one.
+        bytes.push(1);
+        assert_eq!(Note::decode(&bytes).unwrap(), Note::Intent(intent(true)));
+        assert!(Note::decode(&bytes[..bytes.len() - 2]).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! that is gone, and never a file that nobody knows of. Only an intent without its file means
 //! something, so it is taken back first.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -40,7 +40,7 @@ impl Partial {
         journal: Journal,
     ) -> std::io::Result<Self> {
         let (name, file) = home.create_file(transfer, Temporary::Part, mode)?;
-        let named = Named { inode: file.metadata()?.ino(), name: Temporary::Keep.named(&name) };
+        let named = named(home, &name, file.metadata())?;
         let noted = Writing::nothing(named, None);
         let partial = Self { journal, transfer, file, noted, anchored: false };
         let kept = partial
@@ -133,10 +133,7 @@ impl Partial {
         let failed =
             |error| write_error(home, home.place(self.noted.file.name.as_bytes()), 0, error);
         let (name, root) = home.create_tree(self.transfer, Temporary::Tree).map_err(failed)?;
-        let staged = Named {
-            inode: root.metadata().map_err(failed)?.ino(),
-            name: Temporary::Keep.named(&name),
-        };
+        let staged = named(home, &name, root.metadata()).map_err(failed)?;
         self.noted.staged = Some(staged.clone());
         let kept = self
             .say(home, Note::Writing(self.noted.clone()))
@@ -202,6 +199,15 @@ impl Partial {
     }
 }
 
+/// The temporary that was just made, as a note tells of it. One that can't be looked at goes.
+fn named(home: &Home, name: &str, looked_at: std::io::Result<Metadata>) -> std::io::Result<Named> {
+    let made = looked_at.inspect_err(|_| {
+        // It goes with this process at the latest.
+        let _ = home.remove(name);
+    })?;
+    Ok(Named { inode: made.ino(), name: Temporary::Keep.named(name) })
+}
+
 /// Between reading a note and writing another, and while one is forgotten, a transfer's attempts
 /// take turns.
 pub(super) type TransferLock = MutexGuard<'static, ()>;
@@ -254,4 +260,26 @@ pub(super) fn release(home: &Home, journal: &Journal, noted: &Note) -> bool {
 
 pub(super) fn write_note(journal: &Journal, note: Note) -> std::io::Result<()> {
     journal.note(&note.encode().map_err(std::io::Error::other)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_temporary_that_can_not_be_looked_at_when_it_is_made_does_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path(), Default::default()).unwrap();
+        let transfer = TransferId::from_bytes([1; 24]);
+        let (file, _open) = home.create_file(transfer, Temporary::Part, Mode::RWXU).unwrap();
+        let (tree, _open) = home.create_tree(transfer, Temporary::Tree).unwrap();
+        for name in [&file, &tree] {
+            named(&home, name, Err(Errno::IO.into())).unwrap_err();
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 }

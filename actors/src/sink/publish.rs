@@ -67,10 +67,11 @@ pub(super) fn publish(
             Err(SinkError::Refused(Refusal::new(reason)))
         }
         OnConflict::Replace | OnConflict::Merge => {
-            replaceable(home, wanted, folder)?;
+            let there = replaceable(home, wanted, folder, policy)?;
             intend(wanted, Taking::AtOnce)?;
-            let renamed = if folder {
-                replace_folder(home, temporary, wanted, &intend)?
+            // No plain rename replaces a folder that holds something, nor anything by a folder.
+            let renamed = if folder || there == Some(FileType::Directory) {
+                swap(home, temporary, wanted, folder, &intend)?
             } else {
                 rename(home, temporary.as_bytes(), wanted)
             };
@@ -96,15 +97,26 @@ pub(super) fn exists(home: &Home, name: &[u8]) -> Refusal {
     ))
 }
 
-/// Refuses what no policy may replace: a folder by a file, a file by a folder, and anything that is
-/// neither.
-pub(super) fn replaceable(home: &Home, name: &[u8], folder: bool) -> Result<(), SinkError> {
+/// Refuses what the policy may not replace: a folder by a file where what a folder has stays; a link
+/// by a folder, as where it leads may be somebody's wish; and anything that is none of these. Returns
+/// what is there.
+pub(super) fn replaceable(
+    home: &Home,
+    name: &[u8],
+    folder: bool,
+    policy: OnConflict,
+) -> Result<Option<FileType>, SinkError> {
     let there =
         home.kind_of(name).map_err(|error| SinkError::Write { what: home.place(name), error })?;
     match there {
-        None => Ok(()),
-        Some(FileType::Directory) if folder => Ok(()),
-        Some(FileType::RegularFile | FileType::Symlink) if !folder => Ok(()),
+        None | Some(FileType::RegularFile) => Ok(there),
+        Some(FileType::Directory) if folder || policy == OnConflict::Replace => Ok(there),
+        Some(FileType::Symlink) if !folder => Ok(there),
+        Some(FileType::Directory) => Err(SinkError::Refused(Refusal::new(format!(
+            "{} is a folder, and a file would take all that is in it away, which `merge` keeps; \
+             move that folder away, or send the file under another name",
+            home.place(name)
+        )))),
         Some(other) => {
             let (kind, new) = (described(other), if folder { "a folder" } else { "a file" });
             Err(SinkError::Refused(Refusal::new(format!(
@@ -225,17 +237,19 @@ pub(super) fn give_back(home: &Home, name: &[u8]) {
     }
 }
 
-/// Swaps the staged folder with the old one, which then bears the temporary's name and is removed.
-fn replace_folder(
+/// Swaps what is staged with what is there, of which one or both are folders: that then bears the
+/// temporary's name, and is removed.
+fn swap(
     home: &Home,
     staged: &str,
     target: &[u8],
+    folder: bool,
     intend: &impl Fn(&[u8], Taking) -> Result<(), SinkError>,
 ) -> Result<Result<(), Errno>, SinkError> {
     match rustix::fs::renameat_with(home.dir(), staged, home.dir(), target, RenameFlags::EXCHANGE) {
-        Err(Errno::NOENT) => rename_new(home, staged, target, true, intend),
+        Err(Errno::NOENT) => rename_new(home, staged, target, folder, intend),
         Err(error) if is_unknown(error) && matches!(home.kind_of(target), Ok(None)) => {
-            rename_new(home, staged, target, true, intend)
+            rename_new(home, staged, target, folder, intend)
         }
         Err(error) if is_unknown(error) => Ok(replace_by_two(home, staged, target)),
         // What was there is removed only once its successor is there for good.
@@ -243,7 +257,7 @@ fn replace_folder(
     }
 }
 
-/// The same by two renames. Should the process die between them, the old folder is kept under a
+/// The same by two renames. Should the process die between them, what was there is kept under a
 /// name that is no temporary and never removed as one.
 fn replace_by_two(home: &Home, staged: &str, target: &[u8]) -> Result<(), Errno> {
     let aside = format!("{}.old", staged.rsplit_once('.').map_or(staged, |(stem, _)| stem));

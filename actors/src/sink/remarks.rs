@@ -16,6 +16,8 @@ use crate::tree::printable;
 /// The number of entries that were left out which are known by their path.
 const KNOWN: usize = 1000;
 
+const KEPT: &str = "what was here of that which the sender could not read stays as it was";
+
 /// A thing that the file system may not keep, or that this receiver does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attribute {
@@ -59,6 +61,8 @@ pub(super) struct Remarks {
     known: HashSet<Vec<u8>>,
     /// The remarks of the sender.
     said: Vec<String>,
+    /// Set if what the sender could not read may be here from before.
+    keeps_unread: bool,
 }
 
 impl Remarks {
@@ -99,6 +103,11 @@ impl Remarks {
         self.said.push(text);
     }
 
+    /// Notes that what the sender could not read stays as it is here.
+    pub(super) fn keep_unread(&mut self) {
+        self.keeps_unread = true;
+    }
+
     /// The number of entries that were left out.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out.total()
@@ -116,7 +125,8 @@ impl Remarks {
             unset.flat_map(|(kind, unset)| unset.lines(move |names, why| kind.line(names, why)));
         let left_out = self.left_out.lines(left_out);
         let said = self.said.iter().map(|text| format!("{}{text}", Committed::SAID));
-        unset.chain(left_out).chain(said).collect()
+        let kept = self.keeps_unread.then(|| KEPT.to_owned());
+        unset.chain(left_out).chain(said).chain(kept).collect()
     }
 }
 

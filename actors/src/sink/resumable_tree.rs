@@ -135,8 +135,9 @@ impl ResumableTree {
         let inode = staging.inode().map_err(|error| self.failed(length, error))?;
         let staged =
             self.home.complete(staging.name()).map_err(|error| self.failed(length, error))?;
-        let kept = self.on_conflict.keeps(self.name.as_bytes());
-        let turn = merging::turn(&self.home, kept).map_err(|error| self.failed(length, error))?;
+        let kept = self.on_conflict.keeps(self.name.as_bytes(), staging.unread());
+        let turn = merging::turn(&self.home, kept.map(|kept| kept.name))
+            .map_err(|error| self.failed(length, error))?;
         staging.seal(&self.home, kept).map_err(|error| self.failed(length, error))?;
         let Some(stream) = &self.stream else { return Err(closed()) };
         // An intent says that the stream, too, is here to begin again with.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use estafette::delivery::DigestFold;
 use estafette::pipeline::{Committed, Journal, Offer, Progress, Refusal, Resumed, Summary};
-use rustix::fs::Mode;
+use rustix::fs::{FileType, Mode};
 
 use super::home::{Home, Kept, Named, Temporary};
 use super::note::{Intent, Note, Writing};
@@ -330,13 +330,13 @@ impl Opening<'_> {
         })?;
         // A second name of the file, or the stream that the folder was unpacked from.
         self.home.remove_kept(&intent.file);
-        if let Some(staged) = &intent.staged
-            && self.home.is_inode(&intent.target, staged.inode).unwrap_or(false)
-        {
+        let is_there = is_target(self.home, intent).unwrap_or(false);
+        for kind in [Temporary::Keep, Temporary::Whole] {
+            let name = kind.named(&moved(intent).name);
             // What it replaced has its name now.
-            [Temporary::Keep, Temporary::Whole]
-                .iter()
-                .for_each(|kind| discard(self.home, &kind.named(&staged.name)));
+            if is_there || is_other(intent, self.home.kind_of(name.as_bytes()).ok().flatten()) {
+                discard(self.home, &name);
+            }
         }
         // After a loss of power nothing may come back, since the note is forgotten when this is
         // remembered.
@@ -362,6 +362,16 @@ fn is_target(home: &Home, intent: &Intent) -> std::io::Result<bool> {
     home.is_inode(&intent.target, moved(intent).inode)
 }
 
+/// Returns `true` if what has the name of what was to be renamed is what that has replaced, as one
+/// of them is a folder.
+fn is_other(intent: &Intent, there: Option<FileType>) -> bool {
+    match there {
+        Some(FileType::Directory) => intent.staged.is_none(),
+        Some(FileType::RegularFile) => intent.staged.is_some(),
+        _ => false,
+    }
+}
+
 /// Returns `true` if the rename that was intended was made: its target is the inode it was for, or
 /// what was to be renamed is not there any more.
 fn was_renamed(home: &Home, intent: &Intent) -> std::io::Result<bool> {
@@ -371,7 +381,8 @@ fn was_renamed(home: &Home, intent: &Intent) -> std::io::Result<bool> {
     // By its names, which are random; the inode says nothing here, since not every file system
     // keeps its number.
     for kind in [Temporary::Keep, Temporary::Whole] {
-        if home.kind_of(kind.named(&moved(intent).name).as_bytes())?.is_some() {
+        let there = home.kind_of(kind.named(&moved(intent).name).as_bytes())?;
+        if there.is_some() && !is_other(intent, there) {
             return Ok(false);
         }
     }

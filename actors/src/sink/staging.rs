@@ -13,9 +13,11 @@ use super::hard_link::{self, Linked};
 use super::home::{Home, create_folder};
 use super::limits::{Limits, write_error};
 use super::merge;
+use super::on_conflict::Kept;
 use super::policy::Policy;
 use super::remarks::{Attribute, Remarks, cannot_hold, is_passable, why};
 use super::sparse;
+use super::unread::Unread;
 use crate::tree::{Counts, Entry, Event, FileStatus, TreePath, is_access_list};
 
 /// A tree under construction. Its reader has checked paths, order and nesting.
@@ -37,6 +39,7 @@ pub(super) struct Staging {
     policy: Policy,
     /// Bytes that were copied, since the file system has no second names.
     copied: u64,
+    unread: Unread,
     remarks: Remarks,
 }
 
@@ -103,6 +106,7 @@ impl Staging {
             limits,
             policy,
             copied,
+            unread: Unread::default(),
             remarks,
         }
     }
@@ -114,6 +118,11 @@ impl Staging {
     /// Of the folder that the tree is.
     pub(super) fn inode(&self) -> std::io::Result<u64> {
         Ok(self.root.handle.metadata()?.ino())
+    }
+
+    /// The entries that the sender has and could not read, as far as they have come.
+    pub(super) fn unread(&self) -> &Unread {
+        &self.unread
     }
 
     pub(super) fn apply(&mut self, event: Event<'_>, home: &Home) -> Result<(), Failure> {
@@ -167,6 +176,10 @@ impl Staging {
                 self.remarks.said(text);
                 Ok(())
             }
+            Event::Unread(path) => {
+                self.unread.add(path);
+                Ok(())
+            }
             Event::Content(bytes) => self.content(bytes),
             Event::FileEnd(status) => self.end_file(status),
             Event::End(_) => Ok(()),
@@ -176,13 +189,23 @@ impl Staging {
     /// Gives all folders their attributes and makes everything durable, with one sync for the whole
     /// file system instead of one for each file.
     ///
-    /// What is at `kept` and not in the tree is taken into it first.
-    pub(super) fn seal(&mut self, home: &Home, kept: Option<&[u8]>) -> std::io::Result<()> {
+    /// What is to be `kept` and not in the tree is taken into it first.
+    pub(super) fn seal(&mut self, home: &Home, kept: Option<Kept<'_>>) -> std::io::Result<()> {
         self.leave(0)?;
-        if let Some(name) = kept {
+        if let Some(Kept { name, is_all }) = kept {
             match hard_link::open_folder(home.dir().as_fd(), name) {
                 Ok(there) => {
-                    merge::keep(there.as_fd(), self.root.handle.as_fd(), &mut self.remarks)?;
+                    let (there, staged) = (there.as_fd(), self.root.handle.as_fd());
+                    match self.unread.paths().filter(|_| !is_all) {
+                        Some(paths) => {
+                            let paths = paths.iter().map(TreePath::as_bytes);
+                            merge::keep_some(there, staged, paths, &mut self.remarks)?;
+                        }
+                        None => merge::keep(there, staged, &mut self.remarks)?,
+                    }
+                    if !self.unread.is_empty() {
+                        self.remarks.keep_unread();
+                    }
                 }
                 // Nothing is there, or what is there is replaced by nothing.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
@@ -355,8 +378,11 @@ impl Staging {
                     )
                 })
             }
-            _ => rustix::fs::unlinkat(self.parent(), open.path.name(), AtFlags::empty())
-                .map_err(Into::into),
+            _ => {
+                self.unread.add(Some(open.path.clone()));
+                rustix::fs::unlinkat(self.parent(), open.path.name(), AtFlags::empty())
+                    .map_err(Into::into)
+            }
         };
         ended.map_err(|error| failure(&open.path, 0, error))
     }

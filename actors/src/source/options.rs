@@ -50,11 +50,16 @@ impl ReadOptions {
     }
 
     /// Leaves out of trees what this pattern fits: `*` stands for any characters but `/`, `**` for
-    /// any at all, `?` for one. A pattern with no `/` in it, or none but at its end, is one for
-    /// names; any other is one for paths from the top of the tree.
+    /// any at all, and `**/` for any folders or none, `?` for one. A pattern with no `/` in it, or none but at its end, is one for
+    /// names; any other is one for paths from the top of the tree, which may be written `./`, too.
+    /// What people write may mean something else: [`check_pattern`].
     #[must_use]
     pub fn exclude(mut self, pattern: impl AsRef<OsStr>) -> Self {
-        self.exclude.push(pattern.as_ref().as_bytes().to_vec());
+        let pattern = pattern.as_ref().as_bytes();
+        self.exclude.push(match pattern.strip_prefix(b"./") {
+            Some(from_the_top) => [b"/", from_the_top].concat(),
+            None => pattern.to_vec(),
+        });
         self
     }
 
@@ -98,6 +103,43 @@ impl ReadOptions {
     }
 }
 
+/// An error of a pattern: what it would stand for elsewhere, it does not stand for here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PatternError {
+    /// Nothing fits it.
+    #[error("an empty pattern fits nothing")]
+    Empty,
+    /// A set of characters, or a choice.
+    #[error("a pattern has *, ** and ? alone: for a name that has {0:?} in it, write ?")]
+    Set(char),
+    /// A name that is to come back.
+    #[error("a pattern that begins with ! brings nothing back: for such a name, write ?")]
+    Not,
+    /// No path in a tree has such a part.
+    #[error("a pattern has no part `.` or `..`: it begins at the top of what is sent, with /")]
+    Dots,
+}
+
+/// Refuses a pattern for [`ReadOptions::exclude`] that fits nothing, or that a shell, `tar` or
+/// `rsync` understands in another way: what was to stay at home would be sent.
+pub fn check_pattern(pattern: &str) -> Result<(), PatternError> {
+    let path = pattern.strip_prefix("./").unwrap_or(pattern);
+    if path.trim_matches('/').is_empty() {
+        return Err(PatternError::Empty);
+    }
+    if path.starts_with('!') {
+        return Err(PatternError::Not);
+    }
+    if let Some(set) = path.chars().find(|character| "[]{}".contains(*character)) {
+        return Err(PatternError::Set(set));
+    }
+    match path.split('/').any(|part| part == "." || part == "..") {
+        true => Err(PatternError::Dots),
+        false => Ok(()),
+    }
+}
+
 /// Returns `true` if a pattern fits all of a text. Takes time by their lengths multiplied, at most.
 fn fits(pattern: &[u8], text: &[u8]) -> bool {
     // Which beginnings of the text the pattern fits, as far as it was read.
@@ -106,7 +148,19 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
     let mut rest = pattern;
     while let Some((&first, behind)) = rest.split_first() {
         let deep = rest.starts_with(b"**");
+        let is_part =
+            pattern.len() == rest.len() || pattern[..pattern.len() - rest.len()].ends_with(b"/");
         match first {
+            b'*' if is_part && rest.starts_with(b"**/") => {
+                // Any folders, or none.
+                let mut inside = false;
+                for at in 0..text.len() {
+                    inside |= fit[at];
+                    fit[at + 1] |= inside && text[at] == b'/';
+                }
+                rest = &rest[3..];
+                continue;
+            }
             b'*' => {
                 for at in 0..text.len() {
                     fit[at + 1] |= fit[at] && (deep || text[at] != b'/');
@@ -137,9 +191,14 @@ mod tests {
             ("target", "deep/target"),
             ("target/", "target"),
             ("/target", "target"),
+            ("./target", "target"),
             ("a/*/c", "a/b/c"),
             ("a/**", "a/b/c"),
             ("**/c", "a/b/c"),
+            ("**/c", "c"),
+            ("a/**/c", "a/c"),
+            ("a/**/c", "a/b/d/c"),
+            ("a/**/**/c", "a/c"),
             ("?", "x"),
             ("*", "anything"),
             ("a*b*c", "aXbYbc"),
@@ -149,12 +208,37 @@ mod tests {
         for (pattern, path) in [
             ("*.o", "b.oo"),
             ("/target", "deep/target"),
+            ("./target", "deep/target"),
             ("a/*", "a/b/c"),
+            ("**/c", "bc"),
+            ("a/**/c", "ac"),
+            ("a/**/c", "a/bc"),
             ("a*c", "a"),
             ("?", ""),
             ("b", "abc"),
         ] {
             assert!(!excludes(pattern, path), "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn what_means_something_else_elsewhere_is_refused() {
+        use PatternError::*;
+        for (pattern, error) in [
+            ("", Empty),
+            ("/", Empty),
+            ("./", Empty),
+            ("[k]ey.pem", Set('[')),
+            ("*.{o,a}", Set('{')),
+            ("!keep", Not),
+            ("a/../b", Dots),
+            ("../b", Dots),
+            ("a/./b", Dots),
+        ] {
+            assert_eq!(check_pattern(pattern), Err(error), "{pattern:?}");
+        }
+        for pattern in ["*.o", "target/", "/build/**", "./a/?", "a b", "..a", ".git"] {
+            assert_eq!(check_pattern(pattern), Ok(()), "{pattern}");
         }
     }
 

@@ -56,6 +56,11 @@ impl Survey {
                     left.entry(&entry, &state);
                     holes = holes.saturating_add(holes_of(&walk, &entry, &state));
                     take_entry(&mut hasher, &entry, &state);
+                    if let Entry::File { path, mode, .. } = &entry
+                        && walk.is_forbidden(path, *mode)
+                    {
+                        take(&mut hasher, b"forbidden");
+                    }
                 }
                 Some(Step::Skipped(skipped)) => {
                     left.skipped(walk.path_in_tree(&skipped.path), &skipped.reason);
@@ -69,6 +74,8 @@ impl Survey {
                     length = length.saturating_add(
                         report.remarks.iter().map(|line| TreeWriter::remark_length(line)).sum(),
                     );
+                    let unread = walk.unread().paths().map(TreeWriter::unread_length).sum();
+                    length = length.saturating_add(unread);
                     return Ok(Self {
                         length: Some(length),
                         data: (holes > 0).then(|| length.saturating_sub(holes)),
@@ -176,6 +183,31 @@ mod tests {
             assert!(!seen.contains(&now), "change {number} makes no difference");
             seen.push(now);
         }
+    }
+
+    #[test]
+    fn what_may_be_read_again_is_another_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "some").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o040)).unwrap();
+        // Its owner may not, as a class of its own; whoever may all reads it.
+        let forbidden = std::thread::scope(|scope| {
+            let work = || {
+                let none = rustix::thread::CapabilitySet::empty();
+                let sets = rustix::thread::CapabilitySets {
+                    effective: none,
+                    permitted: none,
+                    inheritable: none,
+                };
+                rustix::thread::set_capabilities(None, sets).unwrap();
+                version(folder.path()).unwrap()
+            };
+            scope.spawn(work).join().unwrap()
+        });
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o040)).unwrap();
+        let allowed = version(folder.path()).unwrap();
+        assert_eq!(forbidden != allowed, rustix::process::geteuid().is_root());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A folder, or several paths, as content.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -21,6 +21,8 @@ use super::version::{Difference, Watch};
 use super::walk::{LEADS_OUT, Roots, State, Step, Walk, is_lack};
 use super::{FileVersion, ReadOptions, content_name};
 use crate::tree::{Entry, FileStatus, TreePath, TreeWriter};
+
+const NO_CONTENT: &str = "it is a pipe, a socket or a device, which has no content to deliver";
 
 /// Reads a folder, or several paths, as one [tree stream](crate::tree).
 ///
@@ -76,7 +78,7 @@ impl TreeSource {
     /// One folder gives the content its name, and its entries are at the top of the tree. Several
     /// paths, or one that is no folder, make a tree named `delivery` with each of them at the
     /// top under its own name; two of the same name are an error. A path that does not exist is one
-    /// too.
+    /// too, and so is a single one that is a pipe, a socket or a device.
     pub fn new(paths: Vec<PathBuf>) -> Result<Self, SourceError> {
         let (name, roots) = match &paths[..] {
             [] => {
@@ -85,9 +87,17 @@ impl TreeSource {
                     why: "name at least one".into(),
                 });
             }
-            [one] if one.metadata().map_err(|error| failed(one, error))?.is_dir() => {
-                let path = absolute(one)?;
-                (own_name(&path)?, Roots::Folder(path))
+            [one] => {
+                let there = one.metadata().map_err(|error| failed(one, error))?;
+                if there.is_dir() {
+                    let path = absolute(one)?;
+                    (own_name(&path)?, Roots::Folder(path))
+                } else if there.is_file() {
+                    (content_name(b"delivery")?, Roots::Given(top_level(&paths)?))
+                } else {
+                    // Left out of a tree, nothing would be left of what was to be sent.
+                    return Err(unsuitable(one, NO_CONTENT));
+                }
             }
             _ => (content_name(b"delivery")?, Roots::Given(top_level(&paths)?)),
         };
@@ -201,6 +211,9 @@ impl Pass {
             }
             Some(Step::Skipped(skipped)) => self.skip(skipped),
             None => {
+                for path in self.walk.unread().paths() {
+                    self.writer.unread(path, &mut self.pending);
+                }
                 self.left.tell(&mut self.report);
                 for line in &self.report.remarks {
                     self.writer.remark(line, &mut self.pending);
@@ -227,6 +240,10 @@ impl Pass {
             }
             file => file,
         };
+        let file = file.and_then(|file| Ok((file.metadata()?, file)));
+        if let Some(error) = file.as_ref().err().and_then(Errno::from_io_error) {
+            self.walk.unread().add(path.as_bytes(), error);
+        }
         let opened = OpenFile::open(&self.walk, path, file);
         if !opened.as_ref().is_ok_and(|(file, _)| {
             (file.version.device, file.version.inode) == (state.device, state.inode)
@@ -298,11 +315,10 @@ impl OpenFile {
     fn open(
         walk: &Walk,
         path: TreePath,
-        file: std::io::Result<File>,
+        file: std::io::Result<(Metadata, File)>,
     ) -> Result<(Self, Entry), Skipped> {
         let skip = |reason: String| Skipped { path: walk.real_path(path.as_bytes()), reason };
-        let file = file.map_err(|error| skip(error.to_string()))?;
-        let metadata = file.metadata().map_err(|error| skip(error.to_string()))?;
+        let (metadata, file) = file.map_err(|error| skip(error.to_string()))?;
         if !metadata.is_file() {
             return Err(skip("it is no regular file any more".into()));
         }

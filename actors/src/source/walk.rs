@@ -14,12 +14,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use estafette::pipeline::{Skipped, SourceError};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::failure::{failed, printable_path};
 use super::hard_links::HardLinks;
 use super::options::{Links, ReadOptions};
+use super::unread::Unread;
 use super::version::nanoseconds;
 use crate::tree::{Entry, TreePath, confined, printable};
 
@@ -64,6 +65,7 @@ pub(super) struct Walk {
     waiting: Option<Skipped>,
     /// The lack of this machine for the moment: then nothing is left out, and the whole fails.
     lack: Option<Errno>,
+    unread: Unread,
     hard_links: HardLinks,
     /// Set if the file that the last step came to is reached by a link.
     by_link: bool,
@@ -94,7 +96,7 @@ const FILE_FLAGS: OFlags = OFlags::RDONLY
 
 impl Walk {
     pub(super) fn new(roots: Arc<Roots>, options: Arc<ReadOptions>) -> Self {
-        let (levels, hard_links) = Default::default();
+        let (levels, unread, hard_links) = Default::default();
         Self {
             roots,
             options,
@@ -102,6 +104,7 @@ impl Walk {
             levels,
             waiting: None,
             lack: None,
+            unread,
             hard_links,
             by_link: false,
         }
@@ -161,6 +164,18 @@ impl Walk {
         let (folder, name) = self.locate(path.name());
         let follow = if self.by_link { OFlags::NOFOLLOW } else { OFlags::empty() };
         Ok(rustix::fs::openat(folder, name, FILE_FLAGS.difference(follow), Mode::empty())?.into())
+    }
+
+    /// Returns `true` if the file that the last step came to may not be read. Whoever may read it
+    /// later has another tree.
+    pub(super) fn is_forbidden(&self, path: &TreePath, mode: u32) -> bool {
+        // Everybody may: it is not asked of each file of a tree.
+        if mode & 0o004 != 0 {
+            return false;
+        }
+        let (folder, name) = self.locate(path.name());
+        let access = rustix::fs::accessat(folder, name, Access::READ_OK, AtFlags::EACCESS);
+        access == Err(Errno::ACCESS)
     }
 
     /// The path that a person would look for.
@@ -243,16 +258,18 @@ impl Walk {
         let (folder, name) = self.locate(path.name());
         // What a person has named is what it leads to.
         let by_name = self.levels.last().is_some_and(|level| level.folder.is_none());
-        let stat = rustix::fs::statat(
-            folder,
-            name,
-            if by_name { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW },
-        )
-        .map_err(text)?;
+        let flags = if by_name { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+        let stat = match rustix::fs::statat(folder, name, flags) {
+            Ok(stat) => stat,
+            Err(error) => return Err(self.unread_at(path.as_bytes(), error)),
+        };
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             return self.described(path, &stat, by_name);
         }
-        let target = rustix::fs::readlinkat(folder, name, Vec::new()).map_err(text)?.into_bytes();
+        let target = match rustix::fs::readlinkat(folder, name, Vec::new()) {
+            Ok(target) => target.into_bytes(),
+            Err(error) => return Err(self.unread_at(path.as_bytes(), error)),
+        };
         let is_twin = self.hard_links.seen(&path, &stat).is_some();
         let mtime = modified(&stat);
         let entry = match self.options.links {
@@ -263,11 +280,9 @@ impl Walk {
                 let (folder, name) = self.locate(path.name());
                 let led = rustix::fs::statat(folder, name, AtFlags::empty());
                 let stat = led.map_err(|error| {
-                    format!(
-                        "it is a link that can't be followed ({}), to {}",
-                        text(error),
-                        printable(&target)
-                    )
+                    let why = self.unread_at(path.as_bytes(), error);
+                    let target = printable(&target);
+                    format!("it is a link that can't be followed ({why}), to {target}")
                 })?;
                 return self.described(path, &stat, true);
             }
@@ -310,7 +325,7 @@ impl Walk {
                     FOLDER_FLAGS.difference(follow),
                     Mode::empty(),
                 );
-                let opened = opened.map_err(|error| self.unread(error))?;
+                let opened = opened.map_err(|error| self.unread_at(path.as_bytes(), error))?;
                 self.push(opened, stat, path.as_bytes().to_vec());
                 Entry::Folder { path, mode, mtime }
             }
@@ -331,8 +346,14 @@ impl Walk {
         }
     }
 
+    /// The entries that are there and could not be read.
+    pub(super) fn unread(&mut self) -> &mut Unread {
+        &mut self.unread
+    }
+
     /// The reason why something is left out; notes what is lacking, if it need not be.
-    fn unread(&mut self, error: Errno) -> String {
+    fn unread_at(&mut self, path: &[u8], error: Errno) -> String {
+        self.unread.add(path, error);
         self.lack = self.lack.or(is_lack(error).then_some(error));
         text(error)
     }
@@ -340,7 +361,8 @@ impl Walk {
     fn push(&mut self, folder: OwnedFd, stat: &Stat, path: Vec<u8>) {
         let mut names = Vec::new();
         if let Err(error) = list(&folder, &mut names) {
-            let reason = format!("not all of the folder could be read: {}", self.unread(error));
+            let why = self.unread_at(&path, error);
+            let reason = format!("not all of the folder could be read: {why}");
             self.waiting = Some(Skipped { path: self.real_path(&path), reason });
         }
         names.sort_unstable();

@@ -29,7 +29,15 @@ pub(super) struct Folder {
     pub(super) path: PathBuf,
     bulk: PathBuf,
     /// Closing it frees the lock, whatever becomes of the process.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A process that this one has just begun to start has what is open here until its own
+        // program begins, and the lock with it: closing alone would not free it.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Folder {
@@ -74,7 +82,7 @@ impl Folder {
         file.set_len(0)
             .and_then(|()| file.write_all(std::process::id().to_string().as_bytes()))
             .map_err(|error| named(&lock, &error))?;
-        Ok(Self { path: path.to_owned(), bulk: path.join("bulk"), _lock: file })
+        Ok(Self { path: path.to_owned(), bulk: path.join("bulk"), lock: file })
     }
 
     pub(super) fn bulk(&self) -> &Path {

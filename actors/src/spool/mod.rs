@@ -166,6 +166,25 @@ impl Spool {
         Ok((Write { steps, bytes, answer: sender }, answer))
     }
 
+    /// Reads a table, and makes something of each record.
+    fn range<T>(&self, table: &str, made: impl Fn(&[u8], &[u8]) -> T) -> io::Result<Vec<T>> {
+        let [first, end] = record::bounds(table)?;
+        let (records, damaged) = self.shared().read(|database| {
+            let (mut found, mut damaged) = (Vec::new(), Vec::new());
+            let records = database.begin_read()?.open_table(RECORDS)?;
+            for entry in ReadableTable::range::<&[u8]>(&records, &first[..]..&end[..])? {
+                let (key, stored) = entry?;
+                match record::decode_value(key.value(), stored.value()) {
+                    Ok(value) => found.push(made(&key.value()[first.len()..], value)),
+                    Err(_) => damaged.push(key.value().to_vec()),
+                }
+            }
+            Ok((found, damaged))
+        })?;
+        self.put_aside(damaged);
+        Ok(records)
+    }
+
     /// Sets aside what was found to be damaged.
     fn put_aside(&self, keys: Vec<Vec<u8>>) {
         let Some(shared) = &self.shared else { return };
@@ -179,21 +198,16 @@ impl Spool {
 
 impl Store for Spool {
     fn load(&self, table: &str) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let [first, end] = record::bounds(table)?;
-        let (records, damaged) = self.shared().read(|database| {
-            let (mut found, mut damaged) = (Vec::new(), Vec::new());
-            let records = database.begin_read()?.open_table(RECORDS)?;
-            for entry in ReadableTable::range::<&[u8]>(&records, &first[..]..&end[..])? {
-                let (key, stored) = entry?;
-                match record::decode_value(key.value(), stored.value()) {
-                    Ok(value) => found.push((key.value()[first.len()..].to_vec(), value.to_vec())),
-                    Err(_) => damaged.push(key.value().to_vec()),
-                }
+        self.range(table, |key, value| (key.to_vec(), value.to_vec()))
+    }
+
+    fn each(&self, table: &str, look: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<()> {
+        for key in self.range(table, |key, _| key.to_vec())? {
+            if let Some(value) = self.find(table, &key)? {
+                look(&key, &value);
             }
-            Ok((found, damaged))
-        })?;
-        self.put_aside(damaged);
-        Ok(records)
+        }
+        Ok(())
     }
 
     fn find(&self, table: &str, key: &[u8]) -> io::Result<Option<Vec<u8>>> {

@@ -99,6 +99,7 @@ pub(super) const HARD_LINK: u8 = 5;
 pub(super) const OUTWARD_LINK: u8 = 6;
 pub(super) const ATTRIBUTE: u8 = 7;
 pub(super) const REMARK: u8 = 8;
+pub(super) const UNREAD_ENTRY: u8 = 9;
 
 impl Entry {
     /// Appends the entry to `out`; of a file, all that comes before its content.
@@ -196,6 +197,10 @@ pub(crate) const ATTRIBUTES: usize = 64;
 pub(crate) const ATTRIBUTE_BYTES: usize = 64 << 10;
 /// The most remarks in a stream.
 pub(super) const REMARKS: usize = 32;
+/// The most entries in a stream that could not be read.
+pub(crate) const UNREAD: usize = 1024;
+/// The most bytes of their paths together.
+pub(crate) const UNREAD_BYTES: usize = 64 << 10;
 /// The longest remark, in bytes.
 pub(super) const REMARK_BYTES: usize = 512;
 

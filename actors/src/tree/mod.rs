@@ -18,6 +18,7 @@
 //!   6 outward link  … ┼ target, size bytes ┤            mode 0; its target may lead out of the tree
 //!   7 attribute     … ┼ value, size bytes ┤             mode and mtime 0; path: the name of an extended attribute
 //!   8 remark        … ┼ text, size bytes ┤              mode, mtime and path 0; for a person
+//!   9 unread   mode, mtime and size 0; path: something that is there and could not be read
 //!
 //!          0      1             9           17          25            33
 //! end      ├ 0 ───┼ folders ────┼ files ────┼ links ────┼ skipped ────┤
@@ -25,7 +26,9 @@
 //! ```
 //!
 //! An attribute belongs to the root, folder or file that comes next. Remarks say what the sender
-//! left behind; they may stand anywhere else.
+//! left behind; they may stand anywhere else. So may `unread`, whose path may be one of a folder
+//! that was an entry, not all of which could be read, or empty: then there are more than are named.
+//! What a receiver has in its place is not gone at the sender, and stays.
 //!
 //! The content of a file with a status other than 0 is padded to its size and worth nothing: a
 //! receiver leaves that file out. `files` counts the complete ones; `skipped` counts these and all
@@ -44,7 +47,8 @@
 //! - A hard link's target is less than its own path. Whether a file was there is for whoever
 //!   unpacks the tree to see.
 //! - Attributes are `user.…` and the two lists of access (ACLs); an entry has at most 64, of 64 KiB
-//!   in all. A stream has at most 32 remarks, of 512 bytes each.
+//!   in all. A stream has at most 32 remarks, of 512 bytes each, and 1,024 `unread`, whose paths
+//!   have 64 KiB in all.
 
 mod entry;
 mod path;
@@ -56,7 +60,9 @@ pub use path::{PathError, TreePath};
 pub use reader::{Event, TreeError, TreeReader};
 pub use writer::TreeWriter;
 
-pub(crate) use entry::{ATTRIBUTE_BYTES, ATTRIBUTES, is_access_list, may_travel};
+pub(crate) use entry::{
+    ATTRIBUTE_BYTES, ATTRIBUTES, UNREAD, UNREAD_BYTES, is_access_list, may_travel,
+};
 pub(crate) use path::{confined, printable};
 
 /// The beginning of every tree stream.

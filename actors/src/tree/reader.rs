@@ -5,7 +5,8 @@
 
 use super::entry::{
     ATTRIBUTE, ATTRIBUTE_BYTES, ATTRIBUTES, COUNTS, END, FILE, FOLDER, HARD_LINK, HEAD, LINK,
-    OUTWARD_LINK, REMARK, REMARK_BYTES, REMARKS, ROOT, may_travel,
+    OUTWARD_LINK, REMARK, REMARK_BYTES, REMARKS, ROOT, UNREAD, UNREAD_BYTES, UNREAD_ENTRY,
+    may_travel,
 };
 use super::path::{PATH_LIMIT, leads_somewhere};
 use super::{Counts, Entry, FileStatus, MAGIC, PathError, TreePath, confined, printable};
@@ -24,6 +25,9 @@ pub enum Event<'a> {
     },
     /// A remark of the sender for a person, printable.
     Remark(String),
+    /// The path of something that the sender has and could not read; `None` if there are more than
+    /// are named.
+    Unread(Option<TreePath>),
     /// The next bytes of the file whose entry came last.
     Content(&'a [u8]),
     /// The file is over.
@@ -131,6 +135,8 @@ pub struct TreeReader {
     /// Number and bytes of the attributes of the entry that comes next.
     attributes: (usize, usize),
     remarks: usize,
+    /// Entries that could not be read, and the bytes of their paths.
+    unread: (usize, usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +178,7 @@ impl TreeReader {
             root_allowed: true,
             attributes: (0, 0),
             remarks: 0,
+            unread: (0, 0),
         }
     }
 
@@ -194,6 +201,7 @@ impl TreeReader {
                 State::Head => self.head()?,
                 State::Names(head) if head.kind == ATTRIBUTE => Some(self.attribute(head)?),
                 State::Names(head) if head.kind == REMARK => Some(self.remark()?),
+                State::Names(head) if head.kind == UNREAD_ENTRY => Some(self.unread()?),
                 State::Names(head) => Some(Event::Entry(self.entry(head)?)),
                 State::Status => Some(Event::FileEnd(self.status()?)),
                 State::Counts => Some(Event::End(self.end()?)),
@@ -332,6 +340,20 @@ impl TreeReader {
         Ok(Event::Remark(text))
     }
 
+    fn unread(&mut self) -> Result<Event<'static>, TreeError> {
+        self.unread = (self.unread.0 + 1, self.unread.1 + self.pending.len());
+        if self.unread.0 > UNREAD || self.unread.1 > UNREAD_BYTES || self.attributes.0 > 0 {
+            return Err(TreeError::Misplaced {
+                what: "more unread entries than are taken, or one between an entry and its \
+                       attributes",
+            });
+        }
+        let path = std::mem::take(&mut self.pending);
+        let path = if path.is_empty() { None } else { Some(TreePath::new(path)?) };
+        self.advance(State::Kind);
+        Ok(Event::Unread(path))
+    }
+
     /// Checks that `path` comes in order and lies in an open folder.
     fn place(&mut self, path: &TreePath, folder: bool) -> Result<(), TreeError> {
         if self.last.as_ref().is_some_and(|last| path <= last) {
@@ -402,23 +424,26 @@ impl Head {
     fn check(&self) -> Result<(), TreeError> {
         let impossible = |field| Err(TreeError::Field { kind: self.kind, field });
         match self.kind {
-            ROOT | FOLDER if self.size != 0 => impossible("size"),
+            ROOT | FOLDER | UNREAD_ENTRY if self.size != 0 => impossible("size"),
             LINK | HARD_LINK | OUTWARD_LINK if self.size > PATH_LIMIT as u64 => {
                 impossible("length of the target")
             }
             ATTRIBUTE if self.size > ATTRIBUTE_BYTES as u64 => impossible("length of the value"),
             REMARK if self.size > REMARK_BYTES as u64 => impossible("length of the text"),
-            LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE | REMARK if self.mode != 0 => {
+            LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE | REMARK | UNREAD_ENTRY
+                if self.mode != 0 =>
+            {
                 impossible("mode")
             }
-            HARD_LINK | ATTRIBUTE | REMARK if self.mtime != 0 => impossible("time"),
+            HARD_LINK | ATTRIBUTE | REMARK | UNREAD_ENTRY if self.mtime != 0 => impossible("time"),
             ROOT | REMARK if self.path != 0 => impossible("path"),
-            FOLDER | FILE | LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE
+            FOLDER | FILE | LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE | UNREAD_ENTRY
                 if self.path > PATH_LIMIT =>
             {
                 Err(PathError::TooLong { given: self.path }.into())
             }
-            ROOT | FOLDER | FILE | LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE | REMARK => Ok(()),
+            ROOT | FOLDER | FILE | LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE | REMARK
+            | UNREAD_ENTRY => Ok(()),
             kind => Err(TreeError::Kind { kind }),
         }
     }

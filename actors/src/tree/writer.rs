@@ -1,6 +1,6 @@
 //! Writes a tree stream.
 
-use super::entry::{ATTRIBUTE, COUNTS, END, HEAD, REMARK, REMARK_BYTES, head};
+use super::entry::{ATTRIBUTE, COUNTS, END, HEAD, REMARK, REMARK_BYTES, UNREAD_ENTRY, head};
 use super::{Counts, Entry, FileStatus, MAGIC};
 
 /// Encodes entries and keeps the counts that end a stream.
@@ -55,6 +55,17 @@ impl TreeWriter {
     /// Bytes of a remark in a stream.
     pub(crate) fn remark_length(text: &str) -> u64 {
         (HEAD + cut(text).len()) as u64
+    }
+
+    /// Appends the path of something that is there and could not be read; an empty one where there
+    /// are more. At most 1,024 of them, of 64 KiB in all.
+    pub fn unread(&mut self, path: &[u8], out: &mut Vec<u8>) {
+        head(UNREAD_ENTRY, 0, 0, 0, path, out);
+    }
+
+    /// Bytes of such a path in a stream.
+    pub(crate) fn unread_length(path: &[u8]) -> u64 {
+        (HEAD + path.len()) as u64
     }
 
     /// Appends the status of a file, after as many bytes as its entry told.
@@ -119,6 +130,8 @@ mod tests {
             &mut out,
         );
         writer.remark("no", &mut out);
+        writer.unread(b"q/r", &mut out);
+        writer.unread(b"", &mut out);
         writer.attribute(b"user.x", b"y", &mut out);
         writer.entry(&Entry::Folder { path: path("z"), mode: 0o1700, mtime: 6 }, &mut out);
         writer.end(&mut out);
@@ -140,6 +153,8 @@ mod tests {
             "05000000000000000000000000030000000000000001006d612f62",
             "06000000000500000000000000020000000000000001006f2f6f",
             "08000000000000000000000000020000000000000000006e6f",
+            "0900000000000000000000000000000000000000000300712f72",
+            "0900000000000000000000000000000000000000000000",
             "0700000000000000000000000001000000000000000600757365722e7879",
             "02c00300000600000000000000000000000000000001007a",
             "000200000000000000020000000000000002000000000000000200000000000000",
@@ -151,8 +166,8 @@ mod tests {
     fn what_is_written_is_read_in_pieces_of_any_size() {
         let stream = sample();
         for size in 1..=stream.len() {
-            let (mut reader, mut content, mut ends, mut entries) =
-                (TreeReader::new(), Vec::new(), Vec::new(), 0);
+            let (mut reader, mut content, mut ends, mut unread, mut entries) =
+                (TreeReader::new(), Vec::new(), Vec::new(), Vec::new(), 0);
             for mut piece in stream.chunks(size) {
                 while let Some(event) = reader.next(&mut piece).unwrap() {
                     match event {
@@ -163,12 +178,14 @@ mod tests {
                             assert_eq!((&*name, &*value), (&b"user.x"[..], &b"y"[..]))
                         }
                         Event::Remark(text) => assert_eq!(text, "no"),
+                        Event::Unread(path) => unread.push(path),
                         Event::End(counts) => assert_eq!(reader.finish(), Ok(counts)),
                     }
                 }
             }
             assert_eq!((entries, &content[..]), (8, &b"xyz"[..]));
             assert_eq!(ends, [FileStatus::Complete, FileStatus::Shrank]);
+            assert_eq!(unread, [Some(path("q/r")), None]);
             assert_eq!(reader.finish(), Ok(Counts { folders: 2, files: 2, links: 2, skipped: 2 }));
         }
     }

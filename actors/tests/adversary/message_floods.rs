@@ -202,9 +202,12 @@ async fn requests_that_nobody_reads_count_over_all_links() {
     // Nobody will read them any more.
     drop(post);
     drop(hoard);
-    while world.paris.unread_of(mallory) > 0 {
-        tokio::task::yield_now().await;
-    }
+    within(async {
+        while world.paris.unread_of(mallory) > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     world.unharmed_by_mallory().await;
 }
 

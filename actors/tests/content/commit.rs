@@ -35,20 +35,31 @@ pub(crate) fn file() -> Delivery {
 /// Seconds, even ones after 1980: file systems of the FAT family keep no others.
 const MTIME: i64 = 1_000_000_000;
 
-/// A case: the delivery, the policy, and the name, if it is taken before.
+/// A case: the delivery, the policy, and what has its name before.
 struct Case {
     delivery: fn() -> Delivery,
     policy: OnConflict,
-    taken: bool,
+    taken: Taken,
 }
 
-const CASES: [Case; 6] = [
-    Case { delivery: file, policy: OnConflict::Refuse, taken: false },
-    Case { delivery: file, policy: OnConflict::Rename, taken: true },
-    Case { delivery: file, policy: OnConflict::Replace, taken: true },
-    Case { delivery: tree, policy: OnConflict::Refuse, taken: false },
-    Case { delivery: tree, policy: OnConflict::Rename, taken: true },
-    Case { delivery: tree, policy: OnConflict::Replace, taken: true },
+#[derive(Clone, Copy)]
+enum Taken {
+    No,
+    /// By one of its own kind.
+    Alike,
+    ByFile,
+    ByFolder,
+}
+
+const CASES: [Case; 8] = [
+    Case { delivery: file, policy: OnConflict::Refuse, taken: Taken::No },
+    Case { delivery: file, policy: OnConflict::Rename, taken: Taken::Alike },
+    Case { delivery: file, policy: OnConflict::Replace, taken: Taken::Alike },
+    Case { delivery: tree, policy: OnConflict::Refuse, taken: Taken::No },
+    Case { delivery: tree, policy: OnConflict::Rename, taken: Taken::Alike },
+    Case { delivery: tree, policy: OnConflict::Replace, taken: Taken::Alike },
+    Case { delivery: tree, policy: OnConflict::Replace, taken: Taken::ByFile },
+    Case { delivery: file, policy: OnConflict::Replace, taken: Taken::ByFolder },
 ];
 
 impl Case {
@@ -58,12 +69,14 @@ impl Case {
 
     fn prepare(&self, folder: &Path) {
         match (self.taken, self.is_tree()) {
-            (true, true) => {
+            (Taken::Alike, true) | (Taken::ByFolder, _) => {
                 fs::create_dir(folder.join("content")).unwrap();
                 fs::write(folder.join("content/old"), "old").unwrap();
             }
-            (true, false) => fs::write(folder.join("content"), "old").unwrap(),
-            (false, _) => {}
+            (Taken::ByFile, _) | (Taken::Alike, false) => {
+                fs::write(folder.join("content"), "old").unwrap()
+            }
+            (Taken::No, _) => {}
         }
     }
 
@@ -327,6 +340,36 @@ fn a_folder_that_was_swapped_with_the_one_it_replaces_is_there_and_the_old_one_g
     .unwrap();
     assert_eq!(delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()), None);
     case.check(to.path(), &delivery, "swapped");
+}
+
+#[test]
+fn a_file_that_was_swapped_with_the_folder_it_replaces_is_there_and_the_folder_goes() {
+    for is_moved in [false, true] {
+        let (case, to, delivery) = (&CASES[7], tempdir().unwrap(), file());
+        case.prepare(to.path());
+        intend(case, to.path(), &delivery);
+        let staged = temporary(to.path(), ".whole");
+        let content = to.path().join("content");
+        rustix::fs::renameat_with(
+            rustix::fs::CWD,
+            &staged,
+            rustix::fs::CWD,
+            &content,
+            rustix::fs::RenameFlags::EXCHANGE,
+        )
+        .unwrap();
+        // Somebody may have moved it away before the next process looks.
+        let moved = tempdir().unwrap();
+        if is_moved {
+            fs::rename(&content, moved.path().join("content")).unwrap();
+        }
+        assert_eq!(delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()), None);
+        if is_moved {
+            assert!(names(to.path()).is_empty(), "{:?}", names(to.path()));
+            fs::rename(moved.path().join("content"), &content).unwrap();
+        }
+        case.check(to.path(), &delivery, "swapped");
+    }
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn taken_names_get_numbers_under_rename() {
 }
 
 #[test]
-fn replace_replaces_files_and_links_but_no_folder() {
+fn replace_replaces_files_links_and_folders() {
     let to = tempdir().unwrap();
     let inbox = FileSink::into_dir(to.path()).on_conflict(OnConflict::Replace);
     let target = to.path().join("note.txt");
@@ -126,8 +126,9 @@ fn replace_replaces_files_and_links_but_no_folder() {
 
     fs::remove_file(&target).unwrap();
     fs::create_dir(&target).unwrap();
-    let failure = deliver(&mut bytes("newest"), &inbox).unwrap_err();
-    assert!(failure.text().contains("is a folder"), "{}", failure.text());
+    fs::write(target.join("inside"), "goes with it").unwrap();
+    deliver(&mut bytes("newest"), &inbox).unwrap();
+    assert_eq!(fs::read(&target).unwrap(), b"newest");
     assert_eq!(names(to.path()), ["note.txt", "other"]);
 }
 

@@ -17,7 +17,7 @@ use crate::harness::{block_on, content, names, offer, unprivileged, write_all};
 fn entry(kind: u8, size: u64, path: &[u8], rest: &[u8]) -> Vec<u8> {
     let mut out = vec![kind];
     out.extend_from_slice(&if kind >= 4 { 0u32 } else { 0o777 }.to_le_bytes());
-    out.extend_from_slice(&i64::from(![5, 7, 8].contains(&kind)).to_le_bytes());
+    out.extend_from_slice(&i64::from(![5, 7, 8, 9].contains(&kind)).to_le_bytes());
     out.extend_from_slice(&size.to_le_bytes());
     out.extend_from_slice(&(path.len() as u16).to_le_bytes());
     out.extend_from_slice(path);
@@ -275,7 +275,11 @@ fn what_comes_twice_or_out_of_order_is_refused() {
 
 #[test]
 fn nonsense_is_refused() {
-    refused(&[vec![9; 40]], "unknown kind 9");
+    refused(&[vec![10; 40]], "unknown kind 10");
+    refused(&[entry(9, 1, b"a", b"x")], "impossible size");
+    refused(&[entry(9, 0, b"../a", b"")], "where it may not be");
+    refused(&vec![entry(9, 0, b"a", b""); 1025], "more unread entries than are taken");
+    refused(&vec![entry(9, 0, &[b'x'; 255], b""); 258], "more unread entries than are taken");
     refused(&[entry(3, 0, b"a", &[7])], "unknown status 7");
     refused(&[entry(2, 5, b"a", b"")], "impossible size");
     refused(&[file("a"), end(0, 2, 0)], "tells of");

@@ -326,12 +326,17 @@ fn a_taken_name_is_refused_numbered_or_replaced() {
     assert_eq!(names(to.path()), ["photos", "photos (1)"], "what was replaced is gone");
 
     fs::remove_dir_all(to.path().join("photos")).unwrap();
-    fs::write(to.path().join("photos"), "a file").unwrap();
+    for policy in [OnConflict::Replace, OnConflict::Merge] {
+        // What was a file at the source, too, and is a folder there by now.
+        fs::write(to.path().join("photos"), "a file").unwrap();
+        deliver(&mut tree(&photos), &inbox(policy)).unwrap();
+        assert_eq!(snapshot(&to.path().join("photos")), snapshot(&photos));
+        assert_eq!(names(to.path()), ["photos", "photos (1)"], "what was replaced is gone");
+        fs::remove_dir_all(to.path().join("photos")).unwrap();
+    }
+    std::os::unix::fs::symlink("photos (1)", to.path().join("photos")).unwrap();
     let failure = deliver(&mut tree(&photos), &inbox(OnConflict::Replace)).unwrap_err();
-    assert!(failure.text().contains("is a file"), "{}", failure.text());
-    fs::remove_file(to.path().join("photos")).unwrap();
-    deliver(&mut tree(&photos), &inbox(OnConflict::Replace)).unwrap();
-    assert_eq!(snapshot(&to.path().join("photos")), snapshot(&photos));
+    assert!(failure.text().contains("is a symbolic link"), "{}", failure.text());
 }
 
 #[test]

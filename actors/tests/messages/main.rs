@@ -4,11 +4,13 @@
 
 mod actors;
 mod asks;
+mod by_name;
 mod describe;
 mod endings;
 mod errors;
 mod evolution;
 mod harness;
+mod hosted_ends;
 mod hosting;
 mod json;
 mod killed;

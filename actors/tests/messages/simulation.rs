@@ -4,6 +4,7 @@
 //! Set `SEED` to run a single one.
 
 mod clerk;
+mod waiting;
 
 use self::clerk::{Ask, Clerk, Count, Letter, Tell};
 use std::pin::Pin;
@@ -111,9 +112,12 @@ struct World {
     identities: [Identity; 2],
     spool: Arc<dyn Store>,
     clerk: Clerk,
+    /// It has its name when the storm is over, and not before.
+    late: Clerk,
     storm_is_over: Arc<AtomicBool>,
     deliveries: Mutex<Vec<Delivery>>,
     forbidden: Mutex<Vec<Delivery>>,
+    waiting: Mutex<Vec<Delivery>>,
 }
 
 impl World {
@@ -144,8 +148,19 @@ impl World {
         let lyon = lyon.config(impatient()).start().await.unwrap();
         let (spool, storm_is_over) = (Arc::<MemoryStore>::default(), Arc::<AtomicBool>::default());
         let (deliveries, forbidden) = (Mutex::default(), Mutex::default());
-        let world =
-            Self { network, lyon, identities, spool, clerk, storm_is_over, deliveries, forbidden };
+        let (late, waiting) = (Clerk::default(), Mutex::default());
+        let world = Self {
+            network,
+            lyon,
+            identities,
+            spool,
+            clerk,
+            late,
+            storm_is_over,
+            deliveries,
+            forbidden,
+            waiting,
+        };
         let paris = world.paris().await;
         (world, paris)
     }
@@ -162,7 +177,10 @@ impl World {
             .stages(standard().transport(self.network.transport("paris")))
             .spool(Arc::clone(&self.spool));
         let trust = Arc::<MemoryStore>::default();
-        let lyon = TrustedPeer { inboxes: vec!["clerk".into()], ..TrustedPeer::new("lyon") };
+        let lyon = TrustedPeer {
+            inboxes: vec!["clerk".into(), "late".into()],
+            ..TrustedPeer::new("lyon")
+        };
         Trust::load(Arc::clone(&trust) as Arc<dyn Store>)
             .unwrap()
             .add(self.identities[0].peer(), lyon)
@@ -409,15 +427,17 @@ async fn live_through(seed: u64, weather: Weather) -> u64 {
     let mut random = Random::seeded(seed ^ 0x5707);
     let (telling, delivering) = (Random::seeded(seed ^ 1), Random::seeded(seed ^ 2));
     let asking = futures_util::future::join_all((0..ASKERS).map(|asker| world.asks(asker)));
-    let ((cuts, paris), _, sent, (), (), _) = tokio::join!(
+    let ((cuts, paris), _, sent, (), (), (), _) = tokio::join!(
         world.storm(paris, &mut random, weather),
         asking,
         world.tells(telling, seed.is_multiple_of(2)),
         world.letters(delivering),
         world.forbidden(),
+        world.for_nobody(),
         world.streams(),
     );
     world.check_tells(&sent).await;
+    world.check_waiting(&paris).await;
     world.check_letters().await;
     let asked = world.clerk.note(|book| std::mem::take(&mut book.asked));
     assert!(asked.values().all(|&times| times == 1), "a question was handled twice");

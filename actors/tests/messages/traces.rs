@@ -12,6 +12,64 @@ use crate::harness::{config, meet, soon};
 use crate::post::Post;
 use crate::spans::Spans;
 
+/// Tells for whom each message is sent.
+struct Behalf(mpsc::UnboundedSender<Option<String>>);
+
+impl Actor for Behalf {
+    type Context = Context<Self>;
+}
+
+impl Handler<Asked<Add>> for Behalf {
+    type Result = ();
+
+    fn handle(&mut self, Asked { message, reply }: Asked<Add>, _: &mut Context<Self>) {
+        self.0.send(reply.on_behalf().map(ToOwned::to_owned)).unwrap();
+        reply.send(&message.0);
+    }
+}
+
+impl Handler<Called<Add>> for Behalf {
+    type Result = ();
+
+    fn handle(&mut self, Called { replies, .. }: Called<Add>, _: &mut Context<Self>) {
+        self.0.send(replies.on_behalf().map(ToOwned::to_owned)).unwrap();
+        replies.finish();
+    }
+}
+
+#[tokio::test]
+async fn an_actor_is_told_for_whom_it_is_asked_and_who_says_so() {
+    let post = Post::open(63, config()).await;
+    let (lyon, paris) = (&post.pair.lyon, &post.pair.paris);
+    let (seen, mut heard) = mpsc::unbounded_channel();
+    let called = seen.clone();
+    let asked = paris.host("asked", move || Behalf(seen.clone()));
+    asked.takes_asked::<Add>().start().await.unwrap();
+    let calls = paris.host("called", move || Behalf(called.clone()));
+    calls.takes_calls::<Add>().start().await.unwrap();
+    let long = "é".repeat(200);
+    for (who, told) in [("till", Some("till")), ("", None), (&*long, None)] {
+        let expected = Some(told.map(ToOwned::to_owned));
+        let asked = lyon.remote::<Add>("paris/asked").unwrap().on_behalf_of(who);
+        assert_eq!(soon(asked.ask(Add(1))).await, Ok(1));
+        assert_eq!(soon(heard.recv()).await, expected);
+        // Between others, which are for nobody.
+        let plain = lyon.remote::<Add>("paris/asked").unwrap();
+        soon(plain.tell(Add(2))).await.unwrap();
+        soon(asked.tell(Add(2))).await.unwrap();
+        soon(plain.tell(Add(2))).await.unwrap();
+        for expected in [Some(None), expected.clone(), Some(None)] {
+            assert_eq!(soon(heard.recv()).await, expected);
+        }
+        let letter = soon(asked.deliver(Add(3))).await.unwrap();
+        soon(letter.processed()).await.unwrap();
+        assert_eq!(soon(heard.recv()).await, expected);
+        let called = lyon.remote::<Add>("paris/called").unwrap().on_behalf_of(who);
+        assert!(soon(soon(called.download(Add(3))).await.unwrap().next()).await.is_none());
+        assert_eq!(soon(heard.recv()).await, expected);
+    }
+}
+
 /// Tells which trace each call belonged to.
 struct Traced(mpsc::UnboundedSender<Option<TraceContext>>);
 

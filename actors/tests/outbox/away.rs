@@ -84,6 +84,33 @@ async fn where_a_receiver_is_may_be_said_after_its_delivery_was_begun() {
 }
 
 #[tokio::test]
+async fn a_receiver_is_dialled_at_the_addresses_of_all_that_is_stored_for_it() {
+    within(async {
+        let world = World::new();
+        let (lyon, paris) = (world.lyon().await, world.paris().await);
+        // Nothing is known of where paris is but what tickets say.
+        lyon.trust().add(paris.peer(), TrustedPeer::new("paris")).unwrap();
+        let send = async |name: &str, address: &str| {
+            let (addresses, hour) = (vec![address.to_owned()], Duration::from_secs(3600));
+            let ticket = paris.trust().issue(paris.peer(), addresses, "files", 9, hour).unwrap();
+            let source = FileSource::open(world.file(name, 500)).unwrap();
+            lyon.send(ticket, source).await.unwrap()
+        };
+        let mut stored = Vec::new();
+        for number in 0..6 {
+            stored.push(send(&format!("old{number}"), "moved").await);
+        }
+        stored.push(send("new", "paris").await);
+        for transfer in stored {
+            transfer.delivered().await.unwrap();
+        }
+        lyon.shutdown().await;
+        paris.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_offered_again_after_both_have_died_is_delivered_no_second_time() {
     within(async {
         let world = World::new();
@@ -119,7 +146,7 @@ async fn a_node_that_stops_keeps_what_it_could_not_deliver_and_says_so() {
         assert!(failure.message.contains("goes on when the node is started again"), "{failure}");
         let (lyon, paris) = (world.lyon().await, world.paris().await);
         lyon.outbox().transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
-        tokio::time::timeout(Duration::from_secs(20), lyon.shutdown()).await.unwrap();
+        lyon.shutdown().await;
         paris.shutdown().await;
     })
     .await;

@@ -27,16 +27,18 @@ use super::held::HeldSource;
 
 /// The place at which a sink stands until it is let go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
+pub(crate) enum At {
     Open,
     Commit,
     /// Never goes on, as one whose process dies.
     DeadAtCommit,
+    /// The same, when all is visible.
+    DeadBehindCommit,
 }
 
 /// A folder that stands still once.
 #[derive(Clone, Debug)]
-struct Still {
+pub(crate) struct Still {
     folder: Arc<Folder>,
     at: At,
     reached: Arc<Notify>,
@@ -51,7 +53,7 @@ struct StillSink {
 }
 
 impl Still {
-    fn new(folder: &Path, at: At) -> Self {
+    pub(crate) fn new(folder: &Path, at: At) -> Self {
         let folder = Arc::new(FileSink::into_dir(folder).on_conflict(OnConflict::Rename));
         Self {
             folder,
@@ -62,11 +64,11 @@ impl Still {
         }
     }
 
-    async fn reached(&self) {
+    pub(crate) async fn reached(&self) {
         self.reached.notified().await;
     }
 
-    fn go_on(&self) {
+    pub(crate) fn go_on(&self) {
         self.go.close();
         *self.opened.0.lock().unwrap() = true;
         self.opened.1.notify_all();
@@ -121,7 +123,12 @@ impl Sink for StillSink {
                 // Nothing is ever put in: it ends when it may go on.
                 let _ = self.of.go.acquire().await;
             }
-            self.inner().commit(summary).await
+            let committed = self.inner().commit(summary).await;
+            if self.of.at == At::DeadBehindCommit {
+                self.of.reached.notify_one();
+                std::future::pending::<()>().await;
+            }
+            committed
         })
     }
 
@@ -296,13 +303,14 @@ async fn what_is_cancelled_while_its_inbox_is_asked_leaves_nothing() {
     pair.network.refuse("paris", false);
     within(still.reached()).await;
     transfer.cancel();
-    assert_eq!(within(transfer.delivered()).await.unwrap_err().kind, FailureKind::Cancelled);
     // By the same link, so the word has been heard.
     pair.paris.receive("other", FileSink::into_dir(folder.path())).unwrap();
     let other =
         pair.lyon.send("paris/other", BytesSource::new("other", "other").unwrap()).await.unwrap();
     within(other.delivered()).await.unwrap();
     still.go_on();
+    // All of it was sent, so its sender waits for what the receiver says.
+    assert_eq!(within(transfer.delivered()).await.unwrap_err().kind, FailureKind::Cancelled);
     let news = within(incoming(&mut there, transfer.id(), is_over)).await;
     assert!(matches!(news, TransferNews::Failed { .. }), "{news:?}");
     assert_eq!(names(folder.path()), ["other"]);

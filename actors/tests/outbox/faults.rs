@@ -12,6 +12,7 @@ use estafette::pipeline::{Inbox, Offer, Refusal, Sink};
 use estafette::{Node, TransferHandle, TransferNews};
 use estafette_actors::sink::FileSink;
 
+use super::endings::{At, Still};
 use super::harness::{World, config, copy_of, entry, send, within};
 
 /// Writes nothing as long as its disk is full.
@@ -187,6 +188,40 @@ async fn what_ails_the_receivers_machine_is_tried_again_and_what_is_wrong_with_t
             .unwrap();
         let transfer = send(&lyon, "paris/no", &world.file("no", 500)).await;
         assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Refused);
+        lyon.shutdown().await;
+        paris.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_had_begun_to_come_waits_for_its_inbox_at_the_receivers_next_start() {
+    within(async {
+        let world = World::new();
+        let (lyon, paris) = (world.patient_lyon().await, world.paris().await);
+        let dies = Still::new(&world.path("in"), At::DeadBehindCommit);
+        paris.receive("late", dies.clone()).unwrap();
+        let transfer = send(&lyon, "paris/late", &world.file("letter", 50_000)).await;
+        dies.reached().await;
+        assert!(world.path("in/letter").exists());
+        paris.abort().await;
+        let mut events = lyon.events();
+        let paris = world.paris().await;
+        loop {
+            let failure = deferred(&mut events).await;
+            if failure.message.contains("inbox") {
+                assert_eq!(failure.kind, FailureKind::Busy, "{failure}");
+                break;
+            }
+        }
+        paris.receive("late", FileSink::into_dir(world.path("in"))).unwrap();
+        arrives_after_all(&lyon, &transfer).await;
+        assert_eq!(super::endings::names(&world.path("in")), ["letter"]);
+        // One that never came there is refused as it was.
+        let other = send(&lyon, "paris/later", &world.file("other", 500)).await;
+        let failure = other.delivered().await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Refused);
+        assert!(failure.message.contains("no inbox \"later\""), "{failure}");
         lyon.shutdown().await;
         paris.shutdown().await;
     })

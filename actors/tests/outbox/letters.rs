@@ -118,7 +118,7 @@ async fn a_delivery_under_way_that_is_taken_out_is_gone_when_that_is_answered() 
         let mut events = transfer.events();
         while !matches!(events.next_news().await.unwrap(), TransferNews::Progress { .. }) {}
         match lyon.outbox().withdraw(transfer.id()).await {
-            Ok(()) => assert!(entry(&lyon, transfer.id()).await.is_none()),
+            Ok(_) => assert!(entry(&lyon, transfer.id()).await.is_none()),
             Err(OutboxError::Unfit { .. }) => assert!(world.has_arrived("letter")),
             Err(error) => panic!("{error}"),
         }
@@ -165,6 +165,28 @@ async fn a_file_that_is_gone_makes_a_dead_letter_that_names_it() {
             "{failure}"
         );
         lyon.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_has_become_a_pipe_makes_a_dead_letter_that_says_so() {
+    within(async {
+        let world = World::new();
+        let lyon = world.lyon().await;
+        let file = world.file("letter", 10);
+        let id = send(&lyon, "paris/files", &file).await.id();
+        lyon.abort().await;
+        std::fs::remove_file(&file).unwrap();
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &file, mode).unwrap();
+        let (lyon, paris) = (world.lyon().await, world.paris().await);
+        let failure = lyon.outbox().transfer(id).await.unwrap().delivered().await.unwrap_err();
+        let says = ["letter", "it is a pipe"].iter().all(|said| failure.message.contains(said));
+        assert!(failure.kind == FailureKind::Changed && says, "{failure:?}");
+        assert_eq!(paris.arrivals().len(), 0);
+        lyon.shutdown().await;
+        paris.shutdown().await;
     })
     .await;
 }

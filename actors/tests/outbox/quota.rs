@@ -90,9 +90,12 @@ fn is_let_go(path: &Path) -> bool {
 }
 
 pub(super) async fn until(mut is_so: impl FnMut() -> bool) {
-    while !is_so() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    within(async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 /// Lyon, whose deliveries here are tried once, or whose first failure is looked at: that is not

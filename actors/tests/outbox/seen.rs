@@ -18,6 +18,7 @@ async fn deliveries_are_counted_by_their_states() {
         assert_eq!((of(&seen).stored.count, of(&seen).oldest), (0, None));
         assert_eq!(seen.spool.unwrap().failure, None);
         let transfer = send(&lyon, "paris/files", &world.file("letter", 5000)).await;
+        assert_eq!(transfer.status().total, Some(5000), "known before anybody has taken it");
         let seen = of(&lyon.snapshot().await);
         assert_eq!((seen.stored.count, seen.stored.bytes, seen.delivered.count), (1, 5000, 0));
         assert!(seen.oldest.is_some_and(|oldest| oldest > 1_600_000_000_000), "{seen:?}");

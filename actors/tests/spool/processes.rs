@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use estafette::node::Store;
 use estafette_actors::spool::Spool;
@@ -98,6 +99,26 @@ fn two_spools_of_one_process_are_refused_as_well() {
     assert_eq!(Spool::open(folder.path()).unwrap_err().kind(), ErrorKind::ResourceBusy);
     drop(spool);
     Spool::open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_spool_that_is_given_back_is_free_at_once_though_processes_are_started_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // A process has what is open here from its beginning to that of its program.
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // A busy machine may have no room for one: the next one comes.
+                let _ = Command::new("true").status();
+            }
+        });
+        let opened: Vec<_> = (0..100).map(|_| Spool::open(folder.path()).map(drop)).collect();
+        over.store(true, Ordering::Relaxed);
+        for opened in opened {
+            opened.unwrap();
+        }
+    });
 }
 
 #[test]

@@ -41,6 +41,8 @@ async fn a_snapshot_shows_what_runs_what_waits_for_room_and_how_it_ended() {
     let phases: Vec<_> = seen.transfers.iter().map(|transfer| transfer.phase).collect();
     assert_eq!(phases[RUNNING - 1..], [TransferPhase::WaitsForRoom; 2], "behind those that run");
     assert_eq!((seen.room.outgoing.running, seen.room.outgoing.waiting), (RUNNING as u64 - 1, 2));
+    // Two of these have not even been offered.
+    assert!(running.iter().all(|transfer| transfer.status().total == Some(4 * 4096)));
     let one = &seen.transfers[0];
     assert_eq!(
         (one.direction, &*one.peer_name, &*one.name),

@@ -1,7 +1,7 @@
 //! `#[derive(RemoteMessage)]`, which `estafette` re-exports: nobody needs this crate by itself.
 //!
-//! ```ignore
-//! use estafette::prelude::*; // `RemoteMessage`, the trait and the derive
+//! ```
+//! use estafette::RemoteMessage; // the trait and the derive
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Serialize, Deserialize, RemoteMessage)]
@@ -10,6 +10,7 @@
 //!     name: String,
 //! }
 //! // Any actix actor with a `Handler<Hello>` answers it, from whichever node it is asked.
+//! assert_eq!(Hello::NAME, "greeter.Hello");
 //! ```
 //! Programs with it, such as `examples/greeter` of the repository, are run by its tests.
 
@@ -21,10 +22,13 @@ use syn::{DeriveInput, Error, LitInt, LitStr, Token, Type, parse_macro_input, pa
 
 /// Makes a serde type a message for actors on other nodes, and an `actix::Message`.
 ///
-/// ```ignore
+/// ```
+/// # use estafette::RemoteMessage;
+/// # use serde::{Deserialize, Serialize};
 /// #[derive(Serialize, Deserialize, RemoteMessage)]
-/// #[remote(name = "greeter.Hello", version = 1, reply = String)]
+/// #[remote(name = "greeter.Hello", version = 2, reply = String)]
 /// struct Hello { name: String }
+/// # assert_eq!((Hello::NAME, Hello::VERSION), ("greeter.Hello", 2));
 /// ```
 /// `name`: what it is called on the wire; by default the name of the type. `version`: by default 1.
 /// `reply`: what an actor answers; by default `()`. `json`: whoever takes it takes it as JSON, too,

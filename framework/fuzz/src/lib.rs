@@ -263,10 +263,12 @@ pub fn batch(data: &[u8]) {
     let (mut items, mut again) = (Items::new(data), Vec::new());
     loop {
         match items.next_item() {
-            Ok(Some((item, trace))) => {
+            Ok(Some((item, along))) => {
                 let before = again.len();
-                item.encode(trace.as_ref(), &mut again);
-                let variable = trace.as_ref().map_or(0, |trace| 32 + trace.state.len())
+                item.encode(along.as_ref(), &mut again);
+                let along = along.unwrap_or_default();
+                let variable = along.trace.as_ref().map_or(0, |trace| 32 + trace.state.len())
+                    + along.on_behalf().map_or(0, |who| 8 + who.len())
                     + variable_length(&item);
                 assert!(again.len() - before <= Item::OVERHEAD + variable);
             }

@@ -13,8 +13,8 @@ use estafette::pipeline::{Codec, Prefix, Source};
 use estafette::wire::message::{Item, Shape};
 use estafette::wire::package::{Frames, Letter, PackageHeader, PackageLabel};
 use estafette::wire::{
-    Control, FLAG_LAST, FrameHeader, FrameKind, KnockKey, PeerId, Preamble, PreambleReply, Purpose,
-    Ranges, RefuseReason, Suite, TraceContext, codec, envelope, negotiate,
+    Along, Control, FLAG_LAST, FrameHeader, FrameKind, KnockKey, PeerId, Preamble, PreambleReply,
+    Purpose, Ranges, RefuseReason, Suite, TraceContext, codec, envelope, negotiate,
 };
 use estafette_actors::source::TreeSource;
 use estafette_actors::tree::{Entry, FileStatus, TreePath, TreeWriter};
@@ -80,11 +80,13 @@ fn write_the_corpus() {
     messages();
 }
 
-/// Every kind of item, with and without a trace, and a message.
+/// Every kind of item, with and without what goes along, and a message.
 fn messages() {
     let trace: TraceContext =
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
     let traced = TraceContext { state: "a=b".into(), ..trace.clone() };
+    let traced = Along { trace: Some(traced), on_behalf: None };
+    let on_behalf = Along { on_behalf: Some("till".into()), ..traced.clone() };
     let (call, target, body) = (300, 0, &b"body"[..]);
     let here = [
         Item::Bind { target, name: "sum", message: "test.Add", version: 1 },
@@ -109,11 +111,15 @@ fn messages() {
         Item::Status { watch: 1, up: false, code: 2 },
         Item::Taken { log: [5; 16], number: 1, code: 0, text: "" },
     ];
-    for (number, (items, trace)) in
-        [(&here[..], None), (&back[..], None), (&here[1..3], Some(&traced))].into_iter().enumerate()
-    {
+    let batches = [
+        (&here[..], None),
+        (&back[..], None),
+        (&here[1..3], Some(&traced)),
+        (&here[1..3], Some(&on_behalf)),
+    ];
+    for (number, (items, along)) in batches.into_iter().enumerate() {
         let mut batch = Vec::new();
-        items.iter().for_each(|item| item.encode(trace, &mut batch));
+        items.iter().for_each(|item| item.encode(along, &mut batch));
         write("batch", number, &batch);
     }
     let everything = Everything {

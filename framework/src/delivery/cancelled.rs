@@ -1,5 +1,5 @@
-//! Deliveries that were cancelled at the receiver, so that an offer which crosses that word, or
-//! comes because it was lost, does not begin them again. Forgotten with the process.
+//! Deliveries that were cancelled at the receiver, or expired there, so that an offer which crosses
+//! that word, or comes because it was lost, does not begin them again. Forgotten with the process.
 
 use std::collections::VecDeque;
 
@@ -21,7 +21,7 @@ struct Entry {
 }
 
 impl Cancelled {
-    /// The most that are remembered; the oldest goes first.
+    /// The most that are remembered; the oldest that was said goes first.
     const LIMIT: usize = 1024;
 
     /// An attempt was cancelled; whether there was a link to say so.
@@ -35,7 +35,10 @@ impl Cancelled {
         self.0.retain(|entry| entry.delivery != delivery);
         self.0.push_back(Entry { delivery, attempt, failure, said });
         if self.0.len() > Self::LIMIT {
-            self.0.pop_front();
+            // What was said is for an offer that crosses it; nobody's times that are over push out
+            // what was not.
+            let said = self.0.iter().position(|entry| entry.said);
+            self.0.remove(said.unwrap_or(0));
         }
     }
 

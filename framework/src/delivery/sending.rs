@@ -10,8 +10,13 @@
 //! Content that changed, or of which the receiver has lost its part, is begun anew: a new attempt
 //! under a new key and a new stream.
 //!
+//! One that this side cancels, or that expires, when the receiver may have all of it has not ended
+//! yet: the receiver is told, and has the last word, for a while.
+//!
 //! Invariant: every delivery ends once, and what the receiver may still wait for is answered: an
 //! acceptance of what is not under way hears how it ended, or that it is not known.
+
+mod cancelling;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -51,6 +56,8 @@ struct Dispatch {
     deadline: Instant,
     /// The last word of this side, to be said again on the next link.
     said_pause: Option<bool>,
+    /// It is cancelled, and ends so, unless the receiver has it.
+    cancelled: Option<Failure>,
 }
 
 /// The phase of a delivery.
@@ -66,6 +73,8 @@ pub(crate) enum Phase {
     /// It is accepted; for its stages.
     Wiring,
     Running,
+    /// It is cancelled; for the receiver's word.
+    Cancelling,
 }
 
 /// An event.
@@ -110,6 +119,13 @@ pub(crate) enum Event {
     Delivered(u64, Vouched),
     /// This side gives it up.
     GiveUp(u64, Failure),
+    /// This side gives it up, and the receiver may have all of it: it is asked, and waited for until
+    /// then.
+    Cancel {
+        stream: u64,
+        failure: Failure,
+        until: Instant,
+    },
     /// This side, or the receiver, pauses it or lets it go on.
     Pause {
         stream: u64,
@@ -234,6 +250,12 @@ impl Sending {
         self.known.get(&stream).and_then(|known| known.said_pause)
     }
 
+    /// Returns those whose time is over that are not cancelled.
+    pub(crate) fn expired(&self, now: Instant) -> Vec<u64> {
+        let over = |known: &Dispatch| known.deadline < now && known.phase != Phase::Cancelling;
+        self.known.iter().filter(|(_, known)| over(known)).map(|(&stream, _)| stream).collect()
+    }
+
     /// Returns the time at which it stops being worth delivering.
     pub(crate) fn deadline(&self, stream: u64) -> Option<Instant> {
         self.known.get(&stream).map(|known| known.deadline)
@@ -243,7 +265,7 @@ impl Sending {
     pub(crate) fn handle(&mut self, event: Event) {
         match event {
             Event::LinkUp => self.link_up(),
-            Event::LinkDown => self.linked = false,
+            Event::LinkDown => self.link_down(),
             Event::Start { stream, transfer, attempt, deadline, resumable } => {
                 let dispatch = Dispatch {
                     transfer,
@@ -253,6 +275,7 @@ impl Sending {
                     resumable,
                     deadline,
                     said_pause: None,
+                    cancelled: None,
                 };
                 self.known.insert(stream, dispatch);
                 self.seek_room();
@@ -287,6 +310,7 @@ impl Sending {
             | Event::GiveUp(stream, failure) => {
                 self.fail(stream, failure);
             }
+            Event::Cancel { stream, failure, until } => self.cancel(stream, failure, until),
             Event::Pause { stream, paused, ours } => {
                 if let Some(known) = self.known.get_mut(&stream) {
                     // The peer's word is newer than this side's.
@@ -310,9 +334,7 @@ impl Sending {
     fn expire(&mut self, now: Instant) {
         let over = self.known.iter().filter(|(_, known)| known.deadline < now);
         let over: Vec<_> = over.map(|(&stream, _)| stream).collect();
-        let text = "the delivery was not done before it expired";
-        let failure = Failure::new(FailureKind::Expired, text);
-        over.into_iter().for_each(|stream| self.fail(stream, failure.clone()));
+        over.into_iter().for_each(|stream| self.fail(stream, expired()));
     }
 
     fn act(&mut self, action: Action) {
@@ -359,7 +381,7 @@ impl Sending {
                 }),
             );
         };
-        if !held.whole {
+        if !held.whole && known.phase != Phase::Cancelling {
             return self.renew(
                 stream,
                 "the receiver has lost the part that it had; nothing changed here".into(),
@@ -375,7 +397,11 @@ impl Sending {
                 self.act(Action::Wire(stream));
             }
             Phase::Running => self.act(Action::GoOn { stream, trailer: !held.trailer }),
-            Phase::Waiting | Phase::Seeking | Phase::Rewinding | Phase::Wiring => {}
+            Phase::Waiting
+            | Phase::Seeking
+            | Phase::Rewinding
+            | Phase::Wiring
+            | Phase::Cancelling => {}
         }
     }
 
@@ -389,7 +415,10 @@ impl Sending {
     }
 
     fn source_failed(&mut self, stream: u64, failure: Failure, changed: bool) {
-        let Some(known) = self.known.get(&stream) else { return };
+        let Some(known) = self.known.get(&stream).filter(|known| known.phase != Phase::Cancelling)
+        else {
+            return;
+        };
         if !changed || known.attempt + 1 >= known.first_attempt + ATTEMPTS {
             return self.fail(stream, failure);
         }
@@ -440,21 +469,26 @@ impl Sending {
 
     /// Fails it at both ends.
     fn fail(&mut self, stream: u64, failure: Failure) {
-        if self.known.contains_key(&stream) {
+        let Some(known) = self.known.get(&stream) else { return };
+        if known.cancelled.is_none() {
             self.act(Action::SayFailed(stream, failure.clone()));
-            self.end(stream, Err(failure));
         }
+        self.end(stream, Err(failure));
     }
 
     fn end(&mut self, stream: u64, outcome: Result<(), Failure>) {
-        if self.known.remove(&stream).is_none() {
-            return;
-        }
+        let Some(known) = self.known.remove(&stream) else { return };
         let Err(failure) = outcome else { return self.act(Action::Deliver(stream)) };
+        let failure = known.cancelled.unwrap_or(failure);
         self.ended.push_back((stream, failure.clone()));
         if self.ended.len() > ENDED {
             self.ended.pop_front();
         }
         self.act(Action::Fail(stream, failure));
     }
+}
+
+/// Returns the failure of what is not worth delivering any more.
+pub(crate) fn expired() -> Failure {
+    Failure::new(FailureKind::Expired, "the delivery was not done before it expired")
 }

@@ -212,7 +212,9 @@ async fn admit(
     .await;
     // Whoever is not known to be trusted now is not let in: it may have been revoked. The peer may
     // come again.
-    let redeemed = looked_up.ok().and_then(Result::ok).ok_or(RefuseReason::Busy)?;
+    let unreadable =
+        || RefuseReason::Other("it can't read now whom it trusts: try again later".into());
+    let redeemed = looked_up.ok().and_then(Result::ok).ok_or_else(unreadable)?;
     match redeemed {
         // An old ticket in the hand of a peer that is trusted anyway does no harm.
         Err(_) if shared.trust.peer(&peer).is_some() => Ok(()),

@@ -17,10 +17,12 @@ use super::memory::Remembered;
 use super::memos::Memos;
 use super::outbox::Outbox;
 use super::partials::Partials;
+use super::retried::Retried;
 use super::sessions::Sessions;
 use super::shared::NodeShared;
 use super::trust::{NameError, Trust, TrustError, TrustedPeer, check_name};
 use super::ways::RelayWays;
+use crate::delivery::{Failure, TransferId};
 use crate::metrics::Metrics;
 use crate::node::{RegistryError, StageRegistry};
 use crate::pipeline::{BufferPool, Inbox};
@@ -45,6 +47,7 @@ pub struct NodeBuilder {
     spool: Option<Arc<dyn Store>>,
     dormant: bool,
     undelivered: Option<OnUndelivered>,
+    retried: Retried,
     config: NodeConfig,
     ways: RelayWays,
 }
@@ -203,6 +206,18 @@ impl NodeBuilder {
         self
     }
 
+    /// Says of which dead letters the host sees to it that they are tried again: they are told as
+    /// [put off](crate::TransferNews::Deferred), and not as failed. It is asked on the node's own
+    /// thread, and does not block. Default: of none.
+    #[must_use]
+    pub fn tries_again(
+        mut self,
+        is_retried: impl Fn(TransferId, &Failure) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.retried = Retried::by(is_retried);
+        self
+    }
+
     /// Tells the relay that this node is where packages go on to other relays, and from which it
     /// takes what others have made. Default: nowhere, and from none. All of them have to be trusted
     /// peers.
@@ -357,6 +372,13 @@ fn load_trust(
     Ok(trust)
 }
 
+/// The name that the node has, or one by its id.
+fn own_name(name: Option<String>, id: PeerId) -> Result<String, StartError> {
+    let checked = name.as_deref().map(|name| check_name(name, Some(id)));
+    checked.transpose().map_err(StartError::Name)?;
+    Ok(name.unwrap_or_else(|| id.short()))
+}
+
 /// Makes what all parts of the node share.
 fn share(
     builder: NodeBuilder,
@@ -371,20 +393,19 @@ fn share(
         store,
         spool,
         undelivered,
+        retried,
         config,
         ways,
         ..
     } = builder;
-    let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
+    let store = store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
     let identity = identity.unwrap_or_else(Identity::generate);
     let trust = load_trust(store, identity.peer(), peers)?;
-    let named = name.as_deref().map(|name| check_name(name, Some(identity.peer())));
-    named.transpose().map_err(StartError::Name)?;
+    let name = own_name(name, identity.peer())?;
     let metrics = Metrics::default();
-    let clock = Clock::load(spool.clone()).map_err(StartError::Spool)?;
     let ledger = super::shared::ledger(&config);
     Ok(NodeShared {
-        name: name.unwrap_or_else(|| identity.peer().short()),
+        name,
         identity,
         transport: registry.transports()?,
         registry,
@@ -401,7 +422,7 @@ fn share(
         incarnation: incarnation(),
         remembered: Remembered::load(ledger.clone(), spool.clone()).map_err(StartError::Spool)?,
         memos: Memos::load(spool.as_deref()).map_err(StartError::Spool)?,
-        clock,
+        clock: Clock::load(spool.clone()).map_err(StartError::Spool)?,
         ledger,
         partials: Partials::default(),
         stopped: super::coming::Stopped::default(),
@@ -416,6 +437,7 @@ fn share(
         exchanges: DashMap::new(),
         letters: std::sync::OnceLock::new(),
         undelivered: undelivered.map_or_else(|| Arc::new(log_undelivered) as Hook, |hook| hook.0),
+        retried,
         connect: std::sync::OnceLock::new(),
         arbiter: Arbiter::current(),
         door,

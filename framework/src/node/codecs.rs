@@ -12,9 +12,7 @@ use crate::wire::{STAGES_LIMIT, join_codec, split_codec};
 const FIRST_FEATURE: u32 = 32;
 
 /// The name of the codec that every node has.
-const SNAPPY: &str = "snappy";
-/// The codecs of this project.
-const PROJECT: [(Codec, &str); 2] = [(Codec::SNAPPY, SNAPPY), (Codec::LZ4, "lz4")];
+const SNAPPY: &str = Compression::NAMES[0].1;
 /// The first number of a program's own.
 const OWN_FROM: u8 = 16;
 
@@ -30,7 +28,7 @@ pub(crate) fn stages_of(coders: &[String], transfer: &Transfer) -> Vec<String> {
 
 /// The codec that an opening names.
 pub(crate) fn codec_of(stages: &[String]) -> Option<String> {
-    Some(split_codec(stages).1.unwrap_or("snappy").to_owned())
+    Some(split_codec(stages).1.unwrap_or(SNAPPY).to_owned())
 }
 
 /// Returns `true` if the other end of a link with these features has it, as far as is known.
@@ -142,8 +140,10 @@ impl Stages {
             if self.codecs().any(is_taken) {
                 return unfit(what, "another one has its name");
             }
-            if PROJECT.iter().any(|(id, own)| (*id == codec.id()) != (*own == name))
-                || (codec.id().0 < OWN_FROM && !PROJECT.iter().any(|(id, _)| *id == codec.id()))
+            let mut ours = Compression::NAMES.iter().map(|(ours, name)| (ours.codec(), *name));
+            let is_ours = ours.clone().any(|(id, _)| id == codec.id());
+            if ours.any(|(id, ours)| (id == codec.id()) != (ours == name))
+                || (codec.id().0 < OWN_FROM && !is_ours)
             {
                 return unfit(
                     what,

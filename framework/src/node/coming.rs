@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::config::RelayQuota;
+use super::config::{RelayQuota, SPOOL_FREE};
 use super::ledger::{Account, Charge, Full, Kind, Ledger};
 use super::memory::delivery_key;
 use crate::delivery::TransferId;
@@ -306,9 +306,25 @@ fn parse(stem: &str) -> Option<(PeerId, TransferId)> {
 }
 
 /// Bytes that packages may still take of the disk that `folder` is on.
-pub(crate) fn available(folder: &Path) -> io::Result<u64> {
+pub(crate) fn available(folder: &Path) -> io::Result<Available> {
     let figures = rustix::fs::statvfs(folder)?;
-    Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+    let bytes = |blocks: u64| blocks.saturating_mul(figures.f_frsize);
+    Ok(Available { bytes: bytes(figures.f_bavail), of: bytes(figures.f_blocks) })
+}
+
+/// Bytes of a file system that are left.
+pub(crate) struct Available {
+    pub(crate) bytes: u64,
+    /// Bytes of all of it.
+    of: u64,
+}
+
+impl Available {
+    /// Returns the bytes that stay free where so many were configured. The default is too much for
+    /// small disks: of these it is a twentieth, as in a folder for deliveries.
+    pub(crate) fn kept_free(&self, configured: u64) -> u64 {
+        if configured == SPOOL_FREE { configured.min(self.of / 20) } else { configured }
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
-use std::path::PathBuf;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -35,6 +36,24 @@ pub trait Door: fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
+    /// The files that nobody but their owner may read, as they hold secrets or keys: each with the
+    /// key of the settings that names it, as `tls.key`. By default there are none.
+    fn private_files(&self) -> Vec<(&'static str, PathBuf)> {
+        Vec::new()
+    }
+
+    /// Returns how many messages it has taken, under that name at the node whose key is in that file,
+    /// that wait for it, so that nobody goes on with them once no door of its kind is open there
+    /// under its name: a reload does not close it then. It blocks, and need not be open. By default
+    /// there are none.
+    ///
+    /// # Errors
+    /// The reason why that can't be told, for a person.
+    fn keeps(&self, name: &str, key: &Path) -> Result<usize, String> {
+        let _ = (name, key);
+        Ok(0)
+    }
+
     /// Opens it. Whoever comes in is let in by what is kept beside the node's key.
     ///
     /// # Errors
@@ -47,6 +66,13 @@ pub trait OpenDoor: fmt::Debug + Send + Sync + 'static {
     /// The address it listens at; a port 0 has become a real one. Of one that leads out, where to,
     /// without what may be secret.
     fn address(&self) -> String;
+
+    /// The socket it listens at, once more, so that the door that comes in its place takes over the
+    /// port and whoever waits there (see [`DoorPlace::listeners`]). By default there is none, and
+    /// the next door opens when this one is closed.
+    fn listener(&self) -> Option<TcpListener> {
+        None
+    }
 
     /// Lets nobody in, or nothing out, any more, and closes it when what was asked is answered, or soon.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
@@ -65,6 +91,9 @@ pub struct DoorPlace {
     /// Inboxes and actors that it leads to, as `PEER/NAME`: to no others, whatever who comes in
     /// may reach by other doors.
     pub to: Vec<String>,
+    /// The sockets of the doors in whose place it comes. One that listens at its address is its
+    /// own then: nobody is refused meanwhile.
+    pub listeners: Vec<Arc<TcpListener>>,
 }
 
 impl DoorPlace {
@@ -76,7 +105,7 @@ impl DoorPlace {
         to: impl IntoIterator<Item = String>,
     ) -> Self {
         let to = to.into_iter().collect();
-        Self { name: name.into(), node: node.clone(), key: key.into(), to }
+        Self { name: name.into(), node: node.clone(), key: key.into(), to, listeners: Vec::new() }
     }
 }
 

@@ -3,7 +3,7 @@
 use tokio::sync::{broadcast, watch};
 
 use crate::delivery::{Content, Failure, Receipt, TransferId};
-use crate::pipeline::Skipped;
+use crate::pipeline::{Skipped, SourceReport};
 use crate::remote::{LetterId, RemoteError};
 use crate::wire::{PeerId, Suite, printable};
 
@@ -199,12 +199,22 @@ pub enum TransferNews {
         /// lost what it had.
         why: String,
     },
+    /// It is not to be delivered any more, and nobody has had any of it: this node has
+    /// [recalled](crate::OutboxHandle::recall) it.
+    Recalled,
     /// Entries of a tree were left out, since they could not be read.
     Skipped {
         /// The first of them.
         entries: Vec<Skipped>,
         /// The number of entries that were left out.
         total: u64,
+    },
+    /// The source of an outgoing transfer was read to its end, and not all of it was sent as it is:
+    /// what was skipped, and attributes. Told before [`TransferNews::Delivered`]; never of content
+    /// that is read from a copy in the spool after its first try.
+    LeftBehind {
+        /// The report of the source.
+        report: SourceReport,
     },
     /// Remarks on what is not as it was sent, since the receiver could not, or would not, keep it.
     /// For an incoming transfer, they also tell what its sender says it left behind. Told before

@@ -41,6 +41,12 @@ impl Unreadable {
         Ok(found)
     }
 
+    /// Returns `true` if it may be about the delivery whose content is in this file of the spool's
+    /// folder. A node leaves that file, too, as it is.
+    pub fn names(&self, file: &str) -> bool {
+        outbox::may_name(&self.value, file)
+    }
+
     /// Keeps it in another table, where no node looks.
     pub fn set_aside(self, spool: &dyn Store) -> io::Result<()> {
         let Self { table, key, value } = self;

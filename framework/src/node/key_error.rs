@@ -45,6 +45,18 @@ pub enum KeyFileError {
         /// The file.
         path: PathBuf,
     },
+    /// It is not there, and was once.
+    #[error(
+        "the key file {path} is not there, but {kept} is, which its node has made: put the key \
+         back, or look whether its disk is mounted; for a new key, which is another node, move the \
+         folder of the other away, too"
+    )]
+    Gone {
+        /// The key file.
+        path: PathBuf,
+        /// The thing of its node that is there.
+        kept: PathBuf,
+    },
     /// It does not hold a key.
     #[error("{path} is not a key file: 52 characters of base32 expected")]
     Malformed {

@@ -68,6 +68,21 @@ impl Identity {
         }
     }
 
+    /// The same, of a node that has made `kept`, such as its spool, since it has this key: where
+    /// that is there and the key is not, the key is missing, and another one would be of no use for
+    /// what is kept.
+    pub fn load_or_create_unless(
+        path: impl AsRef<Path>,
+        kept: impl AsRef<Path>,
+    ) -> Result<Self, KeyFileError> {
+        let (path, kept) = (path.as_ref(), kept.as_ref());
+        // In this order: another process may be making the key now, and then what it keeps.
+        if kept.exists() && is_absent(path) {
+            return Err(KeyFileError::Gone { path: path.to_owned(), kept: kept.to_owned() });
+        }
+        Self::load_or_create(path)
+    }
+
     fn create(path: &Path) -> Result<Self, KeyFileError> {
         let failed = |error| KeyFileError::Io { path: path.to_owned(), action: "created", error };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -101,12 +116,23 @@ impl Identity {
     }
 }
 
+fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Gives the file its name, unless that is taken.
 fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(temporary, path) {
-        Err(error) if has_no_links(&error) => publish_reserved(temporary, path),
-        done => done,
+        Err(error) if has_no_links(&error) => publish_reserved(temporary, path)?,
+        done => done?,
     }
+    // Before anything is kept under this key: a spool must not outlive it. Where a folder can't be
+    // synced, the name lasts as the file system has it.
+    for folder in folder_of(path).ancestors().take(2) {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
+    }
+    Ok(())
 }
 
 /// The same by reserving the name, which is empty for a moment: who finds it so waits for the lock.
@@ -116,10 +142,7 @@ fn publish_reserved(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path).inspect_err(|_| {
         // It is this one's, and empty.
         let _ = fs::remove_file(path);
-    })?;
-    // Where a folder can't be synced, the name lasts as the file system has it.
-    let _ = fs::File::open(folder_of(path)).and_then(|folder| folder.sync_all());
-    Ok(())
+    })
 }
 
 /// File systems, and users, without second names.
@@ -169,6 +192,19 @@ mod tests {
         let made = Identity::load_or_create(&path).unwrap();
         assert_eq!(Identity::load_or_create(&path).unwrap().peer(), made.peer());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary stays");
+    }
+
+    #[test]
+    fn a_key_that_was_there_is_not_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, kept] = ["node.key", "kept"].map(|name| folder.path().join(name));
+        let made = Identity::load_or_create_unless(&path, &kept).unwrap();
+        fs::write(&kept, "").unwrap();
+        assert_eq!(Identity::load_or_create_unless(&path, &kept).unwrap().peer(), made.peer());
+        fs::remove_file(&path).unwrap();
+        let error = Identity::load_or_create_unless(&path, &kept).unwrap_err();
+        assert!(matches!(error, KeyFileError::Gone { .. }), "{error}");
+        assert!(!path.exists());
     }
 
     #[cfg(unix)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::events::NodeEvent;
 use super::shared::NodeShared;
 use super::trust::Barred;
-use crate::remote::{Letter, LetterLimits, Letters, RemoteError};
+use crate::remote::{LetterLimits, Letters, RemoteError};
 use crate::store::Store;
 
 /// Takes up the letters of a spool. The hub is set already: they need links.
@@ -30,9 +30,9 @@ pub(super) fn load(
             Err(Barred::ForNow) => None,
         };
     let telling = Arc::downgrade(shared);
-    let refused = move |peer, id, letter: &Letter, why: &RemoteError| {
+    let refused = move |peer, id, (name, message): (&str, &str), why: &RemoteError| {
         if let Some(shared) = telling.upgrade() {
-            let (name, message) = (letter.name.clone(), letter.message.clone());
+            let (name, message) = (name.to_owned(), message.to_owned());
             shared.emit(NodeEvent::LetterRefused { peer, id, name, message, why: why.clone() });
         }
     };

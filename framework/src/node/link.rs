@@ -26,9 +26,9 @@ use crate::pipeline::{Chunk, Custody, Outlet, Parcel, Sealed, Slots, Through, Tr
 use crate::wire::message::MESSAGE_STREAM;
 use crate::wire::{
     CONTROL_BODY_LIMIT, Choice, Control, ControlOpener, ControlSealer, FEATURE_DESCRIPTIONS,
-    FEATURE_MESSAGES, FEATURE_REMARKS, Frame, FrameDecoder, FrameHeader, FrameKind,
-    HANDSHAKE_LIMIT, HEADER_LENGTH, Link, LinkAction, Offer, PeerId, Suite, frame_handshake,
-    handshake_length,
+    FEATURE_LETTERS, FEATURE_MESSAGES, FEATURE_ON_BEHALF, FEATURE_REMARKS, Frame, FrameDecoder,
+    FrameHeader, FrameKind, HANDSHAKE_LIMIT, HEADER_LENGTH, Link, LinkAction, Offer, PeerId, Suite,
+    frame_handshake, handshake_length,
 };
 
 /// A message that waits for the socket.
@@ -150,6 +150,8 @@ pub(crate) fn offer(shared: &NodeShared) -> Offer {
         features: FEATURE_MESSAGES
             | FEATURE_DESCRIPTIONS
             | FEATURE_REMARKS
+            | FEATURE_LETTERS
+            | FEATURE_ON_BEHALF
             | shared.registry.stages().codec_features(),
         max_frame: NodeConfig::CHUNK_MOST
             + crate::wire::growth_limit(NodeConfig::CHUNK_MOST)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::delivery::FailureKind;
+use crate::remote::RemoteErrorKind;
 use crate::wire::RefuseReason;
 
 /// The reason that there is no link.
@@ -19,6 +20,14 @@ pub(crate) enum LinkFailure {
     Protocol(String),
     #[error("{0}")]
     Refused(RefuseReason),
+}
+
+/// The kind of error of messages to a peer that refuses the link so.
+pub(crate) fn refusal_of_messages(reason: &RefuseReason) -> RemoteErrorKind {
+    match refusal_kind(reason) {
+        FailureKind::Untrusted | FailureKind::Expired => RemoteErrorKind::Forbidden,
+        _ => RemoteErrorKind::Unreachable,
+    }
 }
 
 /// The kind of failure of deliveries to a peer that refuses the link so.

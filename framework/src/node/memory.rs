@@ -15,7 +15,7 @@ use super::clock::Moment;
 use super::ledger::{Charge, Full, Kind, Ledger};
 use crate::delivery::TransferId;
 use crate::pipeline::Journal;
-use crate::store::{Change, Store};
+use crate::store::{Change, Store, UNREAD};
 use crate::wire::PeerId;
 
 /// Clocks of two nodes may differ by so many seconds.
@@ -58,7 +58,7 @@ impl Remembered {
                 (_, outcome) => {
                     let key = data_encoding::HEXLOWER.encode(&key);
                     tracing::error!(
-                        key, error = ?outcome.err(),
+                        key, error = ?outcome.err(), why = UNREAD,
                         "the record of a delivery can't be read: a replay of it would be taken"
                     );
                 }

@@ -6,6 +6,7 @@
 #![cfg_attr(not(doctest), doc = include_str!("../../docs/node-example.md"))]
 
 mod accept;
+mod addresses;
 mod arrival;
 mod block_on;
 mod builder;
@@ -18,6 +19,8 @@ mod disk;
 mod door;
 mod door_counts;
 mod doors;
+#[cfg(test)]
+mod earlier_tests;
 mod events;
 mod forget;
 mod gate;
@@ -54,6 +57,7 @@ mod race;
 mod reading;
 mod registry;
 mod registry_error;
+mod retried;
 mod rooms;
 mod send_options;
 mod session;
@@ -92,7 +96,7 @@ pub use kind_schemas::KindOf;
 pub use kinds::{KindError, Prepared, PreparedFilter};
 pub use memory::{Arrival, Processed};
 pub use messages::Hosted;
-pub use outbox::{OutboxEntry, OutboxError, OutboxState};
+pub use outbox::{OutboxEntry, OutboxError, OutboxState, TakenOut};
 pub use pace::Pace;
 pub use package::{
     OpenInbox, OpenedInbox, PackError, PackOrder, PackageOffer, PackageReport, Packages, Packed,

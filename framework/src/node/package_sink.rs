@@ -210,13 +210,14 @@ impl PackageSink {
         let available = available(folder).map_err(|error| {
             Refusal::for_now(format!("the space left for the spool is unknown: {error}"))
         })?;
-        let free = self.shared.config.spool_free;
-        if bytes.checked_add(free).is_some_and(|needed| needed <= available) {
+        let free = available.kept_free(self.shared.config.spool_free);
+        if bytes.checked_add(free).is_some_and(|needed| needed <= available.bytes) {
             return Ok(());
         }
         let text = format!(
-            "{bytes} bytes more are needed, {available} are left on its disk, and {free} are kept \
-             free"
+            "{bytes} bytes more are needed, {} are left on its disk, and {free} are kept free \
+             (`spool_free`)",
+            available.bytes
         );
         Err(Refusal::for_now(format!(
             "{} can't keep it: {text}; send it again when there is room",
@@ -346,12 +347,6 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
             )
         };
         shared.trust.admission(&sender, Some(&inbox)).map_err(|barred| barred.failure(why))?;
-        let Some(place) = shared.directory.inbox(&inbox) else {
-            return Err(Failure::new(
-                FailureKind::Refused,
-                format!("the receiver has no inbox {inbox:?}"),
-            ));
-        };
         // The share of who packed it, whoever carried it.
         if let Err(full) = shared.remembered.reserve(sender, shared.clock.now()) {
             let text = format!(
@@ -370,10 +365,13 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
         let journal = journal.map_err(|error| {
             Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}"))
         })?;
+        let Some(place) = shared.directory.inbox(&inbox) else {
+            let had_begun = journal.earlier().or(journal.outdated()).is_some();
+            return Err(Refusal::no_inbox(&inbox, had_begun).into());
+        };
         let offer =
             Offer { chunk_size, journal: Some(journal), ..Offer::new(sender, transfer, content) };
-        let mut sink =
-            place.open(&offer).map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
+        let mut sink = place.open(&offer)?;
         // Who else carries it may have brought it meanwhile: its note is exchanged for the memory
         // of it in one write.
         let remembered = shared.remembered.look_again(sender, transfer);

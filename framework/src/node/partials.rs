@@ -37,6 +37,11 @@ impl Partials {
         self.table().left.remove(key);
     }
 
+    /// Returns `true` if an attempt has left something of it.
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
+        self.table().left.contains_key(key)
+    }
+
     /// All of a peer.
     pub(crate) fn of(&self, peer: PeerId) -> Vec<Vec<u8>> {
         self.table().left.keys().filter(|key| key.starts_with(peer.as_bytes())).cloned().collect()

@@ -5,8 +5,8 @@ mod kind_schemas;
 mod kinds;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use actix::Recipient;
 
@@ -185,6 +185,11 @@ impl StageRegistry {
     /// Says why nobody can ever be reached at an address, as its transport sees it.
     pub fn check_address(&self, address: &str) -> Result<(), String> {
         self.transports.check(address)
+    }
+
+    /// Listens at an address for a moment, to find out whether that can be done.
+    pub async fn try_listen(&self, address: &str) -> io::Result<()> {
+        self.transports.listen(address).await.map(drop)
     }
 
     /// The schemes of the transports that are registered.

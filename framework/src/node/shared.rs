@@ -86,6 +86,8 @@ pub(crate) struct NodeShared {
     pub(crate) letters: std::sync::OnceLock<Arc<Letters>>,
     /// The host's callback for messages that did not reach their actor.
     pub(crate) undelivered: Arc<dyn Fn(Undelivered) + Send + Sync>,
+    /// The dead letters that the host tries again.
+    pub(crate) retried: super::retried::Retried,
     /// The actor that sees to links; set once, at the start.
     pub(crate) connect: std::sync::OnceLock<Recipient<Connect>>,
     /// The arbiter that links, and actors that are hosted, live on.

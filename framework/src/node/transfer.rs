@@ -36,8 +36,12 @@ pub struct TransferStatus {
     /// Remarks on what the receiver could not, or would not, keep as it was sent: lines for a
     /// person, printable, at most 32.
     pub remarks: Vec<String>,
+    /// True if a relay has it, which keeps it for the receiver.
+    pub relayed: bool,
     /// True if the receiving application has said that it is done with it.
     pub processed: bool,
+    /// True if the outbox has forgotten it: nothing more becomes known of it.
+    pub forgotten: bool,
     /// The outcome, if it has ended.
     pub outcome: Option<Result<Receipt, Failure>>,
 }
@@ -55,8 +59,13 @@ pub(crate) struct TransferState {
     enclosed: OnceLock<Receipt>,
     /// Set once the receiver was offered it.
     offered: AtomicBool,
+    /// Set once it was sent to its end: from then on the receiver may have it.
+    sent: AtomicBool,
     /// Set if the receiver said that it does not have it, and will not.
     denied: AtomicBool,
+    /// Set once what its source had is kept: the report of that stands, since what is kept is read
+    /// without one.
+    kept: AtomicBool,
 }
 
 impl TransferState {
@@ -70,7 +79,9 @@ impl TransferState {
             proof: OnceLock::new(),
             enclosed: OnceLock::new(),
             offered: AtomicBool::new(false),
+            sent: AtomicBool::new(false),
             denied: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
         }
     }
 
@@ -111,20 +122,59 @@ impl TransferState {
 
     /// The receiver ends it with this word.
     pub(crate) fn set_denied(&self, failure: &Failure) {
-        use FailureKind::{Io, Shutdown, Unreachable};
-        // Where it was committed, and that could not be noted, it says Io; a node that stops may
-        // not wait for its sink.
-        self.denied.store(!matches!(failure.kind, Io | Shutdown | Unreachable), Ordering::Relaxed);
+        self.denied.store(failure.kind.denies(), Ordering::Relaxed);
+    }
+
+    /// It was sent to its end.
+    pub(crate) fn set_sent(&self) {
+        self.sent.store(true, Ordering::Relaxed);
     }
 
     /// Returns `true` if a receiver may have it that did not say so; `before`, if nothing is known
     /// of it by this try.
     pub(crate) fn may_have_arrived(&self, before: bool) -> bool {
+        !self.denied.load(Ordering::Relaxed) && (before || self.sent.load(Ordering::Relaxed))
+    }
+
+    /// Returns `true` if a receiver or a relay knows of it that did not refuse it; `before`, if this
+    /// try has not come so far.
+    pub(crate) fn is_offered(&self, before: bool) -> bool {
         !self.denied.load(Ordering::Relaxed) && (before || self.offered.load(Ordering::Relaxed))
+    }
+
+    /// Returns the failure of one that ends in this way: of one that may have arrived nobody says
+    /// that it was not delivered. Of a try that was not cancelled its outbox says that, if there is
+    /// no other one.
+    pub(crate) fn as_far_as_known(&self, failure: Failure) -> Failure {
+        let says_so = matches!(failure.kind, FailureKind::Integrity | FailureKind::Unknown);
+        let goes_on = self.is_try() && failure.kind != FailureKind::Cancelled;
+        if says_so || goes_on || !self.may_have_arrived(false) {
+            return failure;
+        }
+        let text = format!(
+            "{}; all of it was sent before, and the receiver has not said whether it has it: it may \
+             have been delivered",
+            failure.message
+        );
+        Failure::new(FailureKind::Unknown, text)
     }
 
     pub(crate) fn proof(&self) -> [u8; 32] {
         self.proof.get().copied().unwrap_or_default()
+    }
+
+    /// The source was read to its end.
+    pub(crate) fn set_report(&self, report: &SourceReport) {
+        let is_kept = |state: &Self| state.kept.load(Ordering::Relaxed);
+        if !is_kept(self.stored.as_deref().unwrap_or(self)) {
+            self.update(|status| status.report = report.clone());
+        }
+    }
+
+    /// The source was read to its end into what the spool keeps.
+    pub(crate) fn set_kept(&self, report: &SourceReport) {
+        self.kept.store(true, Ordering::Relaxed);
+        self.update(|status| status.report = report.clone());
     }
 
     pub(crate) fn is_try(&self) -> bool {
@@ -140,12 +190,18 @@ impl TransferState {
 
     /// Waits for the end.
     pub(crate) async fn outcome(&self) -> Outcome {
+        self.outcome_unless(|_| false).await.unwrap_or_else(|| Err(stopped()))
+    }
+
+    /// Waits for the end, or until a relay has it, and may still deliver it: `None`.
+    pub(crate) async fn ended_or_relayed(&self) -> Option<Outcome> {
+        self.outcome_unless(|status| status.relayed).await
+    }
+
+    async fn outcome_unless(&self, over: impl Fn(&TransferStatus) -> bool) -> Option<Outcome> {
         let mut status = self.status.subscribe();
-        let ended = status.wait_for(|status| status.outcome.is_some()).await;
-        let outcome = ended.ok().and_then(|status| status.outcome.clone());
-        outcome.unwrap_or_else(|| {
-            Err(Failure::new(crate::delivery::FailureKind::Shutdown, "the node stopped"))
-        })
+        let ended = status.wait_for(|status| status.outcome.is_some() || over(status)).await;
+        ended.map_or_else(|_| Some(Err(stopped())), |status| status.outcome.clone())
     }
 
     /// Notes progress; whether there was any.
@@ -160,6 +216,12 @@ impl TransferState {
         })
     }
 
+    /// The outbox has forgotten it; the failure, if it had not ended.
+    pub(crate) fn forget(&self, failure: Failure) {
+        self.update(|status| status.forgotten = true);
+        self.end(Err(failure));
+    }
+
     pub(crate) fn end(&self, outcome: Outcome) {
         self.status.send_modify(|status| {
             if let Ok(receipt) = &outcome {
@@ -168,6 +230,10 @@ impl TransferState {
             status.outcome.get_or_insert(outcome);
         });
     }
+}
+
+fn stopped() -> Failure {
+    Failure::new(FailureKind::Shutdown, "the node stopped")
 }
 
 /// A transfer whose end has to be told. Dropped before that, with its session or on the way there,
@@ -185,6 +251,6 @@ impl std::ops::Deref for Unsettled {
 impl Drop for Unsettled {
     fn drop(&mut self) {
         let text = "the node stopped before the delivery was done";
-        self.0.end(Err(Failure::new(crate::delivery::FailureKind::Shutdown, text)));
+        self.0.end(Err(self.0.as_far_as_known(Failure::new(FailureKind::Shutdown, text))));
     }
 }

@@ -210,20 +210,32 @@ impl Trust {
     /// Trusts a peer, or changes how it is trusted. Its name is checked: none looks like an id, or
     /// has another peer's fingerprint in it.
     pub fn add(&self, id: PeerId, peer: TrustedPeer) -> Result<(), TrustError> {
+        self.alter(id, |_| peer).map(drop)
+    }
+
+    /// Trusts a peer as `to` makes it of what is known of it, its trust ended or not; nobody
+    /// changes that meanwhile. Returns what holds now. Its name is checked as by [`Trust::add`].
+    pub fn alter(
+        &self,
+        id: PeerId,
+        to: impl FnOnce(Option<TrustedPeer>) -> TrustedPeer,
+    ) -> Result<TrustedPeer, TrustError> {
         if self.own == Some(id) {
             return Err(TrustError::Itself(id));
         }
-        names::check(&peer.name, Some(id))?;
         let hold = self.hold()?;
+        let known = self.peers.get(&id).map(|entry| entry.value().clone());
+        let peer = to(known);
+        names::check(&peer.name, Some(id))?;
         if let Some(of) = self.fingerprint_in(&peer.name, id) {
             return Err(NameError::OfAnother { name: peer.name, id: of }.into());
         }
         self.has_room(&id)?;
         self.change(vec![put(PEERS, id.as_bytes(), &peer)?])?;
-        self.peers.insert(id, peer);
+        self.peers.insert(id, peer.clone());
         self.changes.fetch_add(1, Ordering::Release);
         self.done(hold);
-        Ok(())
+        Ok(peer)
     }
 
     fn has_room(&self, id: &PeerId) -> Result<(), TrustError> {

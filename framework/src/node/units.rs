@@ -57,12 +57,18 @@ fn with_base<T>(base: (PathBuf, bool), read: impl FnOnce() -> T) -> T {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnitError {
-    /// It is no size, or more than can be counted.
+    /// It is no size.
     #[error("a size is a number and a unit: 4096, 64K, 10MiB, 2GB")]
     Size,
-    /// It is no time, or longer than a century.
+    /// It is more than can be counted.
+    #[error("the size is too large: 16777215TiB is the most, 64 bits of bytes")]
+    TooLarge,
+    /// It is no time.
     #[error("a time is a number and a unit: 500ms, 30s, 5m, 24h, 7d")]
     Time,
+    /// It is longer than a century.
+    #[error("a time is a century at most: 36500d")]
+    TooLong,
 }
 
 /// The longest time that is written or read: a century is for ever, and no clock overflows.
@@ -97,7 +103,9 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
         "tb" => 1_000_000_000_000,
         _ => return Err(UnitError::Size),
     };
-    scale(number, factor.into()).and_then(|size| size.try_into().ok()).ok_or(UnitError::Size)
+    let is_number = number.parse::<f64>().is_ok_and(|number| number >= 0.0);
+    let too_much = if is_number { UnitError::TooLarge } else { UnitError::Size };
+    scale(number, factor.into()).and_then(|size| size.try_into().ok()).ok_or(too_much)
 }
 
 /// Reads `90`, `90s`, `1.5m`, `24h`, `7d`, and down to `1ns`.
@@ -109,10 +117,12 @@ pub fn parse_time(text: &str) -> Result<Duration, UnitError> {
         unit => unit,
     };
     let (_, factor) = TIMES.iter().find(|(name, _)| *name == unit).ok_or(UnitError::Time)?;
-    let time = scale(number, *factor).ok_or(UnitError::Time)?;
-    let seconds = u64::try_from(time / 1_000_000_000).map_err(|_| UnitError::Time)?;
+    let is_number = number.parse::<f64>().is_ok_and(|number| number >= 0.0);
+    let too_much = if is_number { UnitError::TooLong } else { UnitError::Time };
+    let time = scale(number, *factor).ok_or(too_much)?;
+    let seconds = u64::try_from(time / 1_000_000_000).map_err(|_| UnitError::TooLong)?;
     let time = Duration::new(seconds, (time % 1_000_000_000) as u32);
-    if time < LONGEST { Ok(time) } else { Err(UnitError::Time) }
+    if time < LONGEST { Ok(time) } else { Err(UnitError::TooLong) }
 }
 
 /// A size in the largest binary unit that it is whole in: `6MiB`, or `6291457`.
@@ -167,7 +177,12 @@ pub mod size {
         deserializer: D,
     ) -> Result<T, D::Error> {
         let size = deserializer.deserialize_any(super::Text(super::parse_size))?;
-        T::try_from(size).map_err(|_| D::Error::custom(format!("{size} is more than fits here")))
+        T::try_from(size).map_err(|_| {
+            let most = [u64::MAX >> 1, u64::MAX >> 32, u64::MAX >> 48, u64::MAX >> 56];
+            let most = most.into_iter().find(|most| T::try_from(*most).is_ok());
+            let most = most.map(|most| format!(": {most} is the most")).unwrap_or_default();
+            D::Error::custom(format!("{size} bytes are too many here{most}"))
+        })
     }
 }
 
@@ -309,9 +324,20 @@ mod tests {
         assert_eq!(parse_size("64K"), Ok(64 << 10));
         assert_eq!(parse_size("1.5 MiB"), Ok(3 << 19));
         assert_eq!(parse_size("2GB"), Ok(2_000_000_000));
-        for wrong in ["", "x", "-1", "1.2.3", "5 furlongs", "99999999999999T", "NaN"] {
+        for wrong in ["", "x", "-1", "1.2.3", "5 furlongs", "NaN", ".", "99T9"] {
             assert_eq!(parse_size(wrong), Err(UnitError::Size), "{wrong}");
         }
+        assert_eq!(parse_size("16777215TiB"), Ok(16_777_215 << 40));
+        let all = u128::MAX.to_string();
+        for large in
+            ["16777216TiB", "99999999999999T", "1e9T", "99999999999.5G", &all, &(all.clone() + "0")]
+        {
+            let expected = if large == "1e9T" { UnitError::Size } else { UnitError::TooLarge };
+            assert_eq!(parse_size(large), Err(expected), "{large}");
+        }
+        let told = UnitError::TooLarge.to_string();
+        let most = told.split_once(": ").map(|(_, rest)| rest.split(' ').next());
+        assert_eq!(most.flatten().map(parse_size), Some(Ok(16_777_215 << 40)), "{told}");
     }
 
     #[test]
@@ -320,9 +346,13 @@ mod tests {
         assert_eq!(parse_time("1.5h"), Ok(Duration::from_secs(5400)));
         assert_eq!(parse_time("5 min"), Ok(Duration::from_secs(300)));
         assert_eq!(parse_time("20ms"), Ok(Duration::from_millis(20)));
-        for wrong in ["", "soon", "1y", "99999999999d", "-1s", "1.2.3s"] {
+        for wrong in ["", "soon", "1y", "-1s", "1.2.3s"] {
             assert_eq!(parse_time(wrong), Err(UnitError::Time), "{wrong}");
         }
+        for long in ["40000d", "99999999999d", &format!("{}d", u128::MAX)] {
+            assert_eq!(parse_time(long), Err(UnitError::TooLong), "{long}");
+        }
+        assert!(parse_time("36500d").is_ok());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! (`RAW`) or compressed by that codec, and by no other.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use super::prefix::Codec;
@@ -93,7 +94,8 @@ impl CodecFault {
     }
 }
 
-/// The compression of chunks.
+/// The compression of chunks; as text `snappy`, `lz4`, `off`, or `codec:20`, a program's own by its
+/// number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compression {
@@ -110,6 +112,12 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// All that have a name: the codecs of this project, and none at all.
+    pub(crate) const NAMES: [(Self, &str); 3] =
+        [(Self::Snappy, "snappy"), (Self::Lz4, "lz4"), (Self::Off, "off")];
+    /// The beginning of the text of any other.
+    const NUMBERED: &str = "codec:";
+
     /// The codec that it names; [`Codec::RAW`] where chunks are not compressed.
     pub fn codec(self) -> Codec {
         match self {
@@ -123,11 +131,57 @@ impl Compression {
 
 impl From<Codec> for Compression {
     fn from(codec: Codec) -> Self {
-        match codec {
-            Codec::RAW => Self::Off,
-            Codec::SNAPPY => Self::Snappy,
-            Codec::LZ4 => Self::Lz4,
-            other => Self::Other(other),
+        let known = Self::NAMES.into_iter().find(|(known, _)| known.codec() == codec);
+        known.map_or(Self::Other(codec), |(known, _)| known)
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Self::NAMES.iter().find(|(known, _)| known == self) {
+            Some((_, name)) => f.write_str(name),
+            None => write!(f, "{}{}", Self::NUMBERED, self.codec().0),
+        }
+    }
+}
+
+impl FromStr for Compression {
+    type Err = UnknownCompression;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCompression> {
+        if let Some((known, _)) = Self::NAMES.iter().find(|(_, name)| *name == text) {
+            return Ok(*known);
+        }
+        let number = text.strip_prefix(Self::NUMBERED).and_then(|number| number.parse().ok());
+        number.map(|number| Codec(number).into()).ok_or_else(|| UnknownCompression(text.to_owned()))
+    }
+}
+
+/// A text that names no compression.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no compression: snappy, lz4, off, or a program's own codec as codec:NUMBER")]
+pub struct UnknownCompression(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_compression_is_read_as_it_is_written() {
+        for number in 0..=255 {
+            let compression = Compression::from(Codec(number));
+            assert_eq!(compression.codec(), Codec(number));
+            assert_eq!(compression.to_string().parse(), Ok(compression));
+            assert_eq!(format!("codec:{number}").parse(), Ok(compression));
+        }
+        assert_eq!(Compression::Other(Codec(20)).to_string(), "codec:20");
+        let error = "gzip".parse::<Compression>().err().map(|error| error.to_string());
+        let error = error.unwrap_or_default();
+        for (_, name) in Compression::NAMES {
+            assert!(error.contains(name), "{error}");
+        }
+        for text in ["", "Snappy", "codec:", "codec:256", "codec:-1", "codec:lz4"] {
+            assert!(text.parse::<Compression>().is_err(), "{text:?}");
         }
     }
 }

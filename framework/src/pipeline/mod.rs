@@ -48,7 +48,9 @@ pub use budget::{Budget, Credit, Slot, Slots};
 pub use buffer::{Buffer, BufferPool};
 pub(crate) use builder::Through;
 pub use builder::{Hosting, Pipeline, RunningPipeline};
-pub use codec::{CODEC_NAME_LIMIT, ChunkCodec, CodecFault, Compression, SharedCodec};
+pub use codec::{
+    CODEC_NAME_LIMIT, ChunkCodec, CodecFault, Compression, SharedCodec, UnknownCompression,
+};
 pub use journal::Journal;
 pub use outlet::Outlet;
 pub use parcel::{Chunk, Compressed, Parcel, Sealed};

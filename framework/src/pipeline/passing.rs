@@ -68,6 +68,13 @@ impl Refusal {
     pub fn because(what: impl Display, error: &io::Error) -> Self {
         Self { reason: format!("{what}: {error}"), passing: io_passes(error) }
     }
+
+    /// A refusal since there is no such inbox; for now, if it `had_begun` with the delivery: its
+    /// host may not have said it yet since the last start.
+    pub(crate) fn no_inbox(inbox: &str, had_begun: bool) -> Self {
+        let when = if had_begun { " yet, which had begun with it; try again later" } else { "" };
+        Self { reason: format!("the receiver has no inbox {inbox:?}{when}"), passing: had_begun }
+    }
 }
 
 impl SinkError {
@@ -90,11 +97,23 @@ impl SinkError {
     }
 }
 
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.kind(), refusal.reason)
+    }
+}
+
 impl From<SourceError> for Failure {
     /// Tells passing errors from final ones: what rotted, or is gone, will not be again what it
-    /// was; what can't be read now may be later.
+    /// was; what can't be read now, or not with this key, may be later.
     fn from(error: SourceError) -> Self {
-        let passing = matches!(&error, SourceError::Read { error, .. } if error.kind() != ErrorKind::NotFound && io_passes(error));
+        let passing = match &error {
+            SourceError::Read { error, .. } => {
+                error.kind() != ErrorKind::NotFound && io_passes(error)
+            }
+            SourceError::OtherKey { .. } => true,
+            _ => false,
+        };
         Self::new(if passing { FailureKind::Io } else { FailureKind::Changed }, error.to_string())
     }
 }
@@ -176,6 +195,9 @@ mod tests {
         assert_eq!([read(Errno::NOENT), read(Errno::NAMETOOLONG)], [FailureKind::Changed; 2]);
         let damaged = SourceError::Damaged { what: "a".into(), offset: 0, how: "rot".into() };
         assert_eq!(Failure::from(damaged).kind, FailureKind::Changed);
+        let us = crate::wire::PeerId::from_bytes([1; 32]);
+        let locked = SourceError::OtherKey { what: "a".into(), us };
+        assert_eq!(Failure::from(locked).kind, FailureKind::Io, "it opens with its key");
     }
 
     #[test]

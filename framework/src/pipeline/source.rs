@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use futures_util::future::BoxFuture;
 
 use crate::delivery::Content;
+use crate::wire::PeerId;
 
 /// Content that can be read once from front to back, and perhaps again for a new attempt.
 pub trait Source: Debug + Send + 'static {
@@ -179,6 +180,19 @@ pub enum SourceError {
         offset: u64,
         /// The mismatch, for a person.
         how: String,
+    },
+    /// Stored content does not open with the key of this node. It may be sent when that runs under
+    /// the key by which it was stored.
+    #[error(
+        "{what} does not open with the key of this node, {us}: it was stored under another key, or \
+         its beginning was damaged; nothing of it is removed: run the node with the key that \
+         belongs to its spool"
+    )]
+    OtherKey {
+        /// Path of the file.
+        what: String,
+        /// The node that tried to open it.
+        us: PeerId,
     },
     /// The content can't be described or sent.
     #[error("{what} can't be sent: {why}")]

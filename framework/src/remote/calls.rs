@@ -5,34 +5,45 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::coop::poll_proceed;
 
 use super::error::{RemoteError, RemoteErrorKind};
-use super::exchange::{Answer, Begun, Exchange, Owed, STREAM_ITEM};
+use super::exchange::{Begun, Blocked, Bundle, Exchange, Owed, Replied, STREAM_ITEM};
 use super::form::{Reader, Writer};
 use super::message::RemoteMessage;
-use crate::wire::codec::{decode_message, encode_message};
+use super::scratch::written;
+use crate::wire::codec::decode_message;
 
-/// One item of a stream, written. What it is is said of one that can't be sent: a request was not
-/// handled then, a reply is of what was.
-pub(super) fn stream_item<V: Serialize + DeserializeOwned>(
+/// Writes one item of a stream, and puts it in; returns it written, if that has to wait. What it is
+/// is said of one that can't be sent: a request was not handled then, a reply is of what was.
+pub(super) fn put_or_keep<V: Serialize + DeserializeOwned>(
     what: &str,
     value: &V,
     write: Option<Writer<V>>,
-) -> Result<Vec<u8>, RemoteError> {
-    let mut body = Vec::new();
+    put: impl Fn(&[u8]) -> Result<(), Blocked>,
+) -> Result<Option<Vec<u8>>, RemoteError> {
+    let put = |body: &[u8]| {
+        item_fits(body).map_err(|why| unsent_item(what, &why))?;
+        match put(body) {
+            Ok(()) => Ok(None),
+            Err(Blocked::Never(error)) => Err(*error),
+            Err(Blocked::Full | Blocked::NoLink) => Ok(Some(body.to_vec())),
+        }
+    };
     match write {
-        None => encode_message(value, &mut body).map_err(|error| error.to_string()),
-        Some(write) => write(value, &mut body),
+        None => written(value, put).map_err(|error| unsent_item(what, &error.to_string()))?,
+        Some(write) => {
+            let mut body = Vec::new();
+            write(value, &mut body).map_err(|why| unsent_item(what, &why))?;
+            put(&body)
+        }
     }
-    .and_then(|()| item_fits(&body))
-    .map_err(|why| unsent_item(what, &why))?;
-    Ok(body)
 }
 
 /// An item that can't be sent.
@@ -158,9 +169,14 @@ impl<M: RemoteMessage> Upload<M> {
     /// The call is over: where replies are a stream, they tell why; else [`finish`](Self::finish)
     /// does.
     pub async fn send(&mut self, request: M) -> Result<(), RemoteError> {
-        let body = stream_item("request", &request, None)?;
+        let Call { exchange, begun, .. } = &*self.requesting.call;
+        let put = |body: &[u8]| exchange.request(begun, body);
+        let waits = put_or_keep("request", &request, None, put)?;
         drop(request);
-        self.requesting.send(&body).await
+        match waits {
+            None => Ok(()),
+            Some(body) => self.requesting.send(&body).await,
+        }
     }
 
     /// There are no more requests. For a call with one reply, waits for it.
@@ -177,25 +193,30 @@ impl<M: RemoteMessage> Upload<M> {
 /// end, it cancels the call.
 pub struct Download<R> {
     call: Arc<Call>,
-    replies: Option<mpsc::UnboundedReceiver<Answer>>,
+    replies: Option<mpsc::UnboundedReceiver<Replied>>,
+    /// Replies that came together.
+    bundle: Bundle,
     owed: Owed,
     /// Reads them, where they are not native.
     read: Option<Reader<R>>,
 }
 
 impl<R> Download<R> {
-    pub(super) fn new(call: Arc<Call>, replies: mpsc::UnboundedReceiver<Answer>) -> Self {
-        Self { call, replies: Some(replies), owed: Owed::default(), read: None }
+    pub(super) fn new(call: Arc<Call>, replies: mpsc::UnboundedReceiver<Replied>) -> Self {
+        let (bundle, owed) = Default::default();
+        Self { call, replies: Some(replies), bundle, owed, read: None }
     }
 
     /// Replies that are not native.
     #[cfg(feature = "json")]
     pub(super) fn read_by(
         call: Arc<Call>,
-        replies: mpsc::UnboundedReceiver<Answer>,
+        replies: mpsc::UnboundedReceiver<Replied>,
         read: Reader<R>,
     ) -> Self {
-        Self { call, replies: Some(replies), owed: Owed::default(), read: Some(read) }
+        let mut this = Self::new(call, replies);
+        this.read = Some(read);
+        this
     }
 
     fn end(&mut self) {
@@ -210,32 +231,34 @@ impl<R: DeserializeOwned> Stream for Download<R> {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         let Some(replies) = &mut this.replies else { return Poll::Ready(None) };
-        match std::task::ready!(replies.poll_recv(cx)) {
-            None => {
-                this.end();
-                Poll::Ready(None)
-            }
-            Some(Err(error)) => {
-                this.end();
-                Poll::Ready(Some(Err(error)))
-            }
-            Some(Ok(body)) => {
-                if let Some(cost) = this.owed.read(body.len(), replies.is_empty()) {
-                    this.call.exchange.credit_replies(&this.call.begun, cost);
+        if this.bundle.left() > 0 {
+            // Whoever reads one after the other lets others have their turn.
+            ready!(poll_proceed(cx)).made_progress();
+        } else {
+            match ready!(replies.poll_recv(cx)) {
+                Some(Ok(bundle)) => this.bundle = bundle,
+                over => {
+                    this.end();
+                    return Poll::Ready(over.and_then(Result::err).map(Err));
                 }
-                let read = match this.read {
-                    Some(read) => read(&body),
-                    None => decode_message(&body).map_err(|error| {
-                        let text = format!("a reply can't be read: {error}");
-                        RemoteError::new(RemoteErrorKind::BadReply, text)
-                    }),
-                };
-                if read.is_err() {
-                    this.replies = None;
-                }
-                Poll::Ready(Some(read))
             }
         }
+        let is_last = this.bundle.left() == 1 && replies.is_empty();
+        let Some(body) = this.bundle.next() else { return Poll::Ready(None) };
+        if let Some(cost) = this.owed.read(body.len(), is_last) {
+            this.call.exchange.credit_replies(&this.call.begun, cost);
+        }
+        let read = match this.read {
+            Some(read) => read(body),
+            None => decode_message(body).map_err(|error| {
+                let text = format!("a reply can't be read: {error}");
+                RemoteError::new(RemoteErrorKind::BadReply, text)
+            }),
+        };
+        if read.is_err() {
+            this.replies = None;
+        }
+        Poll::Ready(Some(read))
     }
 }
 

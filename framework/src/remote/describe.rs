@@ -80,7 +80,8 @@ pub struct Described {
     pub inbox: bool,
     /// True if its actor lives.
     pub up: bool,
-    /// The types of messages it takes.
+    /// The types of messages it takes; none if it takes durable messages of all types, as JSON, to
+    /// pass them on.
     pub takes: Vec<Taken>,
     /// True if it takes more types than `takes` lists.
     pub cut: bool,
@@ -168,7 +169,7 @@ impl<F: Form> Describing<F> {
     }
 
     fn described(&self, name: &str, entry: &Entry) -> Described {
-        let Entry { inbox, mailboxes } = entry;
+        let Entry { inbox, mailboxes, letters } = entry;
         let mut takes: Vec<Taken> = Vec::new();
         let mut cut = false;
         for mailbox in mailboxes {
@@ -200,6 +201,20 @@ impl<F: Form> Describing<F> {
                 ways: ways.iter().map(|&way| way.into()).collect(),
                 schema: known(|schemas| &schemas.message),
                 answer_schema: known(|schemas| &schemas.answer),
+            });
+        }
+        for message in letters.iter().filter(|_| self.delivers) {
+            cut = takes.len() == TYPES_MOST;
+            if cut {
+                break;
+            }
+            takes.push(Taken {
+                message: message.clone(),
+                version: 1,
+                forms: vec!["json".into()],
+                ways: vec!["deliver".into()],
+                schema: None,
+                answer_schema: None,
             });
         }
         let up = mailboxes.iter().all(|mailbox| mailbox.is_alive());

@@ -39,6 +39,8 @@ pub(super) struct Entry {
     pub(super) inbox: bool,
     /// Each takes messages of a type from other nodes.
     pub(super) mailboxes: Vec<Arc<dyn Mailbox>>,
+    /// The types of letters that are taken as JSON and passed on.
+    pub(super) letters: Vec<String>,
 }
 
 enum Named {
@@ -110,6 +112,11 @@ impl Directory {
                 .find_map(|mailbox| mailbox.as_any().downcast_ref::<Arc<Door<M>>>()?.recipient()),
             Named::Inbox(_) | Named::Letterbox(_) => None,
         }
+    }
+
+    /// Returns true if anything has that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.contains_key(name)
     }
 
     /// Gives a name to what takes letters of any type.
@@ -307,14 +314,13 @@ impl Directory {
 
     /// Returns the meaning of a name to other nodes; `None` where it is nothing to them.
     pub(super) fn entry(&self, name: &str) -> Option<Entry> {
-        match &*self.names.get(name)? {
-            Named::Inbox(_) => Some(Entry { inbox: true, mailboxes: Vec::new() }),
-            Named::Mailboxes(mailboxes) => {
-                Some(Entry { inbox: false, mailboxes: mailboxes.clone() })
-            }
-            Named::Letterbox(_) => Some(Entry { inbox: false, mailboxes: Vec::new() }),
-            Named::Mailbox(_) => None,
-        }
+        let (inbox, mailboxes, letters) = match &*self.names.get(name)? {
+            Named::Inbox(_) => (true, Vec::new(), Vec::new()),
+            Named::Mailboxes(mailboxes) => (false, mailboxes.clone(), Vec::new()),
+            Named::Letterbox(letterbox) => (false, Vec::new(), letterbox.types()),
+            Named::Mailbox(_) => return None,
+        };
+        Some(Entry { inbox, mailboxes, letters })
     }
 
     /// All names in their order. Made once for each change of them: there may be many.

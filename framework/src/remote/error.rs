@@ -51,7 +51,7 @@ kinds! {
     NoSuchMessage = 6,
     /// It takes another version of this type of message.
     VersionMismatch = 7,
-    /// This node may not send to that name.
+    /// This node may not send to that name, or not to that node, which does not trust it.
     Forbidden = 8,
     /// More waits for that actor already than may.
     Full = 9,

@@ -14,9 +14,9 @@ use super::exchange::{Blocked, Deadline, Exchange, Opening, Target};
 use super::letters::{Delivery, Letters, Posting, stopped};
 use super::message::{RemoteMessage, RemoteResult};
 use super::scratch::written;
-use crate::wire::TraceContext;
 use crate::wire::codec::{CodecError, decode_message};
 use crate::wire::message::Shape;
+use crate::wire::{Along, TraceContext};
 
 /// The time to wait for an answer, unless [`Remote::within`] sets another.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// |---|---|
 /// | [`tell`](Self::tell) | handled at most once, in the order of the tells of one caller |
 /// | [`ask`](Self::ask) | handled at most once; ends in the answer or an error |
-/// | [`deliver`](Self::deliver) | stored here and there, handled once, in the order of all letters from this node to that one |
+/// | [`deliver`](Self::deliver) | stored here and there, handled once, in the order of all letters from this node to that name |
 /// | [`download`](Self::download), [`upload`](Self::upload), [`open`](Self::open) | a call with streams, in order, with credit both ways; ends like an ask |
 ///
 /// What is sent and not answered when the link breaks ends in [`RemoteErrorKind::LinkLost`]:
@@ -39,7 +39,7 @@ pub struct Remote<M: RemoteMessage> {
     letters: Option<Arc<Letters>>,
     target: Arc<Target>,
     within: Option<Duration>,
-    trace: Option<Arc<TraceContext>>,
+    along: Option<Arc<Along>>,
     of: PhantomData<fn(M)>,
 }
 
@@ -54,7 +54,7 @@ impl<M: RemoteMessage> Remote<M> {
         name: &str,
     ) -> Result<Self, RemoteError> {
         let target = exchange.target(name, M::NAME, M::VERSION)?;
-        Ok(Self { exchange, letters, target, within: None, trace: None, of: PhantomData })
+        Ok(Self { exchange, letters, target, within: None, along: None, of: PhantomData })
     }
 
     /// Waits so long for answers, instead of 30 s. A call with streams, which has no limit of its
@@ -68,7 +68,20 @@ impl<M: RemoteMessage> Remote<M> {
     /// Sends along the trace that messages belong to.
     #[must_use]
     pub fn traced(mut self, trace: TraceContext) -> Self {
-        self.trace = Some(Arc::new(trace));
+        let along = self.along.take().map(Arc::unwrap_or_clone).unwrap_or_default();
+        self.along = Some(Arc::new(Along { trace: Some(trace), ..along }));
+        self
+    }
+
+    /// Says for whom messages are sent: what a door does for the token by which its client came in.
+    /// The receiver has it as this node's word ([`Reply::on_behalf`](super::Reply::on_behalf)).
+    /// A text that is empty, has characters of control, or is longer than 256 bytes is not said at
+    /// all, since a part of it could be the name of somebody else; to nodes of earlier builds,
+    /// nothing is.
+    #[must_use]
+    pub fn on_behalf_of(mut self, who: &str) -> Self {
+        let along = self.along.take().map(Arc::unwrap_or_clone).unwrap_or_default();
+        self.along = along.on_behalf_of(who).any().map(Arc::new);
         self
     }
 
@@ -93,7 +106,7 @@ impl<M: RemoteMessage> Remote<M> {
         };
         let body = self.to_be_told(&message, blocked)?;
         drop(message);
-        let put = || self.exchange.tell(&self.target, &body, self.trace.as_deref());
+        let put = || self.exchange.tell(&self.target, &body, self.along.as_deref());
         self.exchange.when_possible(self.target.room(), true, None, put).await
     }
 
@@ -105,21 +118,21 @@ impl<M: RemoteMessage> Remote<M> {
     /// Tells it, if that can be done now.
     #[inline]
     fn begin_tell(&self, message: &M) -> Result<(), Blocked> {
-        // Most belong to no trace, and are too many for a span each.
-        if self.trace.is_some() { self.begin_traced(message) } else { self.put_in(message) }
+        // With most nothing goes along, and they are too many for a span each.
+        if self.along.is_some() { self.begin_traced(message) } else { self.put_in(message) }
     }
 
     #[cold]
     fn begin_traced(&self, message: &M) -> Result<(), Blocked> {
         let (peer, name, traceparent) =
-            (self.node(), self.name(), self.trace.as_deref().map(tracing::field::display));
+            (self.node(), self.name(), self.trace().map(tracing::field::display));
         tracing::debug_span!("tell", peer, name, message = M::NAME, traceparent)
             .in_scope(|| self.put_in(message))
     }
 
     #[inline]
     fn put_in(&self, message: &M) -> Result<(), Blocked> {
-        match written(message, |body| self.exchange.tell(&self.target, body, self.trace.as_deref()))
+        match written(message, |body| self.exchange.tell(&self.target, body, self.along.as_deref()))
         {
             Ok(told) => told,
             Err(error) => Err(Blocked::Never(Box::new(unencodable(M::NAME, &error)))),
@@ -145,7 +158,7 @@ impl<M: RemoteMessage> Remote<M> {
     /// [`RemoteErrorKind::Full`] at once when the actor has as many messages as it may have; else
     /// what [`RemoteErrorKind`] lists.
     pub async fn ask(&self, message: M) -> Result<M::Result, RemoteError> {
-        let traceparent = self.trace.as_deref().map(tracing::field::display);
+        let traceparent = self.trace().map(tracing::field::display);
         let span = tracing::debug_span!(
             "ask",
             peer = self.node(),
@@ -198,7 +211,11 @@ impl<M: RemoteMessage> Remote<M> {
         body: &'a [u8],
         deadline: Option<Deadline>,
     ) -> Opening<'a> {
-        Opening { shape, body, trace: self.trace.as_deref(), deadline }
+        Opening { shape, body, along: self.along.as_deref(), deadline }
+    }
+
+    fn trace(&self) -> Option<&TraceContext> {
+        self.along.as_ref()?.trace.as_ref()
     }
 
     fn deadline(&self, otherwise: Option<Duration>) -> Option<Deadline> {
@@ -233,9 +250,9 @@ impl<M: RemoteMessage> Remote<M> {
         };
         let body = Self::written(&message, <[u8]>::to_vec)?;
         drop(message);
-        let (exchange, target, trace) =
-            (Arc::clone(&self.exchange), Arc::clone(&self.target), self.trace.clone());
-        let traceparent = trace.as_deref().map(tracing::field::display);
+        let (exchange, target, along) =
+            (Arc::clone(&self.exchange), Arc::clone(&self.target), self.along.clone());
+        let traceparent = self.trace().map(tracing::field::display);
         let span = tracing::debug_span!(
             "deliver",
             peer = self.node(),
@@ -243,7 +260,7 @@ impl<M: RemoteMessage> Remote<M> {
             message = M::NAME,
             traceparent
         );
-        let posted = letters.post(Posting { exchange, target, body, trace, key: None });
+        let posted = letters.post(Posting { exchange, target, body, along, key: None });
         async { posted?.await.map_err(|_| stopped())? }.instrument(span).await
     }
 
@@ -346,7 +363,7 @@ impl<M: RemoteMessage> Clone for Remote<M> {
             letters,
             target,
             within: self.within,
-            trace: self.trace.clone(),
+            along: self.along.clone(),
             of: PhantomData,
         }
     }

@@ -12,9 +12,9 @@ use super::exchange::{Begun, Deadline, Exchange, Opening, Target};
 use super::handle::ANSWER_WITHIN;
 use super::json::SUFFIX;
 use super::letters::{Delivery, LetterKey, Letters, Posting, stopped};
-use crate::wire::TraceContext;
 use crate::wire::codec::DEPTH_LIMIT;
 use crate::wire::message::{MESSAGE_LIMIT, NAME_LIMIT, Shape};
+use crate::wire::{Along, TraceContext};
 
 /// An actor on another node, for messages of one type, written as JSON: for programs that don't
 /// have the type. Made by [`Node::remote_json`](crate::Node::remote_json). Cloning it is cheap.
@@ -36,7 +36,7 @@ pub struct JsonRemote {
     letters: Option<Arc<Letters>>,
     target: Arc<Target>,
     within: Option<Duration>,
-    trace: Option<Arc<TraceContext>>,
+    along: Option<Arc<Along>>,
 }
 
 /// The replies of a call as they come, each a text of JSON.
@@ -63,7 +63,17 @@ impl JsonRemote {
             return Err(RemoteError::new(RemoteErrorKind::NoSuchMessage, text));
         }
         let target = exchange.target(name, &format!("{message}{SUFFIX}"), version)?;
-        Ok(Self { exchange, letters, target, within: None, trace: None })
+        Ok(Self { exchange, letters, target, within: None, along: None })
+    }
+
+    /// Checks that a text is a message: one value of JSON, no longer and no deeper than messages
+    /// are. Any other is [`RemoteErrorKind::Unencodable`] to what sends it, as an answer may be
+    /// that is too large; who checks before knows that nothing was sent.
+    ///
+    /// # Errors
+    /// The reason why it is none, for a person.
+    pub fn check(json: &str) -> Result<(), String> {
+        checked(json)
     }
 
     /// Waits so long for answers, instead of 30 s. A call with streams, which has no limit of its
@@ -77,14 +87,27 @@ impl JsonRemote {
     /// Sends along the trace that messages belong to.
     #[must_use]
     pub fn traced(mut self, trace: TraceContext) -> Self {
-        self.trace = Some(Arc::new(trace));
+        let along = self.along.take().map(Arc::unwrap_or_clone).unwrap_or_default();
+        self.along = Some(Arc::new(Along { trace: Some(trace), ..along }));
+        self
+    }
+
+    /// Says for whom messages are sent: what a door does for the token by which its client came in.
+    /// The receiver has it as this node's word ([`Reply::on_behalf`](super::Reply::on_behalf)).
+    /// A text that is empty, has characters of control, or is longer than 256 bytes is not said at
+    /// all, since a part of it could be the name of somebody else; to nodes of earlier builds,
+    /// nothing is.
+    #[must_use]
+    pub fn on_behalf_of(mut self, who: &str) -> Self {
+        let along = self.along.take().map(Arc::unwrap_or_clone).unwrap_or_default();
+        self.along = along.on_behalf_of(who).any().map(Arc::new);
         self
     }
 
     /// Sends a message without an answer; see [`Remote::tell`](super::Remote::tell).
     pub async fn tell(&self, json: &str) -> Result<(), RemoteError> {
         let body = self.checked(json)?;
-        let put = || self.exchange.tell(&self.target, body, self.trace.as_deref());
+        let put = || self.exchange.tell(&self.target, body, self.along.as_deref());
         self.exchange.when_possible(self.target.room(), true, self.until(None), put).await
     }
 
@@ -117,7 +140,7 @@ impl JsonRemote {
         };
         let (exchange, target) = (Arc::clone(&self.exchange), Arc::clone(&self.target));
         let posted =
-            letters.post(Posting { exchange, target, body, trace: self.trace.clone(), key });
+            letters.post(Posting { exchange, target, body, along: self.along.clone(), key });
         posted?.await.map_err(|_| stopped())?
     }
 
@@ -176,7 +199,7 @@ impl JsonRemote {
         body: &'a [u8],
         deadline: Option<Deadline>,
     ) -> Opening<'a> {
-        Opening { shape, body, trace: self.trace.as_deref(), deadline }
+        Opening { shape, body, along: self.along.as_deref(), deadline }
     }
 
     fn until(&self, otherwise: Option<Duration>) -> Option<Deadline> {

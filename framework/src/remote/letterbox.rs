@@ -22,16 +22,22 @@ pub trait Letterbox: Send + Sync + 'static {
         true
     }
 
+    /// Returns the names of the types that it takes, as JSON, of any version: those who ask the node
+    /// what may be sent to it are told of them. Default: none, which stands for all.
+    fn types(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Takes a letter. When this ends well the letter is handled, and its sender hears that it was
     /// processed: what has to outlive the process is durable by then. The letters of one sender
-    /// come one after the other, in their order; one with which the process ends comes again, under
+    /// for one name come one after the other, in their order; one with which the process ends comes again, under
     /// the same id. It runs on the thread of the node's links, and must not block.
     ///
     /// # Errors
     /// With [`Full`](RemoteErrorKind::Full), [`Restarting`](RemoteErrorKind::Restarting) and
     /// [`Storage`](RemoteErrorKind::Storage) it is not taken now: it waits, with those of its sender
-    /// behind it, and is given again after a while (250 ms at first, 30 s at most), until it expires. With any other kind it is
-    /// refused for good, and its sender is told why.
+    /// for this name behind it, and is given again after a while (250 ms at first, 30 s at most),
+    /// until it expires. With any other kind it is refused for good, and its sender is told why.
     fn take(&self, letter: ArrivedLetter) -> BoxFuture<'static, Result<(), RemoteError>>;
 }
 
@@ -55,6 +61,9 @@ pub struct ArrivedLetter {
     pub expires: u64,
     /// The trace that it belongs to.
     pub trace: Option<TraceContext>,
+    /// For whom it was sent, by the word of the node that sent it; see
+    /// [`Reply::on_behalf`](super::Reply::on_behalf).
+    pub on_behalf: Option<String>,
     /// True if it was written as JSON.
     pub(super) is_json: bool,
     pub(super) body: Vec<u8>,

@@ -67,8 +67,6 @@ pub(crate) use form::{Form, Native};
 pub(crate) use intake::{Intake, IntakeSeen, Take, asked, called, plain};
 #[cfg(feature = "json")]
 pub(crate) use json::Json;
-pub(crate) use letters::{
-    Letter, Letters, LettersSeen, Limits as LetterLimits, TABLES as LETTER_TABLES,
-};
+pub(crate) use letters::{Letters, LettersSeen, Limits as LetterLimits, TABLES as LETTER_TABLES};
 pub(crate) use mailbox::{ByItself, Door, Fate, Mailbox, Plain, Streams};
 pub(crate) use postbox::{ClosePostbox, Postbox};

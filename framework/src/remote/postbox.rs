@@ -19,7 +19,7 @@ use super::admission::Admission;
 use super::describe;
 use super::directory::Directory;
 use super::error::{RemoteError, RemoteErrorKind};
-use super::exchange::{Exchange, LINK_WINDOW, TRACE, cost, no_credit};
+use super::exchange::{Exchange, LINK_WINDOW, cost, cost_along, no_credit};
 use super::inbound::Inbound;
 use super::letters::{Coming, Letters};
 use super::mailbox::CallIn;
@@ -29,7 +29,7 @@ use super::teller::Teller;
 use crate::pipeline::{Chunk, Parcel, Prefix};
 use crate::store::ledger::{Charge, Full, Kind};
 use crate::wire::message::{ITEM_LIMIT, Item, Items};
-use crate::wire::{PeerId, TraceContext};
+use crate::wire::{Along, PeerId};
 
 /// The most names a peer may send to on one link, times types of messages; and the most it may
 /// watch.
@@ -117,6 +117,8 @@ impl Postbox {
         let mut items = Items::new(batch);
         // Tells that stand side by side, all to one target.
         let (mut target, mut row) = (0, Vec::new());
+        // Replies that stand side by side, all to one call.
+        let mut replies = Vec::new();
         let mut place = 0;
         loop {
             while let Some((to, body)) = items.next_tell() {
@@ -127,12 +129,20 @@ impl Postbox {
                 row.push(body);
                 place += 1;
             }
-            let Some((item, trace)) = items.next_item().map_err(|error| error.to_string())? else {
+            let Some((item, along)) = items.next_item().map_err(|error| error.to_string())? else {
                 break;
             };
             self.tell_row(target, &mut row, None, (batch, place))?;
-            self.item(item, trace, batch, place, ctx)?;
             place += 1;
+            if let Item::Reply { call, body } = item {
+                replies.push(body);
+                replies.extend(std::iter::from_fn(|| items.next_reply(call)));
+                place += replies.len() - 1;
+                self.exchange.on_replies(call, &replies, |body| batch.slice_ref(body))?;
+                replies.clear();
+            } else {
+                self.item(item, along, batch, place - 1, ctx)?;
+            }
         }
         self.tell_row(target, &mut row, None, (batch, place))
     }
@@ -166,7 +176,7 @@ impl Postbox {
     fn item(
         &mut self,
         item: Item<'_>,
-        trace: Option<TraceContext>,
+        along: Option<Along>,
         batch: &Bytes,
         place: usize,
         ctx: &mut Context<Self>,
@@ -179,7 +189,7 @@ impl Postbox {
                 self.bind(target, name, message, version)
             }
             Item::Tell { target, body } => {
-                self.tell_row(target, &mut vec![body], trace, (batch, place + 1))
+                self.tell_row(target, &mut vec![body], along, (batch, place + 1))
             }
             Item::Call { call, target, shape, body } => {
                 let (requests, coming) = if shape.streams_requests() {
@@ -188,7 +198,7 @@ impl Postbox {
                 } else {
                     (None, None)
                 };
-                let spent = cost(body.len()) + trace.as_ref().map_or(0, |_| TRACE);
+                let spent = cost(body.len()) + cost_along(along.as_ref());
                 let room = self.exchange.serve(
                     self.epoch,
                     call,
@@ -197,7 +207,7 @@ impl Postbox {
                     shape.streams_replies(),
                 )?;
                 let charge = self.exchange.account().charge(Kind::Messages, spent);
-                self.call(target, body, call, (trace, charge), (shape, room, coming))
+                self.call(target, body, call, (along, charge), (shape, room, coming))
             }
             Item::Request { call, body } => {
                 self.exchange.on_request(self.epoch, call, Some(owned(body)))
@@ -219,7 +229,7 @@ impl Postbox {
                 Ok(())
             }
             Item::Deliver { log, number, before, target, expires, body } => {
-                self.letter((log, number, before, expires), target, body, trace)
+                self.letter((log, number, before, expires), target, body, along)
             }
             Item::Taken { log, number, code, text } => match &self.letters {
                 Some(letters) => letters.said(self.peer, self.epoch, (log, number), (code, text)),
@@ -234,7 +244,7 @@ impl Postbox {
         (log, number, before, expires): ([u8; 16], u64, u64, u64),
         target: u32,
         body: &[u8],
-        trace: Option<TraceContext>,
+        along: Option<Along>,
     ) -> Result<(), String> {
         let Inbound { name, message, version, .. } =
             self.targets.get(target as usize).ok_or("a target that was never named")?;
@@ -248,7 +258,7 @@ impl Postbox {
                 message,
                 version: *version,
                 body,
-                trace,
+                along,
             };
             return letters.take(self.peer, self.epoch, &coming);
         }
@@ -302,7 +312,7 @@ impl Postbox {
         target: u32,
         body: &[u8],
         call: u64,
-        (trace, charge): (Option<TraceContext>, Result<Charge, Full>),
+        (along, charge): (Option<Along>, Result<Charge, Full>),
         (shape, room, coming): (
             crate::wire::message::Shape,
             Option<Arc<Notify>>,
@@ -319,7 +329,7 @@ impl Postbox {
             call,
             name,
             caller,
-            trace,
+            along,
             over: false,
             given_up_before,
             _charge,
@@ -367,7 +377,7 @@ impl Postbox {
             items.next_item().map_err(|error| error.to_string())?,
             items.next_item().map_err(|error| error.to_string())?,
         );
-        let (Some((item, trace)), None) = (first, second) else {
+        let (Some((item, along)), None) = (first, second) else {
             return Err("parts that are not one item".into());
         };
         match item {
@@ -379,12 +389,12 @@ impl Postbox {
                 // In the middle of a batch: its marks must stay.
                 let (before, marked) =
                     (self.mark(target, 0), std::mem::replace(&mut self.marked, true));
-                let taken = self.item(item, trace, whole, 0, ctx);
+                let taken = self.item(item, along, whole, 0, ctx);
                 before.map(|place| self.mark(target, place));
                 self.marked = marked;
                 taken
             }
-            _ => self.item(item, trace, whole, 0, ctx),
+            _ => self.item(item, along, whole, 0, ctx),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::wire::TraceContext;
+use crate::wire::Along;
 use crate::wire::message::{BATCH_LIMIT, Item};
 
 /// Longer items are cut, so that they don't keep others waiting.
@@ -91,18 +91,18 @@ impl Queue {
         &mut self,
         keys: [Option<Key>; 2],
         item: &Item<'_>,
-        trace: Option<&TraceContext>,
+        along: Option<&Along>,
         body: usize,
     ) {
-        let most = body + Item::OVERHEAD + trace.map_or(0, |trace| 32 + trace.state.len());
+        let most = body + Item::OVERHEAD + along.map_or(0, Along::most);
         if self.must_wait(&keys, most) {
             let mut bytes = Vec::with_capacity(most);
-            item.encode(trace, &mut bytes);
+            item.encode(along, &mut bytes);
             return self.put_behind(keys, bytes);
         }
         self.make_room(most);
         let before = self.filling.len();
-        item.encode(trace, &mut self.filling);
+        item.encode(along, &mut self.filling);
         self.bytes += self.filling.len() - before;
     }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc};
 
-use super::calls::stream_item;
+use super::calls::put_or_keep;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Exchange, Owed, Requested};
 use super::form::{Reader, Writer, undecodable};
@@ -20,7 +20,7 @@ use super::message::RemoteMessage;
 use super::scratch::written;
 use crate::store::ledger::Charge;
 use crate::wire::codec::decode_message;
-use crate::wire::{PeerId, TraceContext};
+use crate::wire::{Along, PeerId, TraceContext};
 
 /// One call that came from a peer, until it is answered. Dropped without an answer, it says that
 /// the actor died with it.
@@ -30,7 +30,7 @@ pub(super) struct Served {
     pub(super) call: u64,
     pub(super) name: Arc<str>,
     pub(super) caller: PeerId,
-    pub(super) trace: Option<TraceContext>,
+    pub(super) along: Option<Along>,
     pub(super) over: bool,
     /// The number of calls that had been given up when this one came.
     pub(super) given_up_before: u64,
@@ -55,8 +55,20 @@ impl Served {
 
     /// Returns the span that traces what is done for it.
     pub(super) fn span(&self, message: &'static str) -> tracing::Span {
-        let traceparent = self.trace.as_ref().map(tracing::field::display);
-        tracing::debug_span!("call", peer = %self.caller.short(), name = %self.name, message, traceparent)
+        let along = self.along.as_ref();
+        tracing::debug_span!(
+            "call", peer = %self.caller.short(), name = %self.name, message,
+            traceparent = along.and_then(|along| along.trace.as_ref()).map(tracing::field::display),
+            on_behalf = along.and_then(Along::on_behalf),
+        )
+    }
+
+    fn trace(&self) -> Option<&TraceContext> {
+        self.along.as_ref()?.trace.as_ref()
+    }
+
+    fn on_behalf(&self) -> Option<&str> {
+        self.along.as_ref()?.on_behalf()
     }
 
     /// Answers when there is a reply; says that the actor died, when there will be none. Waits for
@@ -123,24 +135,26 @@ impl Drop for Served {
     }
 }
 
-/// The trace that a message without an answer belongs to, and what its span tells.
+/// The things that go along with a message without an answer, and what its span tells.
 #[derive(Clone)]
 pub(crate) struct Traced {
     pub(super) caller: PeerId,
     pub(super) name: Arc<str>,
     pub(super) message: Arc<str>,
-    pub(super) trace: TraceContext,
+    pub(super) along: Along,
     pub(super) is_letter: bool,
 }
 
 impl Traced {
     /// Enters the span of what is done for it.
     pub(super) fn enter(&self) -> tracing::span::EnteredSpan {
-        let Self { caller, name, message, trace, is_letter } = self;
+        let Self { caller, name, message, along, is_letter } = self;
+        let (peer, on_behalf) = (caller.short(), along.on_behalf());
+        let traceparent = along.trace.as_ref().map(tracing::field::display);
         let span = if *is_letter {
-            tracing::debug_span!("letter", peer = %caller.short(), %name, %message, traceparent = %trace)
+            tracing::debug_span!("letter", %peer, %name, %message, traceparent, on_behalf)
         } else {
-            tracing::debug_span!("told", peer = %caller.short(), %name, %message, traceparent = %trace)
+            tracing::debug_span!("told", %peer, %name, %message, traceparent, on_behalf)
         };
         span.entered()
     }
@@ -172,8 +186,8 @@ impl<M: RemoteMessage> Message for Asked<M> {
 /// The way to answer one question. Dropped unused, it says that the actor died.
 pub struct Reply<R> {
     served: Option<Served>,
-    /// The trace, where nobody waits for an answer.
-    told: Option<TraceContext>,
+    /// The things that go along, where nobody waits for an answer.
+    told: Option<Along>,
     /// Writes the answer, where that is not done natively.
     write: Option<Writer<R>>,
 }
@@ -185,7 +199,7 @@ impl<R: Serialize + DeserializeOwned> Reply<R> {
 
     /// Nobody waits for it.
     pub(super) fn to_nobody(traced: Option<&Traced>) -> Self {
-        Self { served: None, told: traced.map(|traced| traced.trace.clone()), write: None }
+        Self { served: None, told: traced.map(|traced| traced.along.clone()), write: None }
     }
 
     /// Answers.
@@ -220,7 +234,18 @@ impl<R: Serialize + DeserializeOwned> Reply<R> {
 
     /// The trace the question belongs to.
     pub fn trace(&self) -> Option<&TraceContext> {
-        self.served.as_ref().map_or(self.told.as_ref(), |served| served.trace.as_ref())
+        self.along()?.trace.as_ref()
+    }
+
+    /// Returns for whom it was asked, as the [caller](Self::caller) says: a door says the name of
+    /// the token by which its client came in. It is the caller's word, which proves nothing: a node
+    /// may say what it likes.
+    pub fn on_behalf(&self) -> Option<&str> {
+        self.along()?.on_behalf()
+    }
+
+    fn along(&self) -> Option<&Along> {
+        self.served.as_ref().map_or(self.told.as_ref(), |served| served.along.as_ref())
     }
 }
 
@@ -325,9 +350,12 @@ impl<R: Serialize + DeserializeOwned> Replies<R> {
             return Ok(());
         };
         let served = self.served.as_ref().ok_or_else(over)?;
-        let body = stream_item("reply", reply, self.write)?;
         let (exchange, epoch, call) = (&served.exchange, served.epoch, served.call);
-        exchange.when_possible(room, true, None, || exchange.reply(epoch, call, &body)).await
+        let put = |body: &[u8]| exchange.reply(epoch, call, body);
+        match put_or_keep("reply", reply, self.write, put)? {
+            None => Ok(()),
+            Some(body) => exchange.when_possible(room, true, None, || put(&body)).await,
+        }
     }
 
     /// There are no more replies.
@@ -381,7 +409,13 @@ impl<R: Serialize + DeserializeOwned> Replies<R> {
 
     /// The trace the call belongs to.
     pub fn trace(&self) -> Option<&TraceContext> {
-        self.served.as_ref()?.trace.as_ref()
+        self.served.as_ref()?.trace()
+    }
+
+    /// Returns for whom it was called, by the word of the [caller](Self::caller); see
+    /// [`Reply::on_behalf`].
+    pub fn on_behalf(&self) -> Option<&str> {
+        self.served.as_ref()?.on_behalf()
     }
 }
 

@@ -144,15 +144,20 @@ impl FileStore {
         let mut version = [0; 16];
         self.step()?;
         getrandom::fill(&mut version).map_err(io::Error::other)?;
-        match private(&new).and_then(|mut file| file.write_all(&version)) {
+        match private(&new).and_then(|mut file| written(&mut file, &new, &version)) {
             // What is removed makes room: the bytes that are there are written over, and whoever
             // reads one half of each reads another version all the same.
             Err(error)
                 if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
             {
-                OpenOptions::new().write(true).open(place)?.write_all(&version)
+                match OpenOptions::new().write(true).open(&place) {
+                    // There has been no change yet, so there is nothing to write over.
+                    Err(none) if none.kind() == ErrorKind::NotFound => Err(error),
+                    Err(error) => Err(named(&place, &error)),
+                    Ok(mut file) => written(&mut file, &place, &version),
+                }
             }
-            written => written.and_then(|()| fs::rename(new, place)),
+            made => made.and_then(|()| fs::rename(new, place)),
         }
     }
 
@@ -163,7 +168,7 @@ impl FileStore {
         let new = place.with_extension("new");
         self.step()?;
         let mut file = private(&new)?;
-        file.write_all(&[MAGIC, value, &checksum(table, key, value)].concat())?;
+        written(&mut file, &new, &[MAGIC, value, &checksum(table, key, value)].concat())?;
         file.sync_all()?;
         self.step()?;
         fs::rename(&new, place)?;
@@ -328,6 +333,10 @@ fn checksum(table: &str, key: &[u8], value: &[u8]) -> [u8; 32] {
 
 fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn written(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes).map_err(|error| named(path, &error))
 }
 
 /// Makes a folder, and those above it, durably.

@@ -46,6 +46,10 @@ impl Store for Lease {
         self.with(|store| store.load(table))
     }
 
+    fn each(&self, table: &str, look: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<()> {
+        self.with(|store| store.each(table, look))
+    }
+
     fn put(&self, table: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
         self.with(|store| store.put(table, key, value))
     }

@@ -22,6 +22,13 @@ pub use self::file_store::FileStore;
 pub(crate) use self::file_store::sync_folder;
 pub use self::thread::start_thread;
 
+/// The reason why a record can't be read, as far as anybody can tell.
+pub(crate) const UNREAD: &str = concat!(
+    "it is damaged, or a newer release than ",
+    env!("CARGO_PKG_VERSION"),
+    " has written it"
+);
+
 /// Returns 32 bytes that nobody can guess.
 pub(crate) fn random32() -> [u8; 32] {
     let mut bytes = [0; 32];
@@ -33,6 +40,13 @@ pub(crate) fn random32() -> [u8; 32] {
 pub trait Store: Debug + Send + Sync + 'static {
     /// All records of a table.
     fn load(&self, table: &str) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>>;
+
+    /// Has all records of a table looked at, one after the other, by what asks nothing of the store
+    /// meanwhile. Default: all are [loaded](Self::load) first.
+    fn each(&self, table: &str, look: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<()> {
+        self.load(table)?.iter().for_each(|(key, value)| look(key, value));
+        Ok(())
+    }
 
     /// Writes one record, new or in place of an older one.
     fn put(&self, table: &str, key: &[u8], value: &[u8]) -> io::Result<()>;
@@ -80,6 +94,7 @@ pub trait Store: Debug + Send + Sync + 'static {
 
 /// One change to a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 pub enum Change {
     /// Writes a record, new or in place of an older one.
     Put {
@@ -126,6 +141,11 @@ impl Store for MemoryStore {
         let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_table = records.iter().filter(|((name, _), _)| name == table);
         Ok(of_table.map(|((_, key), value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn find(&self, table: &str, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(records.get(&(table.to_owned(), key.to_vec())).cloned())
     }
 
     fn put(&self, table: &str, key: &[u8], value: &[u8]) -> io::Result<()> {

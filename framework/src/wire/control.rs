@@ -1,10 +1,11 @@
 //! The control messages that two nodes exchange over an established link.
 //!
-//! Invariant: the order of the variants, and of the fields in each, is the format. A new variant
-//! goes to the end; it needs a new version of the wire, and so does a new field, wherever it is:
-//! bytes behind the last known one are refused. What a
-//! description of content may say besides goes only where both have
-//! [`FEATURE_DESCRIPTIONS`](super::FEATURE_DESCRIPTIONS). Every message fits into one control frame.
+//! Invariant: the order of the variants, and of the fields in each, is the format. A peer ends the
+//! link at a variant that it does not know, and at bytes behind the last field that it knows. So a
+//! new field is a new variant, at the end, and a new variant is said only where both ends announce
+//! a feature for it ([`Offer::features`](super::Offer::features)); others get what they know. The
+//! version of the wire that two nodes choose is in the transcript of their handshake, and decides
+//! about nothing that is written. Every message fits into one control frame.
 
 use std::fmt;
 
@@ -251,6 +252,9 @@ pub enum RefuseReason {
 }
 
 /// The receiver's word that it has the content, durably. `Debug` does not show its proof.
+///
+/// It is a part of records in spools (`delivered`), and of what relays bring back: a field of it
+/// changes these, too.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(Hash))]
 pub struct Receipt {

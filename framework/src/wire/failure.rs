@@ -88,6 +88,19 @@ impl Failure {
     }
 }
 
+impl FailureKind {
+    /// Returns `true` if a receiver that says so of a delivery has looked at what it has of it, and
+    /// does not have it. It looks at whom it trusts, and at its room, before that; where it has
+    /// committed it, and can't note that, it says Io; and a node that stops may not wait for its
+    /// sink.
+    pub(crate) const fn denies(self) -> bool {
+        !matches!(
+            self,
+            Self::Busy | Self::Io | Self::Shutdown | Self::Unreachable | Self::Untrusted
+        )
+    }
+}
+
 impl fmt::Display for Failure {
     /// As it may be shown on a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,10 +3,12 @@
 //! A batch is the content of one sealed chunk: items one after the other, none across two batches.
 //! An item is a byte of kind, then its fields in the order of the variants below: numbers as
 //! LEB128, texts and bodies as their length and their bytes. With its highest bit set, a trace
-//! context stands before the fields.
+//! context stands before the fields; with the next one, behind that, for whom it is sent (where both
+//! ends have [`FEATURE_ON_BEHALF`](super::FEATURE_ON_BEHALF)).
 //!
 //! ```text
-//!  batch: ├ item ┼ item ┼ … ┤      item: ├ kind u8 ┼ [trace 25 ‖ state] ┼ number ┼ … ┼ length ┼ body ┤
+//!  batch: ├ item ┼ item ┼ … ┤
+//!  item:  ├ kind u8 ┼ [trace 25 ‖ state] ┼ [on behalf] ┼ number ┼ … ┼ length ┼ body ┤
 //! ```
 //!
 //! What is too large for a batch is written as an item, and that item is cut: [`Item::Begin`] says
@@ -18,8 +20,8 @@
 mod reading;
 
 pub use self::reading::Items;
+use super::along::{Along, may_be_said};
 use super::bounded::cut;
-use super::trace::TraceContext;
 
 /// The most bytes of a batch: with its prefix and tag it fits into a frame of the express lane.
 pub const BATCH_LIMIT: usize = (64 << 10) - 64;
@@ -37,8 +39,12 @@ const TEXT_LIMIT: usize = 512;
 const STATE_LIMIT: usize = 512;
 /// In a kind: a trace context follows.
 const TRACED: u8 = 0x80;
+/// In a kind: for whom it is sent follows.
+const ON_BEHALF: u8 = 0x40;
 /// The kind of a tell.
 const TELL: u8 = 2;
+/// The kind of a reply.
+const REPLY: u8 = 6;
 
 /// One thing that is said in a batch. `call`s are numbered by the caller, `target`s and `watch`es
 /// by whoever named them.
@@ -174,7 +180,9 @@ pub enum Item<'a> {
         before: u64,
         /// The number of the target.
         target: u32,
-        /// In how many seconds it is no longer worth delivering.
+        /// In how many seconds it is no longer worth delivering, 1 at least. 0 (with
+        /// [`FEATURE_LETTERS`](super::FEATURE_LETTERS)): the receiver has it, and is asked what has
+        /// become of it; there is no body.
         expires: u64,
         /// The message.
         body: &'a [u8],
@@ -185,7 +193,8 @@ pub enum Item<'a> {
         log: [u8; 16],
         /// The number in the log. The word is about this one and no other.
         number: u64,
-        /// 0: it is stored. 1: it was handled. Else: it is refused for good, and this is why.
+        /// 0: it is stored. 1: it was handled. 255, where it was asked for: it is not there any
+        /// more. Else: it is refused for good, and this is why.
         code: u8,
         /// In words.
         text: &'a str,
@@ -251,17 +260,24 @@ impl Shape {
 }
 
 impl Item<'_> {
-    /// The most bytes [`encode`](Self::encode) adds to a body and a trace.
+    /// The most bytes [`encode`](Self::encode) adds to a body and what goes along.
     pub const OVERHEAD: usize = 64;
 
-    /// Writes it, with the trace it belongs to, behind what is in `out`.
-    pub fn encode(&self, trace: Option<&TraceContext>, out: &mut Vec<u8>) {
-        out.push(self.kind() | if trace.is_some() { TRACED } else { 0 });
+    /// Writes it, with what goes along, behind what is in `out`.
+    pub fn encode(&self, along: Option<&Along>, out: &mut Vec<u8>) {
+        let trace = along.and_then(|along| along.trace.as_ref());
+        let on_behalf = along.and_then(Along::on_behalf).filter(|who| may_be_said(who));
+        let bit = |is_there, bit| if is_there { bit } else { 0 };
+        let bits = bit(trace.is_some(), TRACED) | bit(on_behalf.is_some(), ON_BEHALF);
+        out.push(self.kind() | bits);
         if let Some(trace) = trace {
             out.extend_from_slice(&trace.trace);
             out.extend_from_slice(&trace.span);
             out.push(trace.flags);
             put_bytes(out, cut(&trace.state, STATE_LIMIT).as_bytes());
+        }
+        if let Some(on_behalf) = on_behalf {
+            put_bytes(out, on_behalf.as_bytes());
         }
         self.encode_fields(out);
     }
@@ -345,7 +361,7 @@ impl Item<'_> {
             Self::Call { .. } => 3,
             Self::Request { .. } => 4,
             Self::RequestsEnd { .. } => 5,
-            Self::Reply { .. } => 6,
+            Self::Reply { .. } => REPLY,
             Self::RepliesEnd { .. } => 7,
             Self::Failed { .. } => 8,
             Self::Cancel { .. } => 9,

@@ -1,9 +1,12 @@
 use proptest::prelude::*;
 
+use super::super::along::ON_BEHALF_LIMIT;
+use super::super::trace::TraceContext;
 use super::*;
 
-fn trace() -> TraceContext {
-    TraceContext { trace: [1; 16], span: [2; 8], flags: 1, state: "a=b".into() }
+fn trace() -> Along {
+    let trace = TraceContext { trace: [1; 16], span: [2; 8], flags: 1, state: "a=b".into() };
+    Along { trace: Some(trace), on_behalf: None }
 }
 
 fn all<'a>(name: &'a str, body: &'a [u8], number: u64) -> Vec<Item<'a>> {
@@ -31,13 +34,13 @@ fn all<'a>(name: &'a str, body: &'a [u8], number: u64) -> Vec<Item<'a>> {
     ]
 }
 
-fn batch(items: &[Item<'_>], trace: Option<&TraceContext>) -> Vec<u8> {
+fn batch(items: &[Item<'_>], along: Option<&Along>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    items.iter().for_each(|item| item.encode(trace, &mut bytes));
+    items.iter().for_each(|item| item.encode(along, &mut bytes));
     bytes
 }
 
-fn read(bytes: &[u8]) -> Result<Vec<(Item<'_>, Option<TraceContext>)>, ItemError> {
+fn read(bytes: &[u8]) -> Result<Vec<(Item<'_>, Option<Along>)>, ItemError> {
     let (mut items, mut all) = (Items::new(bytes), Vec::new());
     while let Some(item) = items.next_item()? {
         all.push(item);
@@ -54,6 +57,11 @@ fn the_bytes_are_held() {
     let golden = b"\x02\xac\x02\x02hi\x09\x01\x83\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\
                    \x02\x02\x02\x02\x02\x02\x02\x02\x01\x03a=b\x02\x00\x00\x01?";
     assert_eq!(bytes, golden);
+    let (tell, for_till) = (Item::Tell { target: 1, body: b"a" }, trace().on_behalf_of("till"));
+    let bytes = batch(&[tell], Some(&for_till));
+    assert_eq!((bytes[0], &bytes[30..]), (0xc2, &b"\x04till\x01\x01a"[..]));
+    let bytes = batch(&[tell], Some(&Along::default().on_behalf_of("till")));
+    assert_eq!(bytes, b"\x42\x04till\x01\x01a");
 }
 
 #[test]
@@ -90,10 +98,10 @@ fn tells_are_read_the_fast_way_as_they_are_the_other_way() {
 #[test]
 fn nothing_is_read_behind_an_error() {
     let mut bytes = batch(&[Item::Cancel { call: 1 }], None);
-    bytes.extend([99, 9, 1]);
+    bytes.extend([35, 9, 1]);
     let mut items = Items::new(&bytes);
     assert!(items.next_item().unwrap().is_some());
-    assert_eq!(items.next_item(), Err(ItemError::UnknownKind { found: 99 }));
+    assert_eq!(items.next_item(), Err(ItemError::UnknownKind { found: 35 }));
     assert_eq!(items.next_item(), Ok(None));
 }
 
@@ -108,6 +116,9 @@ fn what_is_cut_off_claims_too_much_or_is_no_text_is_an_error() {
         (b"\x0d\x01\x01\xff", "text"),
         (b"\x0f\x01\x02\x00", "status"),
         (b"\x03\x01\x00\x04\x00", "shape"),
+        (b"\x42\x01\x0a\x01\x00", "control characters"),
+        (b"\x42\x01\xff\x01\x00", "text"),
+        (b"\x42\x00\x01\x00", "no text"),
     ] {
         let error = read(bytes).unwrap_err().to_string();
         assert!(error.contains(wrong), "{bytes:?}: {error}");
@@ -126,15 +137,31 @@ fn texts_are_cut_and_names_that_are_too_long_are_refused() {
     assert!(matches!(read(&bytes), Err(ItemError::Field { field: "name", .. })));
 }
 
+#[test]
+fn a_name_that_may_not_be_said_is_not_said_and_never_another_one() {
+    let longest = "x".repeat(ON_BEHALF_LIMIT);
+    assert_eq!(Along::default().on_behalf_of(&longest).on_behalf(), Some(&*longest));
+    let tell = [Item::Tell { target: 1, body: b"a" }];
+    for unsaid in ["", "\n", "till\u{7}s", "admin\0mallory", &format!("{longest}y")] {
+        // Who had said another one before says none.
+        let along = trace().on_behalf_of("till").on_behalf_of(unsaid);
+        assert_eq!(along.on_behalf(), None, "{unsaid:?}");
+        let made = Along { on_behalf: Some(unsaid.into()), ..trace() };
+        assert_eq!(batch(&tell, Some(&made)), batch(&tell, Some(&trace())), "{unsaid:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_written_is_read(name in ".{0,40}", body: Vec<u8>, number: u64, traced: bool) {
+    fn what_is_written_is_read(
+        name in ".{0,40}", body: Vec<u8>, number: u64, traced: bool, who in ".{0,9}"
+    ) {
         let items = all(&name, &body, number);
-        let trace = traced.then(trace);
-        let bytes = batch(&items, trace.as_ref());
-        let expected: Vec<_> = items.into_iter().map(|item| (item, trace.clone())).collect();
+        let along = traced.then(trace).unwrap_or_default().on_behalf_of(&who).any();
+        let bytes = batch(&items, along.as_ref());
+        let expected: Vec<_> = items.into_iter().map(|item| (item, along.clone())).collect();
         prop_assert_eq!(read(&bytes).unwrap(), expected);
     }
 
@@ -142,7 +169,7 @@ proptest! {
     fn any_bytes_end_in_items_or_an_error(bytes: Vec<u8>) {
         if let Ok(items) = read(&bytes) {
             let mut again = Vec::new();
-            items.iter().for_each(|(item, trace)| item.encode(trace.as_ref(), &mut again));
+            items.iter().for_each(|(item, along)| item.encode(along.as_ref(), &mut again));
             prop_assert_eq!(again, bytes);
         }
     }

@@ -16,6 +16,7 @@
 //! Invariant: bytes of a peer end in a value that was checked or in a named error; never in a
 //! panic, and never in memory that grows with what the bytes claim.
 
+mod along;
 mod base32;
 mod bounded;
 mod channel;
@@ -48,6 +49,7 @@ mod trace;
 mod transfer_id;
 mod transfer_key;
 
+pub use along::{Along, ON_BEHALF_LIMIT};
 pub use channel::{ControlOpener, ControlSealer, LinkError, PLAINTEXT_LIMIT};
 pub use content::{Attributes, Content, ContentKind, ContentName, NameError};
 pub use control::{Control, Receipt, RefuseReason, Word, WordKind};
@@ -69,7 +71,8 @@ pub use lane::{
 };
 pub use link::{Link, LinkAction, LinkConfig, LinkConfigError};
 pub use offer::{
-    Choice, FEATURE_DESCRIPTIONS, FEATURE_MESSAGES, FEATURE_REMARKS, LEAST_MAX_FRAME, Offer, choose,
+    Choice, FEATURE_DESCRIPTIONS, FEATURE_LETTERS, FEATURE_MESSAGES, FEATURE_ON_BEHALF,
+    FEATURE_REMARKS, LEAST_MAX_FRAME, Offer, choose,
 };
 pub(crate) use opening::STAGES_LIMIT;
 pub use opening::{Opening, join_codec, split_codec};

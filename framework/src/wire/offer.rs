@@ -17,6 +17,12 @@ pub const FEATURE_MESSAGES: u64 = 1;
 pub const FEATURE_DESCRIPTIONS: u64 = 2;
 /// Of [`Offer::features`]: descriptions of content that tell what was left behind of a file.
 pub const FEATURE_REMARKS: u64 = 4;
+/// Of [`Offer::features`]: letters are handed over by name, so that more may be under way, and may be
+/// asked for.
+pub const FEATURE_LETTERS: u64 = 8;
+
+/// Of [`Offer::features`]: messages may say for whom they are sent.
+pub const FEATURE_ON_BEHALF: u64 = 16;
 
 /// The suites, features and limits of one side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +30,8 @@ pub struct Offer {
     /// The suites it has, the preferred first.
     pub suites: Vec<Suite>,
     /// The features it has, a bit each: [`FEATURE_MESSAGES`], [`FEATURE_DESCRIPTIONS`],
-    /// [`FEATURE_REMARKS`], and from 32 on the codecs with the numbers from 0 on.
+    /// [`FEATURE_REMARKS`], [`FEATURE_LETTERS`], [`FEATURE_ON_BEHALF`], and from 32 on the codecs with
+    /// the numbers from 0 on.
     pub features: u64,
     /// The largest body of a frame it takes, in bytes; at least [`LEAST_MAX_FRAME`].
     pub max_frame: u32,

@@ -75,7 +75,10 @@ pub enum TicketError {
 }
 
 impl Ticket {
-    /// A ticket of the node `peer`, which listens at `addresses` (up to 8, of up to 255 bytes
+    /// The most addresses of a ticket.
+    pub const ADDRESSES: usize = ADDRESS_COUNT;
+
+    /// A ticket of the node `peer`, which listens at `addresses` (up to [`ADDRESSES`](Self::ADDRESSES), of up to 255 bytes
     /// each), for `inbox` (up to 128 bytes).
     pub fn new(
         peer: PeerId,
@@ -142,8 +145,10 @@ impl fmt::Debug for Ticket {
 impl FromStr for Ticket {
     type Err = TicketError;
 
-    /// Reads a pasted ticket, in either case; white space, line breaks too, is ignored.
+    /// Reads a pasted ticket, in either case; white space, line breaks too, is ignored, and so are
+    /// quotes around it, and the mark that some editors put before a text.
     fn from_str(pasted: &str) -> Result<Self, TicketError> {
+        let pasted = pasted.trim_start_matches('\u{feff}').trim().trim_matches(['"', '\'']);
         let text: String = pasted
             .chars()
             .filter(|character| !character.is_whitespace())
@@ -219,6 +224,9 @@ mod tests {
         let text = ticket().to_string();
         let broken = format!("  {}\r\n\t{} \n", &text[..40], text[40..].to_uppercase());
         assert_eq!(broken.parse(), Ok(ticket()));
+        for around in [["\u{feff}", "\r\n"], ["\"", "\"\n"], ["'", "'"]] {
+            assert_eq!(around.join(&text).parse(), Ok(ticket()), "{around:?}");
+        }
     }
 
     #[test]

@@ -83,13 +83,19 @@ impl Topology {
     /// nothing happens are left out.
     pub fn changes(&self, new: &Self) -> BTreeMap<String, NodeChange> {
         let names: BTreeSet<_> = self.nodes.keys().chain(new.nodes.keys()).collect();
-        let change = |name: &String| match (self.view(name), new.view(name)) {
+        let change = |name: &String| Some((name.clone(), self.change_of(name, new)?));
+        names.into_iter().filter_map(change).collect()
+    }
+
+    /// The change that a reload from this topology to another one makes of a node; `None` where
+    /// nothing happens to it.
+    pub fn change_of(&self, name: &str, new: &Self) -> Option<NodeChange> {
+        match (self.view(name), new.view(name)) {
             (None, Some(_)) => Some(NodeChange::Starts),
             (Some(_), None) => Some(NodeChange::Ends),
             (Some(old), Some(new)) => old.change(&new),
             (None, None) => None,
-        };
-        names.into_iter().filter_map(|name| Some((name.clone(), change(name)?))).collect()
+        }
     }
 
     pub(crate) fn view(&self, name: &str) -> Option<View> {
@@ -104,6 +110,7 @@ impl Topology {
         let inboxes =
             self.inboxes.iter().filter(|(_, inbox)| inbox.nodes.iter().any(|at| at == name));
         let routes = self.routes.iter().filter(|(_, route)| route.from == name);
+        let onwards = self.onwards();
         Some(View {
             key: self.key_of(name),
             spool: self.spool_of(name),
@@ -116,7 +123,7 @@ impl Topology {
                 .collect(),
             routes: routes
                 .map(|(route, spec)| {
-                    let goes_on = spec.to.iter().map(|target| self.goes_on(target)).collect();
+                    let goes_on = spec.to.iter().map(|target| onwards.has(target)).collect();
                     let way = spec.to.iter().map(|target| &target.node).chain(&spec.via);
                     let way = way.chain(&spec.tap.record);
                     let way = way.map(|node| self.identity_of(node));

@@ -48,6 +48,7 @@ mod trace;
 mod trial;
 
 pub use self::change::{Change, NodeChange, Reload};
+pub use self::check::PrivateFile;
 pub use self::fault::{Fault, Report};
 pub use self::graph::{
     DrawError, EdgeKind, Graph, GraphEdge, GraphNode, GraphPart, GraphRoute, Live, LiveState,
@@ -61,9 +62,9 @@ pub use self::model::{
 pub use self::predict::{Away, Bound, Full, Prediction, Way};
 pub use self::read::{Document, LONGEST, LoadError};
 pub use self::run::{
-    Measured, Observed, Pending, Recorded, Recording, ReloadError, ReplayError, Replayed,
-    RouteEvent, RouteLook, RouteNews, RouteTap, RouteTaps, RunError, Running, RunningNode,
-    TapContent, TapError, TapNews, TapOptions, TapPiece, TapRate,
+    LeftAtDoor, Measured, Observed, Pending, Recorded, Recording, ReloadError, ReplayError,
+    Replayed, RouteEvent, RouteLook, RouteNews, RouteTap, RouteTaps, RunError, Running,
+    RunningNode, TapContent, TapError, TapNews, TapOptions, TapPiece, TapRate,
 };
 pub use self::trace::{Step, StepKind};
 #[cfg(feature = "trial")]

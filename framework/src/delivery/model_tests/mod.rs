@@ -30,8 +30,12 @@ enum Break {
     NeverAnew,
     /// The next try begins with the number of the first.
     AttemptForgotten,
+    /// A cancel does not wait for the receiver's word.
+    CancelAtOnce,
     /// A failure that another try may get over is not tried again.
     PassingIsFinal,
+    /// A delivery that may have been made is told as one that was not.
+    SureOfAll,
 }
 
 /// Tries that are looked at.
@@ -80,6 +84,15 @@ impl Model for Delivery {
                     !matches!(world.record.state, State::Dead(_, true)) || world.commits == 0
                 },
             ),
+            Property::always("what is said to be taken out is not there", |_, world: &World| {
+                world.record.state != (State::Removed { unsure: false }) || world.commits == 0
+            }),
+            Property::always("what is told as not delivered is not there", |_, world: &World| {
+                match world.record.state {
+                    State::Dead(kind, _) => kind == FailureKind::Unknown || world.commits == 0,
+                    State::Stored | State::Delivered | State::Removed { .. } => true,
+                }
+            }),
             Property::always("only who is at fault ends it", |_, world: &World| {
                 match world.record.state {
                     State::Dead(kind, _) => {
@@ -89,9 +102,10 @@ impl Model for Delivery {
                                 | FailureKind::Cancelled
                                 | FailureKind::Refused
                                 | FailureKind::Changed
+                                | FailureKind::Unknown
                         )
                     }
-                    State::Stored | State::Delivered | State::Removed => true,
+                    State::Stored | State::Delivered | State::Removed { .. } => true,
                 }
             }),
             Property::always("nothing is left over of what was given up", |_, world: &World| {
@@ -162,6 +176,23 @@ fn a_delivery_ends_once_at_both_ends_whatever_is_decided_about_it() {
             Budget { sender_cancels: 1, receiver_cancels: 1, cuts: 1, ..NONE },
         ),
         (
+            "cancelled by the sender, a crash of the receiver, and impatience",
+            Budget { sender_cancels: 1, receiver_crashes: 1, patience: 1, ..NONE },
+        ),
+        (
+            "cancelled by the sender, which crashes",
+            Budget { sender_cancels: 1, sender_crashes: 1, ..NONE },
+        ),
+        ("cancelled by the sender, and changed", Budget { sender_cancels: 1, changes: 1, ..NONE }),
+        (
+            "cancelled by the sender, and the receiver's disk is full",
+            Budget { sender_cancels: 1, full_disks: 1, ..NONE },
+        ),
+        (
+            "cancelled by the sender, and the memory can't be written",
+            Budget { sender_cancels: 1, failed_notes: 1, ..NONE },
+        ),
+        (
             "cancelled by the receiver, which crashes",
             Budget { receiver_cancels: 1, receiver_crashes: 1, ..NONE },
         ),
@@ -174,6 +205,10 @@ fn a_delivery_ends_once_at_both_ends_whatever_is_decided_about_it() {
             Budget { refusals: 1, receiver_crashes: 1, ..NONE },
         ),
         ("expired, and a cut", Budget { expiries: 1, cuts: 1, ..NONE }),
+        (
+            "expired, and a crash of the receiver",
+            Budget { expiries: 1, receiver_crashes: 1, ..NONE },
+        ),
         ("changed while it is sent, and a cut", Budget { changes: 1, cuts: 1, ..NONE }),
         ("refused, and a cut", Budget { refusals: 1, cuts: 1, ..NONE }),
         ("paused and not, and a cut", Budget { pauses: 2, cuts: 1, ..NONE }),
@@ -211,7 +246,9 @@ fn what_is_broken_on_purpose_is_noticed() {
         (Break::TrailerOnce, crash),
         (Break::NeverAnew, crash),
         (Break::AttemptForgotten, Budget { cuts: 1, patience: 1, ..NONE }),
+        (Break::CancelAtOnce, Budget { sender_cancels: 1, ..NONE }),
         (Break::PassingIsFinal, Budget { full_disks: 1, ..NONE }),
+        (Break::SureOfAll, Budget { expiries: 1, cuts: 1, ..NONE }),
     ];
     for (broken, budget) in breaks {
         is_noticed(&format!("{broken:?}"), Delivery { budget, broken: Some(broken) });

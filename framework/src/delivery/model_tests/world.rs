@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::Break;
 use crate::delivery::cancelled::Cancelled;
 use crate::delivery::receiving::{self, Memory, Offer, Receiving, Sink};
-use crate::delivery::sending::{self, ATTEMPTS_PER_TRY, Held, Sending, Vouched};
+use crate::delivery::sending::{self, ATTEMPTS_PER_TRY, Held, Phase, Sending, Vouched};
 use crate::delivery::{Failure, FailureKind, TransferId};
 use crate::pipeline::passes;
 use crate::wire::PeerId;
@@ -50,6 +50,13 @@ pub(super) struct Sender {
     cancelled: bool,
 }
 
+impl Sender {
+    /// Returns `true` if it was cancelled, or has expired, and the receiver has the last word.
+    fn waits_for_word(&self, stream: u64) -> bool {
+        self.machine.phase(stream) == Some(Phase::Cancelling)
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Outgoing {
     attempt: u32,
@@ -57,6 +64,8 @@ struct Outgoing {
     held: u8,
     acknowledged: u8,
     sent: bool,
+    /// The receiver may have all of it, by this attempt or one before.
+    maybe: bool,
     denied: bool,
 }
 
@@ -151,6 +160,7 @@ pub(super) enum Step {
     SenderStop,
     SenderCancel,
     SenderPatience,
+    CancelOver,
     ReceiverCrash,
     ReceiverStart,
     ReceiverCancel,
@@ -176,7 +186,7 @@ impl Memory for Remembered<'_> {
 impl World {
     pub(super) fn new(left: Budget, broken: Option<Break>) -> Self {
         let mut world = Self {
-            record: Record { tries: 0, state: State::Stored },
+            record: Record { tries: 0, unsure: false, state: State::Stored },
             sender: None,
             receiver: None,
             disk: Disk { note: Note::None, part: None, remembered: false },
@@ -299,7 +309,8 @@ impl World {
                 self.sender.as_mut().expect("it lives").wiring.insert(stream);
             }
             Action::Run(stream) => {
-                self.outgoing(stream).expect("it is under way").sent = true;
+                let out = self.outgoing(stream).expect("it is under way");
+                (out.sent, out.maybe) = (true, true);
                 self.put_out(stream);
             }
             Action::GoOn { stream, trailer } => {
@@ -314,9 +325,9 @@ impl World {
             Action::TellWaiting(..) | Action::Pause { .. } | Action::SayDone(_) => {}
             Action::Renew { stream, by, attempt, .. } => {
                 let sender = self.sender.as_mut().expect("it lives");
-                sender.outgoing.remove(&stream);
+                let maybe = sender.outgoing.remove(&stream).is_some_and(|out| out.maybe);
                 sender.wiring.remove(&stream);
-                sender.outgoing.insert(by, Outgoing { attempt, ..Outgoing::default() });
+                sender.outgoing.insert(by, Outgoing { attempt, maybe, ..Outgoing::default() });
                 self.send(Event::Rewound(by, Ok(true)));
             }
             Action::SayFailed(stream, failure) => self.say(Word::Failed(stream, failure.kind)),
@@ -337,14 +348,23 @@ impl World {
 
     /// Does what the outbox makes of the end of a try.
     fn judge(&mut self, stream: u64, failure: &Failure) {
-        let denied = self.take_out(stream).denied;
+        let Outgoing { denied, maybe, .. } = self.take_out(stream);
+        self.record.unsure = !denied && (self.record.unsure || maybe);
         let for_good =
             self.broken == Some(Break::PassingIsFinal) && failure.kind == FailureKind::Io;
         self.record.state = match failure.kind {
-            _ if self.sender.as_ref().is_some_and(|sender| sender.cancelled) => State::Removed,
+            _ if self.sender.as_ref().is_some_and(|sender| sender.cancelled) => {
+                State::Removed { unsure: self.record.unsure }
+            }
             kind if passes(kind) && !for_good => State::Stored,
-            kind => State::Dead(kind, denied),
+            kind => State::Dead(self.as_far_as_known(kind), denied),
         };
+    }
+
+    /// Returns the kind of failure of what ends, as the outbox tells it.
+    fn as_far_as_known(&self, kind: FailureKind) -> FailureKind {
+        let unsure = self.record.unsure && self.broken != Some(Break::SureOfAll);
+        if unsure { FailureKind::Unknown } else { kind }
     }
 
     /// Something happens to the receiver's machine.

@@ -77,6 +77,19 @@ struct Ending {
     keep: bool,
     /// The sender does not know yet.
     tell: bool,
+    /// The sender has cancelled it, or its time is over, and waits for the word of the sink.
+    asked: bool,
+}
+
+impl Ending {
+    fn of(failure: Failure, tell: bool) -> Self {
+        // What the sender may come back with is kept as far as it is durable.
+        let keep = matches!(
+            failure.kind,
+            FailureKind::Shutdown | FailureKind::Unreachable | FailureKind::Busy
+        );
+        Self { failure, keep, tell, asked: false }
+    }
 }
 
 impl<O> Receiving<O> {
@@ -149,7 +162,8 @@ impl<O> Receiving<O> {
                 self.known
                     .values_mut()
                     .for_each(|known| _ = known.next.take_if(|next| next.stream == stream));
-                self.stop(stream, failure, false);
+                let asked = matches!(failure.kind, FailureKind::Cancelled | FailureKind::Expired);
+                self.give_up(stream, Ending { asked, ..Ending::of(failure, false) });
             }
             Event::Orphaned(failure) => self
                 .streams(|_| true)
@@ -238,7 +252,7 @@ impl<O> Receiving<O> {
                 return self.act(Action::SayRejected(stream, failure));
             }
             let failure = Failure::new(FailureKind::Changed, "the sender begins anew");
-            self.give_up(older, Ending { failure, keep: true, tell: false });
+            self.give_up(older, Ending { keep: true, ..Ending::of(failure, false) });
             if let Some(known) = self.known.get_mut(&older) {
                 // It may commit, or be being remembered: an attempt that began now would find
                 // neither note nor memory, and deliver it again.
@@ -365,19 +379,15 @@ impl<O> Receiving<O> {
     /// Ends an attempt, unless it turns out to be committed; the sender is told, if it has not said
     /// so itself.
     fn stop(&mut self, stream: u64, failure: Failure, tell: bool) {
-        // What the sender may come back with is kept as far as it is durable.
-        let keep = matches!(
-            failure.kind,
-            FailureKind::Shutdown | FailureKind::Unreachable | FailureKind::Busy
-        );
-        self.give_up(stream, Ending { failure, keep, tell });
+        self.give_up(stream, Ending::of(failure, tell));
     }
 
     fn give_up(&mut self, stream: u64, ending: Ending) {
         let durable = self.durable;
         let Some(known) = self.known.get_mut(&stream) else { return };
         if let Some(earlier) = &mut known.ending {
-            earlier.tell |= ending.tell;
+            (earlier.tell, earlier.asked) =
+                (earlier.tell | ending.tell, earlier.asked | ending.asked);
             // A cancel is to last, whatever ended it before.
             let cancels = ending.tell && ending.failure.kind == FailureKind::Cancelled;
             if cancels || earlier.keep && !ending.keep {
@@ -443,13 +453,13 @@ impl<O> Receiving<O> {
             return;
         }
         if let Some(known) = self.known.get_mut(&stream) {
-            known.ending.get_or_insert(Ending { failure, keep: false, tell: true });
+            known.ending.get_or_insert(Ending { keep: false, ..Ending::of(failure, true) });
         }
         self.end(stream);
     }
 
     fn end(&mut self, stream: u64) {
-        let Some(Ending { failure, keep, tell }) =
+        let Some(Ending { failure, keep, tell, asked }) =
             self.known.get_mut(&stream).and_then(|known| known.ending.take())
         else {
             return;
@@ -459,13 +469,16 @@ impl<O> Receiving<O> {
         }
         if tell {
             self.say_failed(stream, failure.clone());
+        } else if asked {
+            self.act(Action::SayFailed(stream, failure.clone()));
         }
         self.take_out(stream, failure);
     }
 
     fn say_failed(&mut self, stream: u64, failure: Failure) {
-        if failure.kind == FailureKind::Cancelled {
-            let said = self.link.is_some();
+        if matches!(failure.kind, FailureKind::Cancelled | FailureKind::Expired) {
+            // A cancel is to last until it is heard; the other is for an offer that crosses it.
+            let said = failure.kind != FailureKind::Cancelled || self.link.is_some();
             self.act(Action::NoteCancelled { stream, failure: failure.clone(), said });
         }
         self.act(Action::SayFailed(stream, failure));

@@ -106,8 +106,10 @@ fn what_is_thrown_away_ends_when_it_is_and_not_before() {
         receiver.on(Event::Failed(1, Failure::new(FailureKind::Stage, "the assembler is gone"))),
         []
     );
+    let done = receiver.on(Event::Stopped(1));
     assert!(
-        matches!(&receiver.on(Event::Stopped(1))[..], [Action::SayFailed(1, failure), Action::Fail(..)] if failure.kind == FailureKind::Expired)
+        matches!(&done[..], [Action::NoteCancelled { said: true, .. }, Action::SayFailed(1, failure), Action::Fail(..)] if failure.kind == FailureKind::Expired),
+        "{done:?}"
     );
 }
 

@@ -161,3 +161,11 @@ fn who_waited_for_a_package_that_was_finished_gets_a_new_file_with_its_name() {
     assert_eq!(named.ino(), second.metadata().unwrap().ino());
     assert_ne!(named.ino(), early.metadata().unwrap().ino());
 }
+
+#[test]
+fn by_default_a_small_disk_keeps_a_share_free_and_what_was_configured_is_kept() {
+    let kept = |of: u64, configured: u64| Available { bytes: 0, of }.kept_free(configured);
+    assert_eq!(kept(64 << 20, SPOOL_FREE), (64 << 20) / 20);
+    assert_eq!(kept(2 << 30, SPOOL_FREE), 64 << 20);
+    assert_eq!((kept(64 << 20, 32 << 20), kept(64 << 20, 1 << 30)), (32 << 20, 1 << 30));
+}

@@ -11,10 +11,13 @@ use crate::pipeline::{Compression, Hosting};
 use crate::supervise::RestartPolicy;
 use crate::wire::LinkConfig;
 
+/// The default of [`NodeConfig::spool_free`].
+pub(crate) const SPOOL_FREE: u64 = 64 << 20;
+
 /// The limits of a node.
 ///
 /// In files, sizes are text such as `6MiB`, times such as `10s`
-/// ([`units`](crate::node::units)); what is left out has its default, and what is no key is
+/// ([`units`]); what is left out has its default, and what is no key is
 /// refused. `docs/config.md` has them in a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -109,8 +112,9 @@ pub struct NodeConfig {
     #[serde(with = "units::size")]
     #[cfg_attr(feature = "schema", schemars(with = "units::SizeText"))]
     pub outbox_bytes: u64,
-    /// The most letters that may be under way to one peer. Further ones are refused. Default
-    /// 10,000.
+    /// The most letters that may be under way to one peer, and nine times as many as are free for
+    /// one name; in the last tenth a twentieth of these. Further ones are refused. Beyond 10,240
+    /// they wait for those before them. Default 10,000.
     pub letters: usize,
     /// Bytes of letters that may be under way to one peer, each counted with 64 more; they are
     /// held in memory, too. Default 64 MiB.
@@ -130,7 +134,8 @@ pub struct NodeConfig {
     #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
     pub package_patience: Duration,
     /// Bytes of the spool's disk that packages of others leave free; looked at before each comes,
-    /// and again with each MiB. Default 64 MiB.
+    /// and again with each MiB. Default 64 MiB; with it, a twentieth of a disk that is smaller than
+    /// 1.25 GiB.
     #[serde(with = "units::size")]
     #[cfg_attr(feature = "schema", schemars(with = "units::SizeText"))]
     pub spool_free: u64,
@@ -186,7 +191,7 @@ impl Default for NodeConfig {
             relay: None,
             packages_in: RelayQuota { packages: 64, bytes: 8 << 30 },
             package_patience: Duration::from_secs(3600),
-            spool_free: 64 << 20,
+            spool_free: SPOOL_FREE,
             partials: 64,
             partials_bytes: 16 << 30,
             stall: Duration::from_secs(60),

@@ -110,11 +110,12 @@ fn what_is_left_out_has_its_default_and_what_is_no_key_is_refused() {
         ("packages_in.size = 1", "unknown field `size`"),
         ("window = 'wide'", "a size is a number and a unit"),
         ("window = -1", "a size is a number and a unit"),
-        ("chunk_size = '4GiB'", "4294967296 is more than fits here"),
+        ("chunk_size = '4GiB'", "4294967296 bytes are too many here: 4294967295 is the most"),
+        ("window = '99999999999999T'", "the size is too large: 16777215TiB is the most"),
         ("stall = 'long'", "a time is a number and a unit"),
         (
             "compression = 'zip'",
-            "unknown variant `zip`, expected one of `snappy`, `lz4`, `codec:NUMBER`, `off`",
+            "\"zip\" is no compression: snappy, lz4, off, or a program's own codec as codec:NUMBER",
         ),
         ("link.heartbeat = '10s'", "at least twice the heartbeat"),
     ] {

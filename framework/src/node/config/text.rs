@@ -7,14 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::node::units;
 
-/// Names of what chunks are compressed with: `snappy`, `lz4`, `off`, or a program's own codec by
-/// its number, as `codec:20`.
+/// The compression of chunks by its name, or a program's own codec by its number.
 pub(super) mod compression {
     use super::*;
-    use crate::pipeline::{Codec, Compression};
-
-    const CHOICES: &[&str] = &["snappy", "lz4", "codec:NUMBER", "off"];
-    const NUMBERED: &str = "codec:";
+    use crate::pipeline::Compression;
 
     #[cfg(feature = "schema")]
     pub(in super::super) struct Text;
@@ -28,7 +24,7 @@ pub(super) mod compression {
         fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
             schemars::json_schema!({
                 "anyOf": [
-                    { "enum": ["snappy", "lz4", "off"] },
+                    { "enum": Compression::NAMES.map(|(_, name)| name) },
                     { "type": "string", "pattern": "^codec:[0-9]+$" }
                 ]
             })
@@ -39,26 +35,13 @@ pub(super) mod compression {
         compression: &Compression,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        match compression {
-            Compression::Snappy => "snappy".serialize(serializer),
-            Compression::Lz4 => "lz4".serialize(serializer),
-            Compression::Off => "off".serialize(serializer),
-            Compression::Other(codec) => format!("{NUMBERED}{}", codec.0).serialize(serializer),
-        }
+        serializer.collect_str(compression)
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Compression, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let number = || text.strip_prefix(NUMBERED)?.parse().ok();
-        match (text.as_str(), number()) {
-            ("snappy", _) => Ok(Compression::Snappy),
-            ("lz4", _) => Ok(Compression::Lz4),
-            ("off", _) => Ok(Compression::Off),
-            (_, Some(number)) => Ok(Codec(number).into()),
-            (other, None) => Err(D::Error::unknown_variant(other, CHOICES)),
-        }
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -4,7 +4,10 @@ use actix::Addr;
 
 use super::{Node, TransferHandle};
 use crate::delivery::TransferId;
-use crate::node::outbox::{self, Find, List, Look, OrderKind, Outbox, OutboxEntry, OutboxError};
+use crate::node::outbox::{
+    self, Done, Find, FindWithdrawn, List, Look, OrderKind, Outbox, OutboxEntry, OutboxError,
+    TakenOut,
+};
 
 /// The outbox of a node ([`Node::outbox`]). Without a spool there is none, and what is asked of it
 /// fails with [`OutboxError::None`].
@@ -31,6 +34,12 @@ impl<'a> OutboxHandle<'a> {
         self.actor()?.send(Look(id)).await.map_err(|_| OutboxError::None)?
     }
 
+    /// A delivery that was taken out while it was still to be delivered, as it was, dead with the
+    /// reason. The last 1,024 of this process are remembered; of others, `None`.
+    pub async fn withdrawn(self, id: TransferId) -> Result<Option<OutboxEntry>, OutboxError> {
+        self.actor()?.send(FindWithdrawn(id)).await.map_err(|_| OutboxError::None)
+    }
+
     /// The handle of a delivery in the outbox, whichever process stored it.
     pub async fn transfer(self, id: TransferId) -> Result<TransferHandle, OutboxError> {
         let state = self.actor()?.send(Find(id)).await.map_err(|_| OutboxError::None)?;
@@ -43,17 +52,27 @@ impl<'a> OutboxHandle<'a> {
     /// ([`FailureKind::Unknown`](crate::FailureKind::Unknown)) is refused: its receiver may have
     /// forgotten it, and would take it twice.
     pub async fn retry(self, id: TransferId) -> Result<TransferId, OutboxError> {
-        self.order(id, OrderKind::Retry).await
+        self.order(id, OrderKind::Retry).await.map(|done| done.id)
     }
 
-    /// Takes a delivery out of the outbox that is still to be delivered.
-    pub async fn withdraw(self, id: TransferId) -> Result<(), OutboxError> {
-        self.order(id, OrderKind::Cancel).await.map(drop)
+    /// Tells that a dead letter has [failed](crate::TransferNews::Failed) that was told as put off,
+    /// as its host tries it no more ([`tries_again`](super::super::NodeBuilder::tries_again)).
+    pub async fn give_up(self, id: TransferId) -> Result<(), OutboxError> {
+        self.actor()?.send(outbox::GiveUp(id)).await.map_err(|_| OutboxError::None)?
+    }
+
+    /// Takes a delivery out of the outbox that is still to be delivered, and tells what is known of
+    /// it then. Where all of it was sent already, this waits for the receiver's
+    /// word, for 8 s at most. One that the receiver has, or that is with a relay, which may still
+    /// deliver it, stays, and the error is [`OutboxError::Unfit`].
+    pub async fn withdraw(self, id: TransferId) -> Result<TakenOut, OutboxError> {
+        self.order(id, OrderKind::Cancel).await.map(|done| done.out)
     }
 
     /// Takes a delivery out of the outbox as long as nobody else can have it: it is with no relay,
-    /// and no try has offered it without being refused. One that an earlier process tried may have
-    /// been offered. Otherwise it stays, and the error is [`OutboxError::Unfit`].
+    /// no try offers it, and none has sent all of it without being refused. One that an earlier
+    /// process tried may have been sent. Otherwise it stays, and the error is
+    /// [`OutboxError::Unfit`].
     pub async fn recall(self, id: TransferId) -> Result<(), OutboxError> {
         self.order(id, OrderKind::Recall).await.map(drop)
     }
@@ -63,7 +82,7 @@ impl<'a> OutboxHandle<'a> {
         self.order(id, OrderKind::Drop).await.map(drop)
     }
 
-    async fn order(self, id: TransferId, what: OrderKind) -> Result<TransferId, OutboxError> {
+    async fn order(self, id: TransferId, what: OrderKind) -> Result<Done, OutboxError> {
         self.actor()?.send(outbox::Order { id, what }).await.map_err(|_| OutboxError::None)?
     }
 

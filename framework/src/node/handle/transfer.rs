@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Node;
-use crate::delivery::{Failure, Receipt, TransferId};
+use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 use crate::node::events::EventStream;
 use crate::node::transfer::{TransferState, TransferStatus};
 use crate::wire::PeerId;
@@ -37,20 +37,41 @@ impl TransferHandle {
     }
 
     /// Waits until the receiving application has said that it is done with it
-    /// ([`Node::processed`]), or it has failed. For deliveries in the outbox only: others fail
-    /// at once, since nobody would remember to wait.
+    /// ([`Node::processed`]), or it has failed, or the outbox has forgotten it
+    /// ([`FailureKind::Expired`]) or stops ([`FailureKind::Shutdown`]), so that this will not
+    /// become known here. For deliveries in the outbox only: others fail at once, since nobody
+    /// would remember to wait.
     pub async fn processed(&self) -> Result<Receipt, Failure> {
         if !self.status().stored {
             let text = "the delivery is not in an outbox, so nobody keeps what would prove that \
                         it was processed";
-            return Err(Failure::new(crate::delivery::FailureKind::Refused, text));
+            return Err(Failure::new(FailureKind::Refused, text));
         }
         let mut status = self.state.status.subscribe();
-        let over =
-            |status: &TransferStatus| status.processed || matches!(status.outcome, Some(Err(_)));
-        // The sender of the channel is held by this handle.
-        let _ = status.wait_for(over).await;
-        self.delivered().await
+        let mut stopped = self.node.0.stopped.clone();
+        let over = |status: &TransferStatus| {
+            status.processed || status.forgotten || matches!(status.outcome, Some(Err(_)))
+        };
+        tokio::select! {
+            biased;
+            // The sender of the channel is held by this handle.
+            _ = status.wait_for(over) => {}
+            _ = stopped.wait_for(|stopped| *stopped) => {
+                let text = "the node stopped; a receipt that comes later is noted when it is \
+                            started again";
+                return Err(Failure::new(FailureKind::Shutdown, text));
+            }
+        }
+        let TransferStatus { processed, forgotten, .. } = self.status();
+        match self.delivered().await {
+            Ok(_) if forgotten && !processed => {
+                let text = "it was delivered, and the outbox has forgotten it, since its time is \
+                            over or somebody said so: whether its receiver's application is done \
+                            with it will not be known here";
+                Err(Failure::new(FailureKind::Expired, text))
+            }
+            outcome => outcome,
+        }
     }
 
     /// Returns the events of the transfer from now on.

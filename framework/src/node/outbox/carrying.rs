@@ -134,13 +134,25 @@ impl Outbox {
         if let Some(held) = self.entries.remove(&id) {
             let (peer, length) = (held.entry().peer, held.entry().length);
             let state = Arc::new(TransferState::stored(new, peer, length));
-            self.entries.insert(new, Held::new(held.stored, state));
+            let is_loaded = held.is_loaded;
+            self.entries.insert(new, Held { is_loaded, ..Held::new(held.stored, state) });
         }
         new
     }
 
+    /// Tells those who listen that a delivery is a dead letter.
+    pub(super) fn tell_dead(&self, id: TransferId, failure: Failure) {
+        let Some(held) = self.entries.get(&id) else { return };
+        let entry = held.entry();
+        tracing::error!(
+            transfer = %entry.known_as(id), name = entry.name, %failure,
+            "a delivery became a dead letter"
+        );
+        self.shared.emit(NodeEvent::failed(id, entry.peer, failure));
+    }
+
     /// Tells whoever waits for a delivery, or listens.
-    pub(super) fn tell(&self, id: TransferId, what: Tell) {
+    pub(super) fn tell(&mut self, id: TransferId, what: Tell) {
         let Some(held) = self.entries.get(&id) else { return };
         let (entry, state) = (held.entry(), &held.state);
         let outgoing = |news| {
@@ -162,35 +174,39 @@ impl Outbox {
                 }
                 state.end(Ok(receipt));
             }
-            Tell::Dead(failure) => {
-                tracing::error!(
+            Tell::Dead(failure) if self.shared.retried.has(id, &failure) => {
+                tracing::info!(
                     transfer = %id, name = entry.name, %failure,
-                    "a delivery became a dead letter"
+                    "a delivery was refused, and will be tried again"
                 );
-                self.shared.emit(NodeEvent::failed(id, entry.peer, failure.clone()));
+                self.shared.emit(outgoing(TransferNews::Deferred { failure: failure.clone() }));
+                state.end(Err(failure));
+            }
+            Tell::Dead(failure) => {
+                self.tell_dead(id, failure.clone());
                 state.end(Err(failure));
             }
             Tell::StillDead(failure) => state.end(Err(failure)),
             Tell::Relayed => {
                 let relay = entry.next_hop();
+                state.update(|status| status.relayed = true);
                 self.shared.emit(outgoing(TransferNews::Relayed { relay }));
             }
-            Tell::Removed => {
-                let failure = Failure::new(FailureKind::Cancelled, "taken out of the outbox");
-                if entry.is_open() {
+            Tell::Removed { unsure } => {
+                let failure = taken_out(unsure);
+                if entry.is_open() && held.recalled {
+                    self.shared.emit(outgoing(TransferNews::Recalled));
+                } else if entry.is_open() {
                     self.shared.emit(NodeEvent::failed(id, entry.peer, failure.clone()));
+                    self.withdrawn.note(id, entry, self.shared.clock.now().passed, &failure);
                 }
-                state.end(Err(failure));
+                state.forget(failure);
             }
             Tell::Deferred(failure) => {
                 self.shared.emit(outgoing(TransferNews::Deferred { failure }));
             }
             Tell::Later(failure) => state.end(Err(stored_for_later(failure.as_ref()))),
-            Tell::Unstored => {
-                let why = held.unstored.as_ref().map(ToString::to_string).unwrap_or_default();
-                let text = format!("it was not stored: {why}");
-                state.end(Err(Failure::new(FailureKind::Cancelled, text)));
-            }
+            Tell::Unstored => state.end(Err(not_stored(held.unstored.as_ref()))),
         }
     }
 }
@@ -229,6 +245,24 @@ fn replacement(
 ) -> io::Result<Vec<Change>> {
     let forget = new.map(|_| removal(id));
     Ok(forget.into_iter().chain([record(new.unwrap_or(id), entry)?]).collect())
+}
+
+/// Returns the failure of what was taken out. What was sent whole, and of which the receiver has not
+/// said whether it has it, may have been delivered.
+fn taken_out(unsure: bool) -> Failure {
+    if !unsure {
+        return Failure::new(FailureKind::Cancelled, "taken out of the outbox");
+    }
+    Failure::new(
+        FailureKind::Unknown,
+        "taken out of the outbox; it was sent before, and the receiver did not say how that ended: \
+         it may have been delivered",
+    )
+}
+
+fn not_stored(why: Option<&super::OutboxError>) -> Failure {
+    let why = why.map(ToString::to_string).unwrap_or_default();
+    Failure::new(FailureKind::Cancelled, format!("it was not stored: {why}"))
 }
 
 fn stored_for_later(last: Option<&Failure>) -> Failure {

@@ -24,7 +24,7 @@ use crate::node::ledger::Kind;
 use crate::node::shared::NodeShared;
 use crate::node::transfer::TransferState;
 use crate::node::{Copied, CopyOrder, Copying, CopyingError, PackError, PackOrder, Packed};
-use crate::pipeline::Source;
+use crate::pipeline::{Source, SourceReport};
 use crate::store::Store;
 
 /// Store this delivery; answered when it is durable.
@@ -102,6 +102,7 @@ struct Keeper {
     shared: Arc<NodeShared>,
     /// The bytes that others keep.
     used: u64,
+    state: Arc<TransferState>,
 }
 
 impl Keeper {
@@ -113,13 +114,21 @@ impl Keeper {
         keeping: Keeping,
         stopped: oneshot::Receiver<()>,
     ) -> Result<OutboxEntry, OutboxError> {
-        let Self { spool, shared, used } = self;
+        let Self { spool, shared, used, state } = self;
         let limit = shared.config.outbox_bytes;
         let kept = async {
             match keeping {
                 Keeping::Nothing => Ok(()),
-                Keeping::Packing(order) => packed(&shared, *order, &mut entry, used, limit).await,
-                Keeping::Copying(file, done) => copied(done.await?, &file, &mut entry, used, limit),
+                Keeping::Packing(order) => {
+                    let report = packed(&shared, *order, &mut entry, used, limit).await?;
+                    state.set_kept(&report);
+                    Ok(())
+                }
+                Keeping::Copying(file, done) => {
+                    let done = done.await?;
+                    state.set_kept(&done.report);
+                    copied(done, &file, &mut entry, used, limit)
+                }
                 Keeping::Moving(from) => Ok(move_to(&spool, from, entry.file()).await?),
             }
         };
@@ -157,6 +166,7 @@ impl Handler<Deposit> for Outbox {
             spool: Arc::clone(&self.spool),
             shared: Arc::clone(&self.shared),
             used: self.used(),
+            state: Arc::clone(&state),
         };
         let goes_at_once = source.is_some() && matches!(keeping, Keeping::Copying(..));
         let (hop, turn) = (entry.next_hop(), entry.turn());
@@ -290,14 +300,14 @@ fn copied(
     Ok(())
 }
 
-/// Packs the content of `entry`.
+/// Packs the content of `entry`, and tells what its source says.
 async fn packed(
     shared: &NodeShared,
     order: PackOrder,
     entry: &mut OutboxEntry,
     used: u64,
     limit: u64,
-) -> Result<(), OutboxError> {
+) -> Result<SourceReport, OutboxError> {
     let file = order.file.clone();
     let packages = shared.registry.packages_in_use().map_err(PackError::from)?;
     let packed = packages.pack(order).await?;
@@ -307,11 +317,11 @@ async fn packed(
         return Err(OutboxError::OverQuota { used, limit });
     }
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let Packed { bytes, length, digest, delivered_mac, processed_mac, .. } = packed;
+    let Packed { bytes, length, digest, delivered_mac, processed_mac, report } = packed;
     entry.content = Kept::Package { file: name, bytes };
     entry.expected = Some(Expected { digest, length, delivered_mac, processed_mac });
     entry.length = Some(length);
-    Ok(())
+    Ok(report)
 }
 
 impl Handler<List> for Outbox {

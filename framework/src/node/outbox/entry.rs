@@ -189,16 +189,24 @@ impl fmt::Debug for OutboxState {
 }
 
 impl OutboxEntry {
+    /// A record: fields at the end that say nothing are not in it, so that builds which don't know
+    /// them read it.
     pub(crate) fn encode(&self) -> std::io::Result<Vec<u8>> {
-        codec::encode(self).map_err(|error| {
+        let mut value = codec::encode(self).map_err(|error| {
             std::io::Error::other(format!(
                 "the delivery does not fit into a record of the outbox: {error}"
             ))
-        })
+        })?;
+        let says =
+            [self.priority != Priority::default(), self.pace.is_some(), self.packed_as.is_some()];
+        let lacks = says.iter().take_while(|says| !**says).count();
+        value.truncate(value.len() - lacks);
+        Ok(value)
     }
 
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<(TransferId, Self)> {
-        // Records of earlier builds end before the last field, or the last two, or three.
+        // It may end before the last field, or the last two, or three: where they say nothing, and
+        // in records of earlier builds.
         let entry = codec::decode(value)
             .or_else(|_| codec::decode(&[value, &[0]].concat()))
             .or_else(|_| codec::decode(&[value, &[0, 0]].concat()))
@@ -207,9 +215,12 @@ impl OutboxEntry {
         Some((TransferId::from_bytes(key.try_into().ok()?), entry))
     }
 
-    /// The number of the first attempt of the try under way.
-    pub(crate) fn first_attempt(&self) -> u32 {
-        self.tries.saturating_sub(1).saturating_mul(ATTEMPTS_PER_TRY)
+    /// The number of the first attempt of the try under way. Of one that an earlier process has
+    /// stored it is none that may be the very first: this record may be a copy that was put back,
+    /// which knows nothing of the tries since.
+    pub(crate) fn first_attempt(&self, is_loaded: bool) -> u32 {
+        let before = if is_loaded { self.tries } else { self.tries.saturating_sub(1) };
+        before.saturating_mul(ATTEMPTS_PER_TRY)
     }
 
     /// The same, with its times as the wall clock has them at present.
@@ -309,6 +320,11 @@ impl From<SourceReference> for Kept {
     }
 }
 
+/// Returns `true` if a record that can't be read may be about the delivery that this file is of.
+pub(crate) fn may_name(record: &[u8], file: &str) -> bool {
+    !file.is_empty() && record.windows(file.len()).any(|part| part == file.as_bytes())
+}
+
 /// Returns `true` if it is a record of a delivery.
 pub(crate) fn is_readable(key: &[u8], value: &[u8]) -> bool {
     OutboxEntry::decode(key, value).is_some()
@@ -357,14 +373,25 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_record_of_an_earlier_build_is_read() {
-        let mut earlier = entry().encode().unwrap();
-        for _ in 0..3 {
-            assert_eq!(earlier.pop(), Some(0));
-            assert_eq!(
-                OutboxEntry::decode(&[7; 24], &earlier),
-                Some((TransferId::from_bytes([7; 24]), entry()))
-            );
+    fn fields_at_the_end_that_say_nothing_are_not_written_and_need_not_be_there() {
+        let pace = Some(Pace { group: "post".into(), rate: 1 });
+        let packed_as = Some(TransferId::from_bytes([9; 24]));
+        let ends = [
+            (entry(), 3),
+            (OutboxEntry { packed_as, ..entry() }, 2),
+            (OutboxEntry { pace, ..entry() }, 1),
+            (OutboxEntry { priority: Priority::High, ..entry() }, 0),
+        ];
+        for (entry, lacks) in ends {
+            // Builds before this one wrote all fields that they knew.
+            let mut written = codec::encode(&entry).unwrap();
+            let read = Some((TransferId::from_bytes([7; 24]), entry.clone()));
+            assert_eq!(OutboxEntry::decode(&[7; 24], &written), read);
+            for _ in 0..lacks {
+                assert_eq!(written.pop(), Some(0));
+                assert_eq!(OutboxEntry::decode(&[7; 24], &written), read);
+            }
+            assert_eq!(entry.encode().unwrap(), written);
         }
     }
 
@@ -397,7 +424,9 @@ pub(crate) mod tests {
 
     #[test]
     fn tries_never_share_an_attempt() {
-        let first = |tries| OutboxEntry { tries, ..entry() }.first_attempt();
-        assert_eq!([first(1), first(2), first(3)], [0, 16, 32]);
+        let first = |tries, loaded| OutboxEntry { tries, ..entry() }.first_attempt(loaded);
+        assert_eq!([first(1, false), first(2, false), first(3, true)], [0, 16, 48]);
+        // A later process has counted its try before.
+        assert!(first(0, true) == 0 && first(1, true) > 0);
     }
 }

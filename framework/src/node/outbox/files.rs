@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use super::held::Held;
-use super::{NOTE, Outbox, OutboxEntry};
+use super::{NOTE, Outbox, OutboxEntry, may_name};
 use crate::delivery::TransferId;
 use crate::node::blocking::surely;
 use crate::store::{Store, sync_folder};
@@ -88,8 +88,9 @@ impl Outbox {
     }
 
     /// Removes what crashed processes left in the spool's folder: packages and copies that no
-    /// record needs were never said to be stored, or have arrived.
-    pub(super) fn remove_leftovers(&self) -> io::Result<()> {
+    /// record needs were never said to be stored, or have arrived. Those that a record names which
+    /// can't be read stay: a newer build may read it.
+    pub(super) fn remove_leftovers(&self, unread: &[Vec<u8>]) -> io::Result<()> {
         let Some(folder) = self.spool.folder() else { return Ok(()) };
         let (needed, over): (Vec<_>, Vec<_>) =
             self.entries.values().map(Held::entry).partition(|entry| entry.needs_file());
@@ -109,7 +110,8 @@ impl Outbox {
             let is_half = name.ends_with(".package.new") || name.ends_with(".copy.new");
             if is_half
                 || ((name.ends_with(".package") || name.ends_with(".copy"))
-                    && !known.contains(name))
+                    && !known.contains(name)
+                    && !unread.iter().any(|record| may_name(record, name)))
             {
                 tracing::info!(
                     file = %path.display(),

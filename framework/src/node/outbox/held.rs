@@ -26,6 +26,8 @@ type Answer = oneshot::Sender<Result<(), OutboxError>>;
 pub(super) struct Held {
     pub(super) stored: Stored,
     pub(super) state: Arc<TransferState>,
+    /// Set if an earlier process has stored it.
+    pub(super) is_loaded: bool,
     /// The source that was given with it, for the first try.
     pub(super) source: Option<(Box<dyn Source>, Content)>,
     /// Its part in a content that others may send at the same time, until its first try.
@@ -34,6 +36,8 @@ pub(super) struct Held {
     pub(super) tried: Option<Arc<TransferState>>,
     /// Somebody wants it out. Shared with the try under way.
     pub(super) cancelled: Rc<Cell<bool>>,
+    /// Set if it is recalled, and no failure.
+    pub(super) recalled: bool,
     /// Has what is done before the record is written given up.
     pub(super) stop: Option<oneshot::Sender<()>>,
     /// Whoever gave it, while it is being stored, and why it can't be.
@@ -50,10 +54,12 @@ impl Held {
         Self {
             stored,
             state,
+            is_loaded: false,
             source: None,
             seat: None,
             tried: None,
             cancelled: Rc::default(),
+            recalled: false,
             stop: None,
             giver: None,
             unstored: None,
@@ -69,7 +75,7 @@ impl Held {
     /// Returns `true` if its receiver or a relay may have it, as far as tries tell.
     pub(super) fn is_offered(&self) -> bool {
         let unsure = self.stored.is_unsure();
-        self.tried.as_ref().map_or(unsure, |tried| tried.may_have_arrived(unsure))
+        self.tried.as_ref().map_or(unsure, |tried| tried.is_offered(unsure))
     }
 
     /// Charges the room it takes to whose it is: after every change of its record.

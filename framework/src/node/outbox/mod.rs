@@ -19,6 +19,7 @@ mod relay;
 mod schedule;
 mod stored;
 mod tries;
+mod withdrawn;
 mod words;
 
 use self::held::Held;
@@ -33,15 +34,18 @@ use tokio::sync::oneshot;
 pub(crate) use self::desk::{Deposit, Find, Given, Halt, List, Look, Seal, Settle};
 #[cfg(test)]
 pub(crate) use self::entry::tests::entry as entry_for_tests;
-pub(crate) use self::entry::{Expected, Kept, NOTE, PARTS, TABLE, is_readable};
+pub(crate) use self::entry::{Expected, Kept, NOTE, PARTS, TABLE, is_readable, may_name};
 pub use self::entry::{OutboxEntry, OutboxState};
 pub use self::error::OutboxError;
-pub(crate) use self::orders::Order;
+pub use self::orders::TakenOut;
+pub(crate) use self::orders::{Done, GiveUp, Order};
 pub(crate) use self::relay::{AskedAgain, PlanAnew, carried_as};
 use self::schedule::Schedule;
 pub(crate) use self::stored::OrderKind;
 use self::stored::Stored;
 use self::tries::jitter;
+pub(crate) use self::withdrawn::FindWithdrawn;
+use self::withdrawn::Withdrawn;
 pub(crate) use self::words::{PeerSaid, PeerWord};
 use super::blocking::surely;
 use super::events::NodeEvent;
@@ -50,7 +54,7 @@ use super::shared::NodeShared;
 use super::snapshot::OutboxSeen;
 use super::transfer::TransferState;
 use crate::delivery::TransferId;
-use crate::store::{Change, Store};
+use crate::store::{Change, Store, UNREAD};
 use crate::wire::PeerId;
 
 /// The time between two looks at what is due.
@@ -68,6 +72,7 @@ pub(crate) struct Outbox {
     sessions: Sessions,
     entries: HashMap<TransferId, Held>,
     schedule: Schedule,
+    withdrawn: Withdrawn,
     /// Set if it will look for what is due: not while nothing waits.
     looking: bool,
     /// It tries nothing more, and still stores what it is given.
@@ -103,6 +108,7 @@ impl Outbox {
             sessions,
             entries,
             schedule,
+            withdrawn: Withdrawn::default(),
             looking: false,
             stopping: false,
             sealed: None,
@@ -121,6 +127,7 @@ impl Outbox {
             // Their notes stand in the same table.
             outbox.shared.stopped.keys().iter().for_each(|key| outbox.shared.partials.taken(key));
         }
+        let mut unread = Vec::new();
         for (key, value) in outbox.spool.load(TABLE)? {
             match OutboxEntry::decode(&key, &value) {
                 Some((id, entry)) => outbox.take_up(id, entry),
@@ -128,14 +135,16 @@ impl Outbox {
                     let key = data_encoding::HEXLOWER.encode(&key);
                     tracing::error!(
                         key,
-                        "the record of a delivery in the outbox can't be read; `estafette doctor` \
-                         sets it aside"
+                        why = UNREAD,
+                        "the record of a delivery in the outbox can't be read: it stays as it is, \
+                         with its content; `estafette doctor` says what can be done"
                     );
+                    unread.push(value);
                 }
             }
         }
         if !dormant {
-            outbox.remove_leftovers()?;
+            outbox.remove_leftovers(&unread)?;
         }
         Ok(outbox)
     }
@@ -153,10 +162,13 @@ impl Outbox {
             }
             OutboxState::Dead { failure, .. } => state.end(Err(failure.clone())),
             OutboxState::Stored | OutboxState::Relayed { .. } => {
+                let is_relayed = entry.state != OutboxState::Stored;
+                state.update(|status| status.relayed = is_relayed);
                 self.schedule.wait(entry.next_hop(), entry.turn(), id, Instant::now())
             }
         }
-        self.entries.insert(id, Held::new(Stored::loaded(entry), state));
+        let held = Held { is_loaded: true, ..Held::new(Stored::loaded(entry), state) };
+        self.entries.insert(id, held);
         self.account_for(id);
     }
 
@@ -168,7 +180,11 @@ impl Outbox {
 
     fn expire(&mut self, ctx: &mut Context<Self>) {
         let (moment, at) = (self.shared.clock.now(), self.at());
-        let swept = self.entries.iter_mut().map(|(&id, held)| (id, held.stored.sweep(at)));
+        let schedule = &self.schedule;
+        let swept = self.entries.iter_mut().map(|(&id, held)| {
+            let is_here = schedule.is_up(held.entry().next_hop());
+            (id, held.stored.sweep(is_here, at))
+        });
         let over: Vec<_> = swept.filter(|(_, actions)| !actions.is_empty()).collect();
         over.into_iter().for_each(|(id, actions)| self.carry_out(id, actions, ctx));
         let (spool, shared) = (Arc::clone(&self.spool), Arc::clone(&self.shared));

@@ -20,6 +20,8 @@ const BACKOFF: Duration = Duration::from_millis(500);
 pub(crate) const BACKOFF_MOST: Duration = Duration::from_secs(300);
 /// The id that no other one is before.
 const FIRST: TransferId = TransferId::from_bytes([0; 24]);
+/// The ranks there are.
+const RANKS: usize = 3;
 /// The most waiting deliveries of one peer and rank that are looked at in one go.
 const LOOKED_AT: usize = 1024;
 
@@ -41,6 +43,8 @@ struct Peer {
     /// Tries in a row that found nobody there.
     unreachable: u32,
     not_before: Option<Instant>,
+    /// The last one that somebody wants tried: it is the next one.
+    hurried: Option<Key>,
 }
 
 impl Schedule {
@@ -61,7 +65,21 @@ impl Schedule {
         let Some(known) = self.peers.get_mut(&peer) else { return };
         if let Some(due) = known.waiting.get_mut(&(turn, id)) {
             (*due, known.not_before) = (now, None);
+            known.hurried = Some((turn, id));
         }
+    }
+
+    /// The newest that wait for a peer: some of each rank.
+    pub(crate) fn newest(&self, peer: PeerId) -> Vec<TransferId> {
+        const SOME: usize = 16;
+        let Some(known) = self.peers.get(&peer) else { return Vec::new() };
+        let of_rank = |rank| known.waiting.range(((rank, 0), FIRST)..((rank + 1, 0), FIRST)).rev();
+        (0..RANKS).flat_map(|rank| of_rank(rank).take(SOME)).map(|(&(_, id), _)| id).collect()
+    }
+
+    /// Returns `true` if there is a link.
+    pub(crate) fn is_up(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.up)
     }
 
     /// A link is up: whatever waited for it need not wait.
@@ -107,11 +125,14 @@ impl Peer {
     fn due(&mut self, now: Instant) -> Vec<TransferId> {
         let most = if self.up { RUNNING_PER_PEER } else { 1 };
         let room = most.saturating_sub(self.running);
-        if room == 0 || self.not_before.is_some_and(|not_before| now < not_before) {
+        let is_hurried = self.hurried.is_some_and(|key| self.waiting.contains_key(&key));
+        let is_early = self.not_before.is_some_and(|not_before| now < not_before);
+        if room == 0 || (is_early && !is_hurried) {
             return Vec::new();
         }
+        let hurried = self.hurried.take().filter(|key| self.waiting.remove(key).is_some());
+        let mut due: Vec<_> = hurried.map(|key| key.1).into_iter().collect();
         let mut ranks = self.due_by_rank(now, room);
-        let mut due = Vec::new();
         while due.len() < room {
             let first = ranks.iter().position(|rank| !rank.is_empty());
             let oldest = |rank: &&VecDeque<Key>| rank.front().map_or(u64::MAX, |key| key.0.1);
@@ -129,7 +150,7 @@ impl Peer {
     }
 
     /// Returns what may be tried now, so many at most of each rank, the oldest first.
-    fn due_by_rank(&self, now: Instant, most: usize) -> [VecDeque<Key>; 3] {
+    fn due_by_rank(&self, now: Instant, most: usize) -> [VecDeque<Key>; RANKS] {
         std::array::from_fn(|rank| {
             let all = self.waiting.range(((rank, 0), FIRST)..((rank + 1, 0), FIRST));
             let due = all.take(LOOKED_AT).filter(|&(_, &due)| due <= now);
@@ -179,6 +200,33 @@ mod tests {
             now = again;
         }
         assert!(waits.is_sorted() && waits[0] >= BACKOFF && waits[11] == BACKOFF_MOST, "{waits:?}");
+    }
+
+    #[test]
+    fn what_somebody_hurries_is_the_next_one_though_its_peer_is_away() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        for number in 0..10 {
+            schedule.wait(A, turn(u64::from(number)), id(number), now);
+        }
+        assert_eq!(schedule.due(now), [id(0)]);
+        schedule.ended(A, false, now, 1.0);
+        schedule.wait(A, turn(0), id(0), now);
+        assert_eq!(schedule.due(now), []);
+        schedule.hurry(A, turn(7), id(7), now);
+        assert_eq!(schedule.due(now), [id(7)]);
+        schedule.ended(A, true, now, 1.0);
+        assert_eq!(schedule.due(now), [id(0)]);
+        // Also one that is hurried while another one finds nobody there.
+        schedule.hurry(A, turn(4), id(4), now);
+        assert_eq!(schedule.due(now), [], "one at a time");
+        schedule.ended(A, false, now, 1.0);
+        assert_eq!(schedule.due(now), [id(4)]);
+        assert_eq!(schedule.newest(A), [9, 8, 6, 5, 3, 2, 1].map(id));
+        // One that is gone hurries nobody.
+        schedule.ended(A, true, now, 1.0);
+        schedule.hurry(A, turn(5), id(5), now);
+        schedule.withdraw(A, turn(5), id(5));
+        assert_eq!(schedule.due(now), [id(1)]);
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! Tries: each an ordinary transfer, and what its end means for the delivery.
 
 use std::cell::Cell;
+use std::cmp::Reverse;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{AsyncContext, Context, Handler, Message};
 
+use super::held::Held;
 use super::stored::{Ended, is_away};
-use super::{Kept, Outbox, OutboxEntry, TICK, write_to};
+use super::{Kept, Outbox, OutboxEntry, OutboxState, TICK, write_to};
 use crate::delivery::{Content, Failure, FailureKind, TransferId};
 use crate::node::RegistryError;
 use crate::node::SendOptions;
+use crate::node::addresses::{HINTED, distinct};
 use crate::node::blocking::{Undone, apart};
 use crate::node::clock::Moment;
 use crate::node::reading::Seat;
@@ -34,7 +37,8 @@ impl Outbox {
         for id in self.schedule.due(Instant::now()) {
             let at = self.at();
             let Some(held) = self.entries.get_mut(&id) else { continue };
-            let actions = held.stored.due(held.source.is_some(), at);
+            let is_here = self.schedule.is_up(held.entry().next_hop());
+            let actions = held.stored.due(held.source.is_some(), is_here, at);
             self.carry_out(id, actions, ctx);
         }
         self.look_again(ctx);
@@ -60,6 +64,10 @@ impl Outbox {
     pub(super) fn start_try(&mut self, id: TransferId, counted: bool, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         let before = held.stored.is_unsure();
+        if held.entry().state == OutboxState::Stored {
+            // What a relay has given up by its clock is tried again.
+            held.state.update(|status| status.relayed = false);
+        }
         let state = Arc::new(TransferState::for_try(&held.state));
         held.tried = Some(Arc::clone(&state));
         held.cancelled = Rc::new(Cell::new(held.stored.is_cancelled()));
@@ -67,6 +75,8 @@ impl Outbox {
         let seat = held.seat.take().or_else(|| enter(&self.shared, held.entry()));
         let counted = counted.then(|| held.record(id));
         let (entry, cancelled) = (held.entry().clone(), Rc::clone(&held.cancelled));
+        let attempt = entry.first_attempt(held.is_loaded);
+        let hints = self.hints(&entry);
         let (shared, spool) = (Arc::clone(&self.shared), Arc::clone(&self.spool));
         let (sessions, outbox) = (self.sessions.clone(), ctx.address());
         actix::spawn(async move {
@@ -86,6 +96,7 @@ impl Outbox {
                 }
             };
             let (mut proof, mut enclosed, mut unsure) = ([0; 32], None, before);
+            let mut sent = false;
             let outcome = match ready.await {
                 // No session has heard of it yet that could cancel it.
                 _ if cancelled.get() => {
@@ -93,33 +104,65 @@ impl Outbox {
                 }
                 Ok((source, content)) => {
                     let send = order(
-                        &entry,
+                        (&entry, attempt),
                         shared.clock.now(),
                         source,
                         (content, seat),
                         Unsettled(Arc::clone(&state)),
+                        hints,
                     );
                     sessions.send(send);
                     let outcome = state.outcome().await;
                     (proof, enclosed, unsure) =
                         (state.proof(), state.enclosed(), state.may_have_arrived(before));
+                    sent = state.may_have_arrived(false);
                     outcome
                 }
                 Err(failure) => Err(failure),
             };
-            outbox.do_send(TryEnded(id, Ended { outcome, enclosed, proof, unsure }));
+            outbox.do_send(TryEnded(id, Ended { outcome, enclosed, proof, unsure, sent }));
         });
     }
 }
 
+impl Outbox {
+    /// The addresses at which a peer that is away may be, and the token to come in with: those of
+    /// the newest that is stored for it. It may have moved since a delivery was stored; one that
+    /// was stored later knows where it is, and has a ticket that is still good.
+    fn hints(&self, entry: &OutboxEntry) -> DialHints {
+        let own = DialHints { addresses: entry.addresses.clone(), token: entry.token.clone() };
+        let peer = entry.next_hop();
+        if self.schedule.is_up(peer) {
+            return own;
+        }
+        let others = self.schedule.newest(peer).into_iter();
+        let mut others: Vec<_> =
+            others.filter_map(|id| self.entries.get(&id)).map(Held::entry).collect();
+        others.push(entry);
+        others.sort_by_key(|other| Reverse(other.created));
+        // A ticket is for one inbox, and that of a package is within it.
+        let is_alike = |other: &&&OutboxEntry| {
+            other.inbox == entry.inbox && !other.is_package() && !entry.is_package()
+        };
+        let newest = others.iter().filter(is_alike).find_map(|other| other.token.clone());
+        // The newest is no good where somebody else has used it up.
+        let is_own = entry.tries % 2 == 1 && own.token.is_some();
+        let addresses = others.iter().flat_map(|other| other.addresses.iter().cloned());
+        DialHints {
+            addresses: distinct(addresses).take(HINTED).collect(),
+            token: if is_own { own.token } else { newest.or(own.token) },
+        }
+    }
+}
+
 fn order(
-    entry: &OutboxEntry,
+    (entry, attempt): (&OutboxEntry, u32),
     at: Moment,
     source: Box<dyn Source>,
     (content, seat): (Content, Option<Seat>),
     state: Unsettled,
+    hints: DialHints,
 ) -> SendTo {
-    let hints = DialHints { addresses: entry.addresses.clone(), token: entry.token.clone() };
     let options = SendOptions {
         chunk_size: entry.chunk_size,
         compression: entry.compression(),
@@ -128,8 +171,7 @@ fn order(
         priority: entry.priority,
         ..SendOptions::default()
     };
-    let (attempt, created, life) =
-        (entry.first_attempt(), at.on_the_wall(entry.created), at.until(entry.expires));
+    let (created, life) = (at.on_the_wall(entry.created), at.until(entry.expires));
     // Whoever carries a package is told whom it is for, so that they can say no before it comes.
     // The inbox is in it.
     let inbox = if entry.is_package() { entry.peer.to_string() } else { entry.inbox.clone() };

@@ -7,8 +7,9 @@ use super::term::LIFE_MOST;
 use crate::delivery::{ContentKind, Failure, FailureKind, Receipt, TransferKey};
 use crate::node::config::NodeConfig;
 use crate::node::ledger::Charge;
-use crate::node::memory::{Arrival, RELAYED};
+use crate::node::memory::{Arrival, RELAYED, delivery_key};
 use crate::node::outbox::AskedAgain;
+use crate::pipeline::Refusal;
 use crate::wire::{Control, Opening};
 
 impl Session {
@@ -92,7 +93,9 @@ impl Session {
             })
         })?;
         if !is_package && self.shared.directory.inbox(inbox).is_none() {
-            return refuse(FailureKind::Refused, format!("the receiver has no inbox {inbox:?}"));
+            // It may have begun to come before a restart.
+            let had_begun = self.shared.partials.has(&delivery_key(self.peer, opening.transfer));
+            return Err(Refusal::no_inbox(inbox, had_begun).into());
         }
         Ok(())
     }

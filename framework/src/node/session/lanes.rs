@@ -16,6 +16,8 @@ use crate::wire::{Control, SecretBytes};
 
 /// Tickets of one node that may be out at once.
 const TICKETS: usize = 4096;
+/// The least time between two words on lanes that fail.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// The wait before a lane that failed is asked for again.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -25,6 +27,26 @@ pub(super) enum LanePhase {
     Requested(Instant),
     Dialing(Instant),
     Up,
+}
+
+/// Failures to open lanes, told once in a while: each lane that fails is asked for again at once.
+#[derive(Debug, Default)]
+pub(super) struct LaneFailures {
+    untold: u64,
+    told: Option<Instant>,
+}
+
+impl LaneFailures {
+    /// Counts one. Returns how many there were since this was last told, if it is to be told now.
+    fn count(&mut self, now: Instant) -> Option<u64> {
+        self.untold += 1;
+        let is_told = self.told.is_some_and(|told| now.duration_since(told) < TELL_AGAIN);
+        if is_told {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
 }
 
 impl Session {
@@ -190,6 +212,10 @@ impl Handler<LaneReady> for Session {
             opener,
             max_frame: link.max_frame,
         });
+        let failures = std::mem::take(&mut self.lane_failures.untold);
+        if failures > 0 {
+            tracing::info!(peer = %self.name, failures, "a bulk lane is open, after more failures");
+        }
         // When it has attached it says so, and takes over the frames of lanes that are down.
         self.lane_phases[usize::from(lane)] = LanePhase::Up;
     }
@@ -199,10 +225,12 @@ impl Handler<LaneFailed> for Session {
     type Result = ();
 
     fn handle(&mut self, LaneFailed { epoch, lane, why }: LaneFailed, ctx: &mut Context<Self>) {
-        tracing::warn!(
-            peer = %self.name, lane, why,
-            "a bulk lane could not be opened; trying again"
-        );
+        if let Some(failures) = self.lane_failures.count(Instant::now()) {
+            tracing::warn!(
+                peer = %self.name, lane, why, failures,
+                "a bulk lane could not be opened; trying again"
+            );
+        }
         self.lane_is_down(lane, epoch, ctx);
     }
 }
@@ -228,5 +256,20 @@ impl Handler<LaneNews> for Session {
             }
             LaneNews::Stranded => self.rescue_frames(ctx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_that_fail_again_and_again_are_told_once_in_a_minute_with_their_number() {
+        let (mut failures, begin) = (LaneFailures::default(), Instant::now());
+        let mut told = |seconds| failures.count(begin + Duration::from_secs(seconds));
+        assert_eq!(told(0), Some(1));
+        assert!((0..59).all(|second| told(second).is_none()));
+        assert_eq!(told(60), Some(60));
+        assert_eq!(told(61), None);
     }
 }

@@ -15,7 +15,7 @@ use crate::node::door::at_the_door;
 use crate::node::events::NodeEvent;
 use crate::node::lane::Detach;
 use crate::node::link::{LinkLost, LiveLink, NewLink};
-use crate::node::link_failure::refusal_kind;
+use crate::node::link_failure::{refusal_kind, refusal_of_messages};
 use crate::node::sessions::DialHints;
 use crate::node::trust::Standing;
 use crate::remote::RemoteErrorKind;
@@ -49,8 +49,12 @@ impl Session {
             return;
         }
         self.dialing = true;
-        let (shared, peer, addresses, token) =
-            (Arc::clone(&self.shared), self.peer, self.addresses.clone(), self.token.clone());
+        let (shared, peer, addresses, token) = (
+            Arc::clone(&self.shared),
+            self.peer,
+            self.addresses.all().to_vec(),
+            self.token.clone(),
+        );
         let wait = self.backoff();
         self.attempts += 1;
         self.tried = Tried::default();
@@ -74,11 +78,7 @@ impl Session {
     /// before anybody knew.
     fn look_up_addresses(&mut self) {
         let trusted = self.shared.trust.peer(&self.peer);
-        let said = trusted.map(|peer| peer.addresses).unwrap_or_default();
-        if said != self.said_addresses && !said.is_empty() {
-            self.addresses.clone_from(&said);
-        }
-        self.said_addresses = said;
+        self.addresses.say(trusted.map(|peer| peer.addresses).unwrap_or_default());
     }
 
     /// Exponential, with jitter so that nodes that lost the same peer do not come back in step.
@@ -123,7 +123,7 @@ impl Session {
             return;
         }
         let now = Instant::now();
-        self.send(sending::Event::Time(now));
+        self.expire_outgoing(now);
         self.receive(receiving::Event::Time(now));
         self.look_for_dead_ends(ctx);
         self.suspend_stalled();
@@ -213,7 +213,7 @@ impl Session {
 
     pub(super) fn on_refuse(&mut self, reason: &RefuseReason) {
         let text = format!("{} refused the link: {reason}", self.name);
-        self.messages_given_up(RemoteErrorKind::Unreachable, &text);
+        self.messages_given_up(refusal_of_messages(reason), &text);
         self.link_down(&text);
         self.fail_all(&Failure::new(refusal_kind(reason), text));
     }
@@ -277,7 +277,7 @@ impl Handler<DialHints> for Session {
 
     fn handle(&mut self, DialHints { addresses, token }: DialHints, _: &mut Context<Self>) {
         if !addresses.is_empty() {
-            self.addresses = addresses;
+            self.addresses.hint(addresses);
         }
         self.token = token.or_else(|| self.token.take());
     }
@@ -369,7 +369,7 @@ impl Handler<DialFailed> for Session {
         tracing::debug!(peer = %self.name, message, "dialling failed");
         if let Some(reason) = &refused {
             self.messages_given_up(
-                RemoteErrorKind::Unreachable,
+                refusal_of_messages(reason),
                 &format!("{} refused the link: {reason}", self.name),
             );
         } else if self.unanswered_dials >= HOPELESS

@@ -16,7 +16,7 @@ use crate::pipeline::{
 };
 use crate::remote::{Admission, ClosePostbox, Exchange, Postbox, RemoteError, RemoteErrorKind};
 use crate::wire::message::MESSAGE_STREAM;
-use crate::wire::{Control, FEATURE_MESSAGES, PeerId, Suite};
+use crate::wire::{Control, FEATURE_LETTERS, FEATURE_MESSAGES, FEATURE_ON_BEHALF, PeerId, Suite};
 
 /// The chunk size of the stream of batches: it goes into its keys.
 const BATCH_SIZE: u32 = 64 << 10;
@@ -108,6 +108,8 @@ impl Session {
     pub(super) fn messages_up(&mut self, ctx: &mut Context<Self>) {
         let Some(link) = &self.link else { return };
         let (epoch, suite) = (link.epoch, link.suite);
+        let by_name = link.features & FEATURE_LETTERS != 0;
+        let on_behalf = link.features & FEATURE_ON_BEHALF != 0;
         if link.features & FEATURE_MESSAGES == 0 {
             let text = format!(
                 "{} speaks no typed messages: it is of an older version, or another program; \
@@ -135,9 +137,10 @@ impl Session {
             )),
         };
         self.say(Control::Messages { transfer, key: secret, commitment });
+        self.exchange.says_on_behalf(on_behalf);
         self.exchange.up(epoch);
         if let Some(letters) = self.shared.letters.get() {
-            letters.up(self.peer, epoch, &self.exchange);
+            letters.up(self.peer, epoch, by_name, &self.exchange);
         }
         let pumping = actix::spawn(pump(Arc::clone(&self.exchange), epoch, Arc::clone(&out), seal))
             .abort_handle();

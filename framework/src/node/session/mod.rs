@@ -33,10 +33,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use self::incoming::{IncomingTransfer, Receiving};
-use self::lanes::LanePhase;
+use self::lanes::{LaneFailures, LanePhase};
 use self::messages::MessageRoad;
 use self::outgoing::OutgoingTransfer;
 use self::signals::{Owner, SessionEnded};
+use super::addresses::Addresses;
 use super::dialling::Tried;
 use super::lane::{Lane, LaneHandle};
 use super::link::{ControlIn, LiveLink};
@@ -71,9 +72,7 @@ pub(crate) struct Session {
     heard: u64,
     peer: PeerId,
     name: String,
-    addresses: Vec<String>,
-    /// Those of the trust, when it was last looked at.
-    said_addresses: Vec<String>,
+    addresses: Addresses,
     token: Option<SecretBytes>,
     link: Option<LiveLink>,
     /// The typed messages for the peer, and the stages they pass on this link.
@@ -100,6 +99,7 @@ pub(crate) struct Session {
     stays: bool,
     lanes: Vec<LaneHandle>,
     lane_phases: Vec<LanePhase>,
+    lane_failures: LaneFailures,
     /// Lane tickets that are out, one for each lane at most.
     invitations: HashMap<u16, [u8; 16]>,
     /// Transfers of this peer that may run at once: it can't take the room of all others.
@@ -154,8 +154,7 @@ impl Session {
             name: trusted
                 .as_ref()
                 .map_or_else(|| peer.short(), |peer| printable(&peer.name).to_string()),
-            said_addresses: addresses.clone(),
-            addresses,
+            addresses: Addresses::new(addresses),
             token: None,
             link: None,
             exchange: shared.exchange(peer),
@@ -175,6 +174,7 @@ impl Session {
             stays: false,
             lanes: Vec::new(),
             lane_phases: Vec::new(),
+            lane_failures: LaneFailures::default(),
             invitations: HashMap::new(),
             share_in: Share::of(&shared.config),
             share_out: Share::of(&shared.config),

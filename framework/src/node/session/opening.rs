@@ -40,8 +40,7 @@ pub(super) fn open_sink(
     let memo = shared.memos.find(peer, &described.inbox, content);
     let offer =
         Offer { peer, transfer, content: content.clone(), chunk_size, version, memo, journal };
-    let mut sink = ask_inbox(shared, described, &offer, (&seat, is_noted))
-        .map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
+    let mut sink = ask_inbox(shared, described, &offer, (&seat, is_noted))?;
     let resumed = match sink.resumed() {
         Resumed::Committed(summary, committed) => {
             return Ok(OpenedSink::Committed { summary, committed });
@@ -107,8 +106,7 @@ fn ask_inbox(
     match shared.directory.inbox(inbox) {
         Some(inbox) => inbox.open(offer),
         // It may have committed it, and come back.
-        None if is_noted => Err(Refusal::for_now("the inbox that had begun with it is not there")),
-        None => Err(Refusal::new("there is no such inbox any more")),
+        None => Err(Refusal::no_inbox(inbox, is_noted)),
     }
 }
 

@@ -395,17 +395,19 @@ impl Session {
     fn tell_already_there(&mut self, stream: u64) {
         let Some(out) = self.outgoing.get(&stream) else { return };
         let report = out.known.as_ref().map(|known| known.report.clone()).unwrap_or_default();
-        out.state.update(|status| (status.already_there, status.report) = (true, report.clone()));
+        out.state.update(|status| status.already_there = true);
         let news = TransferNews::AlreadyThere {
             content: out.content.clone(),
             inbox: out.opening.inbox.clone(),
         };
         self.tell_outgoing(stream, news);
+        self.source_was_read(stream, report);
     }
 
     /// Begins anew under a new key, from the start of the content.
     fn renew(&mut self, stream: u64, by: u64, attempt: u32, why: String) {
         let Some(mut out) = self.outgoing.remove(&stream) else { return };
+        out.note_sent();
         let (id, chunk_size) = (out.id(), out.transfer.scope.chunk_size);
         let transfer = self.new_attempt(id, attempt, by, chunk_size, &out.asked);
         tracing::warn!(transfer = %id, attempt, why, "beginning anew");
@@ -430,6 +432,8 @@ impl Session {
 
     fn end_outgoing(&mut self, stream: u64, outcome: Outcome) {
         let Some(out) = self.outgoing.remove(&stream) else { return };
+        out.note_sent();
+        let outcome = outcome.map_err(|failure| out.state.as_far_as_known(failure));
         self.forget(stream, &out.transfer);
         out.gate.send_modify(|gate| gate.stopped = true);
         let news = match &outcome {

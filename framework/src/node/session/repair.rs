@@ -6,6 +6,7 @@
 //! no more of it, asks its sender ([`Session::ask_again`]), as it does for one that came damaged.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 
@@ -19,6 +20,23 @@ use crate::wire::Control;
 
 /// The most times that one chunk may be lost to a dying stage.
 const LOSSES: u8 = 2;
+/// The wait for the word of a receiver that may have all of what is cancelled, or expires.
+const CANCEL_WAIT: Duration = Duration::from_secs(8);
+
+impl OutgoingTransfer {
+    /// Returns `true` if the receiver may have all of it: this attempt was cut to its end, or an
+    /// earlier one may have been.
+    fn may_be_whole_there(&self) -> bool {
+        self.transfer.sent_digest().is_some() || self.transfer.scope.attempt > 0
+    }
+
+    /// Notes that the receiver may have all of it, before this attempt is over.
+    pub(super) fn note_sent(&self) {
+        if self.transfer.sent_digest().is_some() {
+            self.state.set_sent();
+        }
+    }
+}
 
 impl Session {
     pub(super) fn chunk_lost(&mut self, lost: Lost, ctx: &mut Context<Self>) {
@@ -187,8 +205,30 @@ impl Session {
     }
 
     pub(super) fn cancel(&mut self, stream: u64) {
-        let who = if self.outgoing.contains_key(&stream) { "sender" } else { "receiver" };
-        self.fail(stream, Failure::new(FailureKind::Cancelled, format!("cancelled by the {who}")));
+        let by = |who| Failure::new(FailureKind::Cancelled, format!("cancelled by the {who}"));
+        match self.outgoing.get(&stream) {
+            // Its receiver may be committing it, and knows.
+            Some(out) if out.may_be_whole_there() => {
+                let (failure, until) = (by("sender"), Instant::now() + CANCEL_WAIT);
+                self.send(sending::Event::Cancel { stream, failure, until });
+            }
+            Some(_) => self.fail(stream, by("sender")),
+            None => self.fail(stream, by("receiver")),
+        }
+    }
+
+    /// Ends what is not worth delivering any more: of what its receiver may be committing it has the
+    /// last word.
+    pub(super) fn expire_outgoing(&mut self, now: Instant) {
+        let whole = |stream: &u64| {
+            self.outgoing.get(stream).is_some_and(OutgoingTransfer::may_be_whole_there)
+        };
+        let over: Vec<_> = self.sending.expired(now).into_iter().filter(whole).collect();
+        for stream in over {
+            let (failure, until) = (sending::expired(), now + CANCEL_WAIT);
+            self.send(sending::Event::Cancel { stream, failure, until });
+        }
+        self.send(sending::Event::Time(now));
     }
 
     /// This side, or the peer, pauses a transfer or lets it go on.

@@ -54,7 +54,8 @@ pub trait Listener: Debug + Send + 'static {
 /// A connection that belongs to no thread yet.
 pub trait Connection: Debug + Send + 'static {
     /// Returns a name of the other end, for logs and for limits per source. An address of IP, with
-    /// a port or without, is limited by its network, any other text as it is.
+    /// a port or without, is limited by its network, any other text as it is: it begins with the
+    /// scheme, so that sources of two transports are never one.
     fn remote(&self) -> String;
 
     /// Makes it usable on the current thread's runtime.

@@ -165,6 +165,26 @@ fn an_expired_ticket_and_an_expired_peer_are_out() {
     assert!(!trust.allows(&A, "in"));
 }
 
+#[test]
+fn a_peer_is_changed_from_what_is_known_and_a_new_ticket_keeps_its_name_and_addresses() {
+    let trust = trust(&Arc::default());
+    let ended = TrustedPeer {
+        expires: Some(1),
+        addresses: vec!["127.0.0.1:7".into()],
+        ..TrustedPeer::new("capital")
+    };
+    trust.add(A, ended.clone()).unwrap();
+    let renamed = |known: Option<TrustedPeer>| TrustedPeer { name: "a".into(), ..known.unwrap() };
+    let holds = trust.alter(A, renamed).unwrap();
+    assert_eq!(holds, TrustedPeer { name: "a".into(), ..ended.clone() });
+    assert_eq!(trust.list(), [(A, holds)]);
+    let ticket = trust.issue(B, vec![], "in", 1, DAY).unwrap();
+    trust.redeem(A, "whatever", ticket.token().expose()).unwrap();
+    let back = trust.peer(&A).unwrap();
+    assert_eq!((&*back.name, &back.addresses), ("a", &ended.addresses));
+    assert!(trust.allows(&A, "in") && !trust.allows(&A, "other"), "it lets in as the ticket says");
+}
+
 /// A store whose changes fail from the n-th on, as if its process were dead; each is made alone.
 #[derive(Debug, Default)]
 struct Failing {

@@ -244,9 +244,11 @@ impl Trust {
             return Err(RefuseReason::TicketUsed);
         }
         self.has_room(&id).map_err(failed)?;
-        let mut peer = self.peer(&id).unwrap_or_else(|| TrustedPeer {
-            inboxes: Vec::new(),
-            ..TrustedPeer::new(self.name_for(id, name))
+        let mut peer = self.peer(&id).unwrap_or_else(|| {
+            // What it might do has ended; its name here and its addresses have not.
+            let former = self.peers.get(&id).map(|entry| entry.value().clone());
+            let peer = former.unwrap_or_else(|| TrustedPeer::new(self.name_for(id, name)));
+            TrustedPeer { inboxes: Vec::new(), expires: None, ..peer }
         });
         if !peer.inboxes.iter().any(|inbox| inbox == "*" || *inbox == grant.inbox) {
             peer.inboxes.push(grant.inbox.clone());

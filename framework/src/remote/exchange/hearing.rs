@@ -8,6 +8,8 @@ fn unpinned(body: Bytes) -> Bytes {
     if body.len() < SHORT { Bytes::copy_from_slice(&body) } else { body }
 }
 
+const TOO_MANY_REPLIES: &str = "more replies than it has credit for";
+
 impl Exchange {
     /// Takes one item of the peer that is an answer to something said here. `Err`: it broke the
     /// protocol.
@@ -60,10 +62,10 @@ impl Exchange {
         if let Some(Sink::Stream { replies, once: false, uncredited, .. }) = sink {
             *uncredited += cost(body.len());
             if *uncredited > window + item {
-                return Err("more replies than it has credit for".into());
+                return Err(TOO_MANY_REPLIES.into());
             }
             // The receiver may be gone: its handle cancels.
-            let _ = replies.send(Ok(unpinned(body)));
+            let _ = replies.send(Ok(Bundle::one(body)));
             return Ok(());
         }
         drop(state);
@@ -71,12 +73,40 @@ impl Exchange {
         match self.end_call(call) {
             Some(Sink::Ask(answer)) => drop(answer.send(Ok(body))),
             Some(Sink::Stream { replies, sending, .. }) => {
-                let _ = replies.send(Ok(body));
+                let _ = replies.send(Ok(Bundle::one(body)));
                 sending.room.notify_waiters();
             }
             Some(Sink::Over { .. }) | None => {}
         }
         Ok(())
+    }
+
+    /// Takes replies to one call that came side by side. `Err`: they broke the protocol.
+    pub(in crate::remote) fn on_replies(
+        &self,
+        call: u64,
+        bodies: &[&[u8]],
+        owned: impl Fn(&[u8]) -> Bytes,
+    ) -> Result<(), String> {
+        if let &[body] = bodies {
+            return self.on_reply(call, owned(body));
+        }
+        // Before the lock is taken.
+        let bundle = Bundle::of(bodies);
+        let mut state = self.state();
+        let StreamLimits { window, item, .. } = state.limits;
+        let sink = state.calls.get_mut(&call).map(|pending| &mut pending.sink);
+        if let Some(Sink::Stream { replies, once: false, uncredited, .. }) = sink {
+            *uncredited += bodies.iter().map(|body| cost(body.len())).sum::<u64>();
+            if *uncredited > window + item {
+                return Err(TOO_MANY_REPLIES.into());
+            }
+            // The receiver may be gone: its handle cancels.
+            let _ = replies.send(Ok(bundle));
+            return Ok(());
+        }
+        drop(state);
+        bodies.iter().try_for_each(|body| self.on_reply(call, owned(body)))
     }
 
     pub(super) fn end_call(&self, call: u64) -> Option<Sink> {

@@ -8,6 +8,11 @@ impl Exchange {
         self.links.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Says before a link is up whether its peer reads for whom messages are sent.
+    pub(crate) fn says_on_behalf(&self, reads: bool) {
+        self.state().on_behalf = reads;
+    }
+
     /// A link is up that speaks messages; what takes batches for it runs on this thread.
     pub(crate) fn up(&self, epoch: u64) {
         let mut state = self.state();

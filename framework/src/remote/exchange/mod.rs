@@ -7,6 +7,9 @@
 //! Invariant: every call ends once, in an answer or an error. What is in flight to a target is at
 //! most [`TARGET_WINDOW`], to the peer [`LINK_WINDOW`], and a [`ROW`], or one message.
 
+#[cfg(test)]
+mod along_tests;
+mod bundle;
 mod clock;
 mod hearing;
 mod link;
@@ -21,6 +24,7 @@ mod tests;
 mod waiting;
 mod watching;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,6 +35,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+pub(super) use self::bundle::Bundle;
 use self::outbound::Outbound;
 pub use self::watching::Watch;
 use super::error::{RemoteError, RemoteErrorKind};
@@ -38,7 +43,7 @@ use super::presence::{Presence, Watching};
 use super::queue::Key;
 use crate::store::ledger::{Account, Charge, Full};
 use crate::wire::message::{BATCH_LIMIT, ITEM_LIMIT, Item, NAME_LIMIT, Shape};
-use crate::wire::{PeerId, TraceContext};
+use crate::wire::{Along, ON_BEHALF_LIMIT, PeerId};
 
 /// The most that may be on its way to one target, in units of credit: a message costs its bytes and
 /// [`EACH`].
@@ -81,13 +86,23 @@ const TARGETS: usize = 1 << 16;
 /// first look.
 const TICK: Duration = Duration::from_millis(20);
 
+/// Returns the cost of what goes along with one.
+pub(super) fn cost_along(along: Option<&Along>) -> u64 {
+    let Some(Along { trace, on_behalf }) = along else { return 0 };
+    let trace = if trace.is_some() { TRACE } else { 0 };
+    trace + on_behalf.as_ref().map_or(0, |who| who.len() as u64)
+}
+
 /// Returns the cost of a message of so many bytes.
 pub(super) const fn cost(bytes: usize) -> u64 {
     EACH + bytes as u64
 }
 
-/// An answer, or one of a stream of them.
+/// An answer.
 pub(super) type Answer = Result<Bytes, RemoteError>;
+
+/// Replies of a stream.
+pub(super) type Replied = Result<Bundle, RemoteError>;
 
 /// A request of a stream, and what it takes of what the peer may have here until it is read.
 pub(super) type Requested = Result<(Bytes, Charge), RemoteError>;
@@ -150,6 +165,8 @@ struct State {
     /// Counts the times that a link was given up, and says why.
     given_up: (u64, Option<RemoteError>),
     out: Outbound,
+    /// The peer reads for whom messages are sent.
+    on_behalf: bool,
     pump_sleeps: bool,
     known: HashMap<(Arc<str>, Arc<str>, u32), Arc<Target>>,
     /// By their numbers on the link.
@@ -199,7 +216,7 @@ struct Pending {
 enum Sink {
     Ask(oneshot::Sender<Answer>),
     Stream {
-        replies: mpsc::UnboundedSender<Answer>,
+        replies: mpsc::UnboundedSender<Replied>,
         once: bool,
         uncredited: u64,
         sending: Sending,
@@ -261,7 +278,7 @@ pub(super) enum Blocked {
 pub(super) struct Opening<'a> {
     pub(super) shape: Shape,
     pub(super) body: &'a [u8],
-    pub(super) trace: Option<&'a TraceContext>,
+    pub(super) along: Option<&'a Along>,
     pub(super) deadline: Option<Deadline>,
 }
 
@@ -337,10 +354,10 @@ impl Exchange {
         state: &mut State,
         keys: [Option<Key>; 2],
         item: &Item<'_>,
-        trace: Option<&TraceContext>,
+        along: Option<&Along>,
         body: usize,
     ) {
-        if state.out.put(keys, item, trace, body) {
+        if state.out.put(keys, item, along, body) {
             self.disturbed.store(true, Ordering::Release);
         }
         self.wake(state);
@@ -395,6 +412,18 @@ impl Exchange {
         let target = Arc::new(target);
         state.known.insert(key, Arc::clone(&target));
         Ok(target)
+    }
+}
+
+impl State {
+    /// The things that may go along on the link there is: a peer of an earlier build reads no more than that.
+    fn sayable<'a>(&self, along: Option<&'a Along>) -> Option<Cow<'a, Along>> {
+        match along? {
+            Along { trace, on_behalf: Some(_) } if !self.on_behalf => {
+                Along { trace: trace.clone(), on_behalf: None }.any().map(Cow::Owned)
+            }
+            along => Some(Cow::Borrowed(along)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 
 use super::super::queue::{Key, Queue};
 use super::{LINK_WINDOW, ROW, TARGET_WINDOW, cost};
-use crate::wire::TraceContext;
+use crate::wire::Along;
 use crate::wire::message::Item;
 
 /// The most that may be on its way, in units of credit.
@@ -141,21 +141,26 @@ impl Outbound {
         true
     }
 
+    #[cfg(test)]
+    pub(super) fn is_paid_back(&self) -> bool {
+        self.in_flight == 0 && self.targets.iter().all(|target| target.in_flight == 0)
+    }
+
     /// Puts in what is to be said. `true`: it waits for the row that is open, which takes no more.
     pub(super) fn put(
         &mut self,
         keys: [Option<Key>; 2],
         item: &Item<'_>,
-        trace: Option<&TraceContext>,
+        along: Option<&Along>,
         body: usize,
     ) -> bool {
         let waits = self.waits_for_row(&keys);
         if waits {
             let mut bytes = Vec::new();
-            item.encode(trace, &mut bytes);
+            item.encode(along, &mut bytes);
             self.after_row.push((keys, bytes));
         } else {
-            self.queue.put(keys, item, trace, body);
+            self.queue.put(keys, item, along, body);
         }
         waits
     }

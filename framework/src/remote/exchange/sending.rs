@@ -8,19 +8,21 @@ impl Exchange {
         self: &Arc<Self>,
         target: &Arc<Target>,
         body: &[u8],
-        trace: Option<&TraceContext>,
+        along: Option<&Along>,
     ) -> Result<(), Blocked> {
-        if trace.is_none() && row::put(self, target, body) {
+        if along.is_none() && row::put(self, target, body) {
             return Ok(());
         }
         let mut state = self.state();
-        let (number, cost) = self.admit(&mut state, target, body.len(), trace)?;
+        let along = state.sayable(along);
+        let along = along.as_deref();
+        let (number, cost) = self.admit(&mut state, target, body.len(), along)?;
         state.out.tells(number, cost);
         self.put(
             &mut state,
             [Some(Key::Target(number)), None],
             &Item::Tell { target: number, body },
-            trace,
+            along,
             body.len(),
         );
         row::follows(self, &mut state, target, number);
@@ -43,7 +45,7 @@ impl Exchange {
         &self,
         target: &Arc<Target>,
         opening: &Opening<'_>,
-    ) -> Result<(Begun, mpsc::UnboundedReceiver<Answer>, Arc<Notify>), Blocked> {
+    ) -> Result<(Begun, mpsc::UnboundedReceiver<Replied>, Arc<Notify>), Blocked> {
         let (replies, replied) = mpsc::unbounded_channel();
         let sending = Sending::default();
         let room = Arc::clone(&sending.room);
@@ -62,9 +64,11 @@ impl Exchange {
         opening: &Opening<'_>,
         sink: impl FnOnce() -> Sink,
     ) -> Result<Begun, Blocked> {
-        let &Opening { shape, body, trace, deadline } = opening;
+        let &Opening { shape, body, along, deadline } = opening;
         let mut state = self.state();
-        let (number, cost) = self.admit(&mut state, target, body.len(), trace)?;
+        let along = state.sayable(along);
+        let along = along.as_deref();
+        let (number, cost) = self.admit(&mut state, target, body.len(), along)?;
         let epoch = state.epoch.ok_or(Blocked::NoLink)?;
         let streams = shape != Shape::Ask;
         if streams && state.streams_out >= state.limits.calls {
@@ -80,7 +84,7 @@ impl Exchange {
             &mut state,
             keys,
             &Item::Call { call, target: number, shape, body },
-            trace,
+            along,
             body.len(),
         );
         if deadline.is_some() {
@@ -97,14 +101,13 @@ impl Exchange {
         state: &mut State,
         target: &Arc<Target>,
         bytes: usize,
-        trace: Option<&TraceContext>,
+        along: Option<&Along>,
     ) -> Result<(u32, u64), Blocked> {
         if let Some(error) = &state.closed {
             return Err(Blocked::Never(Box::new(error.clone())));
         }
         let Some(epoch) = state.epoch else { return Err(Blocked::NoLink) };
-        let (cost, number) =
-            (cost(bytes) + trace.map_or(0, |_| TRACE), Self::number(state, target, epoch));
+        let (cost, number) = (cost(bytes) + cost_along(along), Self::number(state, target, epoch));
         if !state.out.has_room(number, cost) || state.out.queue.bytes() > QUEUE_LIMIT {
             return Err(Blocked::Full);
         }
@@ -132,14 +135,14 @@ impl Exchange {
     }
 
     /// Says a letter on this link, whose window bounds how many; `false` if it is not the link any
-    /// more.
+    /// more. `what`: when it expires, and its body; without, it is asked what has become of it.
     pub(in crate::remote) fn say_letter(
         &self,
         epoch: u64,
         target: &Arc<Target>,
-        (log, number, before, expires): ([u8; 16], u64, u64, u64),
-        body: &[u8],
-        trace: Option<&TraceContext>,
+        (log, number, before): ([u8; 16], u64, u64),
+        what: Option<(u64, &[u8])>,
+        along: Option<&Along>,
     ) -> bool {
         let mut state = self.state();
         if state.epoch != Some(epoch) {
@@ -147,9 +150,12 @@ impl Exchange {
         }
         let target = Self::number(&mut state, target, epoch);
         // Durations travel: the clocks of two nodes need not agree.
-        let expires = expires.saturating_sub(crate::store::now()).max(1);
+        let left = |expires: u64| expires.saturating_sub(crate::store::now()).max(1);
+        let (expires, body) = what.map_or((0, &[][..]), |(expires, body)| (left(expires), body));
         let item = Item::Deliver { log, number, before, target, expires, body };
-        self.put(&mut state, [Some(Key::Letters), None], &item, trace, body.len());
+        let along = state.sayable(along);
+        let keys = [Some(Key::Letters), None];
+        self.put(&mut state, keys, &item, along.as_deref(), body.len());
         true
     }
 

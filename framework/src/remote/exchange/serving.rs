@@ -49,7 +49,9 @@ impl Exchange {
             return Ok(room);
         }
         state.served_cost += cost;
-        if state.served_cost > LINK_WINDOW + ITEM_LIMIT as u64 + EACH + TRACE {
+        if state.served_cost
+            > LINK_WINDOW + ITEM_LIMIT as u64 + EACH + TRACE + ON_BEHALF_LIMIT as u64
+        {
             return Err("more calls than it has credit for".into());
         }
         let streams = streams_replies || requests.is_some();

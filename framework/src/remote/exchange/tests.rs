@@ -45,7 +45,7 @@ impl Reader {
     }
 }
 
-fn exchange(undelivered: impl Fn(Undelivered) + Send + Sync + 'static) -> Arc<Exchange> {
+pub(super) fn exchange(undelivered: impl Fn(Undelivered) + Send + Sync + 'static) -> Arc<Exchange> {
     Arc::new(Exchange::new(
         PeerId::from_bytes([1; 32]),
         "peer".into(),
@@ -126,7 +126,7 @@ fn a_short_request_or_reply_that_waits_keeps_no_batch_in_memory() {
     exchange.up(1);
     let mut coming = upload(&exchange, 1, 7);
     let target = exchange.target("one", "test", 1).unwrap();
-    let opening = Opening { shape: Shape::Replies, body: &[], trace: None, deadline: None };
+    let opening = Opening { shape: Shape::Replies, body: &[], along: None, deadline: None };
     let (begun, _replies, _) = exchange.open(&target, &opening).ok().unwrap();
     for (length, is_free) in [(1, true), (SHORT, false)] {
         let batch = Bytes::from(vec![0; BATCH_LIMIT]);
@@ -147,7 +147,7 @@ fn numbers(exchange: &Arc<Exchange>, epoch: u64) -> Vec<u64> {
         let mut waiting = vec![batch.to_vec()];
         while let Some(batch) = waiting.pop() {
             let mut items = Items::new(&batch);
-            while let Some((item, trace)) = items.next_item().unwrap() {
+            while let Some((item, along)) = items.next_item().unwrap() {
                 let (target, body) = match item {
                     Item::Tell { target, body } => (target, body),
                     Item::Call { target, body, .. } => (target, body),
@@ -167,8 +167,8 @@ fn numbers(exchange: &Arc<Exchange>, epoch: u64) -> Vec<u64> {
                 numbers.push(u64::from_le_bytes(*body.first_chunk().unwrap()));
                 if matches!(item, Item::Tell { .. }) {
                     let told = cost.entry(target).or_default();
-                    *told =
-                        (told.0 + 1, told.1 + super::cost(body.len()) + trace.map_or(0, |_| TRACE));
+                    let cost = super::cost(body.len()) + cost_along(along.as_ref());
+                    *told = (told.0 + 1, told.1 + cost);
                 }
             }
         }
@@ -188,28 +188,28 @@ fn body(number: u64) -> Vec<u8> {
 #[test]
 fn what_is_told_in_a_row_keeps_its_order_with_all_else_and_its_credit_comes_back() {
     let exchange = exchange(|_| {});
+    exchange.says_on_behalf(true);
     exchange.up(1);
     let targets = ["one", "two"].map(|name| exchange.target(name, "test", 1).unwrap());
     let mut asked = Vec::new();
     // Long rows, short ones, and none at all, and all that can end one: another target, a call, a
-    // traced message, the link's own look.
-    let (mut sent, mut seen) = (0, Vec::new());
-    let mut random = 7_u64;
+    // message with something along, the link's own look.
+    let (mut sent, mut seen, mut random) = (0, Vec::new(), 7_u64);
     for _ in 0..3000 {
         random =
             random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let (what, target) = (random >> 60, &targets[random as usize >> 40 & 1]);
-        let trace = TraceContext { trace: [1; 16], span: [1; 8], flags: 0, state: String::new() };
+        let along = Along::default().on_behalf_of("till");
         match what {
             0 => seen.extend(numbers(&exchange, 1)),
             1 => {
                 let opening =
-                    Opening { shape: Shape::Ask, body: &body(sent), trace: None, deadline: None };
+                    Opening { shape: Shape::Ask, body: &body(sent), along: None, deadline: None };
                 asked.push(exchange.ask(target, &opening).ok().unwrap());
                 sent += 1;
             }
             2 => {
-                exchange.tell(target, &body(sent), Some(&trace)).unwrap();
+                exchange.tell(target, &body(sent), Some(&along)).unwrap();
                 sent += 1;
             }
             _ => {
@@ -294,7 +294,7 @@ fn what_another_thread_puts_in_overtakes_no_row_and_is_overtaken_by_none() {
             let opening = Opening {
                 shape: Shape::Ask,
                 body: &6_u64.to_le_bytes(),
-                trace: None,
+                along: None,
                 deadline: None,
             };
             let (begun, _) = exchange.ask(&target, &opening).ok().unwrap();
@@ -330,7 +330,7 @@ fn a_cancelled_call_is_cancelled_behind_itself_however_long_it_is() {
     exchange.up(1);
     let target = exchange.target("one", "test", 1).unwrap();
     let opening =
-        Opening { shape: Shape::Ask, body: &vec![0; 100_000], trace: None, deadline: None };
+        Opening { shape: Shape::Ask, body: &vec![0; 100_000], along: None, deadline: None };
     let (begun, _) = exchange.ask(&target, &opening).ok().unwrap();
     exchange.cancel(&begun);
     let mut kinds = Vec::new();
@@ -435,15 +435,15 @@ fn replies_that_came_together_are_credited_together() {
     let exchange = exchange(|_| {});
     exchange.up(1);
     let target = exchange.target("one", "test", 1).unwrap();
-    let opening = Opening { shape: Shape::Replies, body: &[], trace: None, deadline: None };
+    let opening = Opening { shape: Shape::Replies, body: &[], along: None, deadline: None };
     let (begun, replied, _) = exchange.open(&target, &opening).ok().unwrap();
     let call = begun.call;
     let call_of = Arc::new(Call::new(Arc::clone(&exchange), begun));
     let mut replies = Download::<u8>::new(call_of, replied);
     while exchange.take_batch(1, |_| ()).is_some() {}
-    for number in 0..100 {
-        exchange.on_reply(call, Bytes::from(vec![number])).unwrap();
-    }
+    let all: Vec<_> = (0..100).map(|number| [number]).collect();
+    let all: Vec<_> = all.iter().map(|one| &one[..]).collect();
+    all.chunks(9).for_each(|some| exchange.on_replies(call, some, Bytes::copy_from_slice).unwrap());
     for number in 0..100 {
         assert_eq!(replies.next().now_or_never(), Some(Some(Ok(number))));
     }
@@ -487,7 +487,7 @@ fn a_call_that_was_given_up_counts_until_the_peer_has_said_that_it_is_over() {
     let exchange = exchange(|_| {});
     exchange.up(1);
     let target = exchange.target("one", "test", 1).unwrap();
-    let opening = Opening { shape: Shape::Replies, body: &[], trace: None, deadline: None };
+    let opening = Opening { shape: Shape::Replies, body: &[], along: None, deadline: None };
     let mut calls: Vec<_> =
         (0..STREAMS).map(|_| exchange.open(&target, &opening).ok().unwrap().0).collect();
     let is_full = || matches!(exchange.open(&target, &opening), Err(Blocked::Full));

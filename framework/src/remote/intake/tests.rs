@@ -34,6 +34,16 @@ impl RemoteMessage for Do {
     const VERSION: u32 = 1;
 }
 
+/// Looks until it is so.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    let looked = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(180), looked).await.expect("it hangs");
+}
+
 #[derive(Clone, Default)]
 struct Noted(Arc<Mutex<Vec<u32>>>);
 
@@ -132,13 +142,24 @@ impl Stand {
             call,
             name,
             caller,
-            trace: None,
+            along: None,
             over: false,
             given_up_before,
             _charge: None,
         };
         let call = CallIn { shape: Shape::Ask, served, room: None, coming: None };
         self.intake.call(plain::<Noted, Do, Native>, body, call).map_err(|(_, unfit)| unfit)
+    }
+
+    /// The same, when so many things have been said.
+    async fn said_so_many(&self, count: usize) -> Vec<(u64, Result<u32, u8>)> {
+        let mut said = Vec::new();
+        until(|| {
+            said.extend(self.said());
+            said.len() >= count
+        })
+        .await;
+        said
     }
 
     /// Returns what has been said to the peer: of each call its answer or error, of what was not
@@ -192,11 +213,7 @@ async fn messages_are_handled_in_order_and_none_while_the_actor_waits() {
         .for_each(|(place, number)| expected.insert(place, number));
     assert_eq!(stand.noted.all(), expected);
     // An answer to what was handled later comes by a task of its own.
-    let mut said = stand.said();
-    while said.len() < 3 {
-        tokio::task::yield_now().await;
-        said.extend(stand.said());
-    }
+    let said = stand.said_so_many(3).await;
     assert_eq!(said, [(0, Ok(1000)), (70, Ok(1070)), (140, Ok(1140))]);
 }
 
@@ -209,11 +226,7 @@ async fn an_actor_that_resumes_loses_the_message_it_panics_at_and_nothing_else()
     stand.call(9, &Do::Note(3));
     assert_eq!(stand.confirm().await, Ok(true));
     assert_eq!(stand.noted.all(), [1, 2, 3]);
-    let mut said = stand.said();
-    while said.len() < 2 {
-        tokio::task::yield_now().await;
-        said.extend(stand.said());
-    }
+    let mut said = stand.said_so_many(2).await;
     said.sort_by_key(|(call, _)| *call);
     assert_eq!(said, [(8, Err(RemoteErrorKind::Died.code())), (9, Ok(3))]);
     assert!(stand.intake.is_open());
@@ -226,9 +239,7 @@ async fn what_waits_when_the_actor_dies_is_told_of_and_the_next_life_takes_up_wh
         [Do::Note(1), last, Do::Note(2)].iter().for_each(|message| assert!(stand.tell(message)));
         stand.call(9, &Do::Note(3));
         assert_eq!(stand.confirm().await, Ok(false));
-        while stand.intake.is_open() {
-            tokio::task::yield_now().await;
-        }
+        until(|| !stand.intake.is_open()).await;
         assert_eq!(stand.said(), [(9, Err(RemoteErrorKind::Died.code()))]);
         assert!(!stand.intake.is_open() && !stand.tell(&Do::Note(4)));
         assert_eq!(stand.confirm().await, Ok(false), "nobody is there to handle it");
@@ -251,11 +262,7 @@ async fn a_call_that_nobody_waits_for_is_passed_by_and_one_that_is_begun_ends() 
     stand.teller.exchange.on_cancel(1, 2);
     assert_eq!(stand.confirm().await, Ok(true));
     assert_eq!(stand.noted.all(), [1, 3]);
-    let mut said = stand.said();
-    while said.len() < 3 {
-        tokio::task::yield_now().await;
-        said.extend(stand.said());
-    }
+    let said = stand.said_so_many(3).await;
     assert_eq!(said, [(2, Err(RemoteErrorKind::Cancelled.code())), (1, Ok(1)), (3, Ok(3))]);
 }
 
@@ -325,9 +332,7 @@ async fn what_goes_on_behind_the_last_one_that_was_told_still_counts() {
     assert_eq!(is_done.await, Ok(true), "the last one is through");
     assert_eq!(account.held(Kind::Messages), 2 * crate::remote::exchange::cost(told[0].len()));
     let_go.notify_waiters();
-    while account.held(Kind::Messages) > 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| account.held(Kind::Messages) == 0).await;
 }
 
 #[actix::test]
@@ -369,9 +374,7 @@ async fn what_the_actor_has_taken_over_and_is_not_through_with_counts_too() {
     let body = vec![0; 1 << 20];
     stand.call(0, &Do::NoteSlowly(0));
     (1..=40).for_each(|call| assert!(stand.put_call(call, &body).is_ok()));
-    while stand.intake.state().taken_over == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| stand.intake.state().taken_over > 0).await;
     let refused = (41..=80).filter(|&call| stand.put_call(call, &body) == Err(Unfit::Full)).count();
     assert_eq!(refused, 16);
     assert_eq!(stand.confirm().await, Ok(true));

@@ -1,16 +1,21 @@
-//! Handing stored letters to their actors: those of one sender one after the other.
+//! Handing stored letters to their actors: those of one sender for one name one after the other.
+//!
+//! Invariant: a name whose letters wait holds up no other name.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::super::error::{RemoteError, RemoteErrorKind};
+use super::super::letter_id::LogId;
 use super::super::letterbox::{ArrivedLetter, Letterbox, split};
 use super::super::mailbox::{Done, Mailbox};
 use super::super::serving::Traced;
+use super::kept::{Kept, expired};
+use super::parking::LONG;
 use super::receiving::forbidden;
 use super::record::Letter;
 use super::trying::{self, Place, Turn};
@@ -26,7 +31,6 @@ const AGAIN: Duration = Duration::from_millis(100);
 const SETTLE: Duration = Duration::from_millis(500);
 /// The time for which nothing is looked at again, unless something has changed.
 const LOOK: Duration = Duration::from_millis(250);
-
 /// The longest wait before a letter is given again to a letterbox that did not take it.
 const LOOK_MOST: Duration = Duration::from_secs(30);
 
@@ -45,6 +49,8 @@ enum Taker {
 /// The end of an attempt.
 enum Attempt {
     Handled,
+    /// Nobody has the name.
+    Nobody,
     /// It was not given to the actor.
     NotYet,
     /// The letterbox did not take it now.
@@ -58,21 +64,34 @@ enum Attempt {
 }
 
 impl Letters {
-    /// Hands over what waits of this sender, if nobody does so already. On the node's arbiter.
-    pub(super) fn hand_over(self: &Arc<Self>, peer: PeerId) {
+    /// Hands over what waits of this sender for this name, if nobody does so already. On the node's
+    /// arbiter.
+    pub(super) fn hand_over(self: &Arc<Self>, peer: PeerId, name: &str) {
         let mut state = self.state();
         let (dormant, stopping) = (self.limits.dormant, state.stopping);
         let Some(incoming) = state.incoming.get_mut(&peer) else { return };
-        if dormant || stopping || !incoming.logs.begin_handing() {
+        if dormant || stopping {
             return;
         }
+        let Some(Kept { name, expires, .. }) = incoming.logs.begin_handing(name) else { return };
         drop(state);
+        let is_over = || expires <= now() || (self.admits)(&peer, &name) == Some(false);
+        if self.directory.has(&name) || is_over() {
+            self.go_on(peer, name);
+        } else {
+            self.park(peer, &name);
+        }
+    }
+
+    /// Hands over what waits of this sender for this name, until nothing does, or nobody has the
+    /// name.
+    pub(super) fn go_on(self: &Arc<Self>, peer: PeerId, name: Arc<str>) {
         let letters = Arc::clone(self);
         actix::spawn(async move {
-            while let Some((log, number, letter)) = letters.next(peer) {
+            while let Some((log, number, kept)) = letters.next(peer, &name) {
                 let place = (peer, log, number);
-                // The node is stopping: it is handed over in its next life.
-                let Some(end) = letters.hand(place, &letter).await else { return };
+                // The node is stopping: it is handed over in its next life. Or the name is parked.
+                let Some(end) = letters.hand(place, &name, &kept).await else { return };
                 let is_durable = letters.over(place, end.refusal);
                 if !matches!(end.turn, None | Some(Turn::Shared { .. }))
                     && is_durable.await.is_err()
@@ -83,15 +102,17 @@ impl Letters {
         });
     }
 
-    fn next(&self, peer: PeerId) -> Option<(super::super::letter_id::LogId, u64, Arc<Letter>)> {
+    fn next(&self, peer: PeerId, name: &str) -> Option<(LogId, u64, Kept)> {
         let mut state = self.state();
         let stopping = state.stopping;
-        state.incoming.get_mut(&peer)?.logs.turn(stopping)
+        state.incoming.get_mut(&peer)?.logs.turn(name, stopping)
     }
 
-    /// Hands one letter over, until it is handled or refused.
-    async fn hand(&self, place: Place, letter: &Letter) -> Option<End> {
+    /// Hands one letter over, until it is handled or refused. `None`: the node is stopping, or the
+    /// name is parked.
+    async fn hand(&self, place: Place, name: &Arc<str>, letter: &Kept) -> Option<End> {
         let (peer, mut deaths, mut unfit, mut not_taken) = (place.0, 0, false, 0);
+        let mut told_at = Some(Instant::now() + LONG);
         let over = |refusal, turn| Some(End { refusal, turn });
         loop {
             let changed = self.directory.changed();
@@ -101,7 +122,7 @@ impl Letters {
                 return None;
             }
             let (attempt, turn) = if letter.expires <= now() {
-                (Attempt::Refused(expired(letter)), None)
+                (Attempt::Refused(expired(&letter.name)), None)
             } else {
                 self.attempt(place, letter).await?
             };
@@ -111,6 +132,11 @@ impl Letters {
             let wait = match attempt {
                 Attempt::Handled => return over(None, turn),
                 Attempt::Refused(why) => return over(Some(why), turn),
+                // What an actor died with, or did not take, is counted here.
+                Attempt::Nobody if deaths == 0 && not_taken == 0 => {
+                    self.park(peer, name);
+                    return None;
+                }
                 Attempt::Unfit(why) if unfit => return over(Some(why), turn),
                 Attempt::Unfit(_) => {
                     unfit = true;
@@ -120,14 +146,18 @@ impl Letters {
                 Attempt::Died => {
                     deaths += 1;
                     tracing::warn!(
-                        peer = %peer.short(), name = letter.name, message = letter.message, deaths,
+                        peer = %peer.short(), %name, message = %letter.message, deaths,
                         "an actor died with a letter"
                     );
                     AGAIN * (1 << (deaths - 1))
                 }
-                Attempt::NotYet | Attempt::NotTaken => {
+                Attempt::Nobody | Attempt::NotYet | Attempt::NotTaken => {
                     drop(turn);
-                    not_taken = if matches!(attempt, Attempt::NotYet) { 0 } else { not_taken + 1 };
+                    if told_at.take_if(|at| *at <= Instant::now()).is_some() {
+                        tell_of_wait(peer, letter);
+                    }
+                    not_taken =
+                        if matches!(attempt, Attempt::NotTaken) { not_taken + 1 } else { 0 };
                     // Whatever comes first: the name, the end of the wait, or the time to look.
                     tokio::select! {
                         () = changed => {}
@@ -142,13 +172,13 @@ impl Letters {
     }
 
     /// Tries to hand a letter over; returns the end, and the turn. `None`: the node has stopped.
-    async fn attempt(&self, place: Place, letter: &Letter) -> Option<(Attempt, Option<Turn>)> {
-        let taker = match self.taker(place.0, letter) {
+    async fn attempt(&self, place: Place, kept: &Kept) -> Option<(Attempt, Option<Turn>)> {
+        let taker = match self.taker(place.0, kept) {
             Ok(taker) => taker,
             Err(attempt) => return Some((attempt, None)),
         };
         let weight = self.weight(place);
-        if let Some(why) = trying::deadly(letter, weight) {
+        if let Some(why) = trying::deadly(&kept.name, &kept.message, weight) {
             return Some((Attempt::Refused(why), None));
         }
         let mut turn = self.turn(place, weight).await?;
@@ -157,6 +187,16 @@ impl Letters {
             return None;
         }
         let given = async {
+            // Not before: many may wait that are not in memory.
+            let letter = match self.fetch(place, kept).await {
+                Some(Ok(letter)) => letter,
+                Some(Err(why)) => return Attempt::Refused(why),
+                None => return Attempt::NotYet,
+            };
+            // It may have begun to stop meanwhile.
+            if self.state().stopping {
+                return Attempt::NotYet;
+            }
             match &taker {
                 Taker::Actor(mailbox) => self.give(place.0, letter, &**mailbox).await,
                 Taker::Letterbox(letterbox) => self.post_into(place, letter, &**letterbox).await,
@@ -167,21 +207,22 @@ impl Letters {
     }
 
     /// Returns the taker of a letter.
-    fn taker(&self, peer: PeerId, letter: &Letter) -> Result<Taker, Attempt> {
+    fn taker(&self, peer: PeerId, letter: &Kept) -> Result<Taker, Attempt> {
         match (self.admits)(&peer, &letter.name) {
             Some(true) => {}
             Some(false) => return Err(Attempt::Refused(forbidden(&letter.name))),
-            None => return Err(Attempt::NotYet),
+            None if self.directory.has(&letter.name) => return Err(Attempt::NotYet),
+            None => return Err(Attempt::Nobody),
         }
         if let Some(letterbox) = self.directory.letterbox(&letter.name) {
-            let has_room = letterbox.has_room(letter.body.len());
+            let has_room = letterbox.has_room(letter.length);
             return if has_room { Ok(Taker::Letterbox(letterbox)) } else { Err(Attempt::NotYet) };
         }
         let mailbox = self
             .directory
             .mailbox(&letter.name, &letter.message, letter.version)
             .map_err(|error| match error.kind {
-                RemoteErrorKind::NoSuchName => Attempt::NotYet,
+                RemoteErrorKind::NoSuchName => Attempt::Nobody,
                 _ => Attempt::Unfit(error),
             })?;
         if !mailbox.is_alive() {
@@ -196,10 +237,11 @@ impl Letters {
     async fn post_into(
         &self,
         (from, log, number): Place,
-        letter: &Letter,
+        letter: Arc<Letter>,
         letterbox: &dyn Letterbox,
     ) -> Attempt {
         let (message, is_json) = split(&letter.message);
+        let along = letter.along().unwrap_or_default();
         let arrived = ArrivedLetter {
             id: LetterId::new(log, number),
             from,
@@ -208,10 +250,12 @@ impl Letters {
             version: letter.version,
             created: letter.created,
             expires: letter.expires,
-            trace: letter.trace(),
+            on_behalf: along.on_behalf().map(ToOwned::to_owned),
+            trace: along.trace,
             is_json,
             body: letter.body.clone(),
         };
+        drop(letter);
         self.state().handed += 1;
         let taking = async { letterbox.take(arrived).await };
         let taken = AssertUnwindSafe(taking).catch_unwind().await;
@@ -233,22 +277,23 @@ impl Letters {
     }
 
     /// Gives a letter to its actor, and waits until that is done with it.
-    async fn give(&self, peer: PeerId, letter: &Letter, mailbox: &dyn Mailbox) -> Attempt {
+    async fn give(&self, peer: PeerId, letter: Arc<Letter>, mailbox: &dyn Mailbox) -> Attempt {
         let (done, is_done) = oneshot::channel();
         let (name, message) = (letter.name.as_str(), letter.message.as_str());
-        let traced = |trace| Traced {
+        let traced = |along| Traced {
             caller: peer,
             name: name.into(),
             message: message.into(),
-            trace,
+            along,
             is_letter: true,
         };
-        let traced = letter.trace().map(traced);
+        let traced = letter.along().map(traced);
         let done = Done::new(move |handled| {
             // The node may have stopped meanwhile.
             let _ = done.send(handled);
         });
         let told = mailbox.tell_confirmed(&letter.body, done, traced.as_ref());
+        drop(letter);
         match told {
             Err(error)
                 if matches!(error.kind, RemoteErrorKind::Died | RemoteErrorKind::Restarting) =>
@@ -265,6 +310,15 @@ impl Letters {
     }
 }
 
+/// A letter waits for long.
+fn tell_of_wait(peer: PeerId, Kept { name, message, .. }: &Kept) {
+    tracing::warn!(
+        peer = %peer.short(), %name, %message,
+        "a letter waits for {name:?}, which takes none, and all letters of this peer for it behind \
+         it: start what has that name, or wait until it expires"
+    );
+}
+
 /// The wait until a letter is looked at again that was so often not taken, one time after the other.
 fn look_after(not_taken: u32) -> Duration {
     (LOOK * (1 << not_taken.saturating_sub(1).min(10))).min(LOOK_MOST)
@@ -275,16 +329,7 @@ const fn is_for_now(kind: RemoteErrorKind) -> bool {
     matches!(kind, RemoteErrorKind::Full | RemoteErrorKind::Restarting | RemoteErrorKind::Storage)
 }
 
-fn expired(letter: &Letter) -> RemoteError {
-    // An earlier life of this node, or an actor that died, may have had it.
-    let text = format!(
-        "the letter to {:?} expired before an actor was known to have handled it",
-        letter.name
-    );
-    RemoteError::new(RemoteErrorKind::Expired, text)
-}
-
-fn fatal(letter: &Letter) -> RemoteError {
+fn fatal(letter: &Kept) -> RemoteError {
     let text = format!(
         "the actor {:?} panicked or stopped {TRIES} times when it had this {}; see its log",
         letter.name, letter.message

@@ -6,7 +6,7 @@
 //! when it was stored. That its letter was handled becomes durable together with the letter's end;
 //! a letter of which nothing is kept without that is dead, and never said to be handled.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 
 use tokio::sync::{oneshot, watch};
@@ -14,11 +14,11 @@ use tokio::sync::{oneshot, watch};
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::record::{self, KEYS, Keyed};
 use super::{Delivery, LetterId, LetterState, Letters};
-use crate::store::{Change, Store, now};
+use crate::store::{Change, Store};
 use crate::wire::PeerId;
 
 /// The fewest seconds that a key is remembered.
-const KEPT: u64 = 24 * 3600;
+pub(super) const KEPT: u64 = 24 * 3600;
 /// The most keys that are remembered.
 const MOST: usize = 100_000;
 
@@ -30,13 +30,24 @@ pub type LetterKey = [u8; 32];
 pub(in crate::remote) type Posted = oneshot::Receiver<Result<Delivery, RemoteError>>;
 
 /// The keys that are remembered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Keys {
-    known: HashMap<LetterKey, Keyed>,
+    known: BTreeMap<LetterKey, Keyed>,
     /// The key of each letter that has one.
-    of: HashMap<LetterId, LetterKey>,
+    of: BTreeMap<LetterId, LetterKey>,
     /// No key is over earlier.
     soonest: u64,
+}
+
+/// The state of a key's letter, as far as it is known.
+#[derive(Debug)]
+pub(super) enum Found<T> {
+    /// It is under way or dead, and this is kept of it.
+    Kept(T),
+    /// It was handled, and nothing else is kept of it.
+    Processed,
+    /// Nothing is kept of it. Too many letters died behind it, or its record or its log was lost.
+    Lost,
 }
 
 impl Keys {
@@ -88,13 +99,30 @@ impl Keys {
         peer: PeerId,
         letter: LetterId,
         digest: [u8; 32],
-        expires: u64,
+        (now, expires): (u64, u64),
     ) -> Change {
-        let until = expires.max(now() + KEPT);
+        let until = expires.max(now + KEPT);
         let (log, number) = (letter.log, letter.number);
         let keyed = Keyed { peer: *peer.as_bytes(), log, number, digest, until, processed: false };
         self.put(key, keyed);
         record::put(KEYS, key.to_vec(), &keyed)
+    }
+
+    /// The letter of a key, and its state. `kept` looks for what is kept of it: `Some(None)` while
+    /// it is being stored, when there is nothing to be said of it.
+    pub(super) fn find<T>(
+        &self,
+        key: &LetterKey,
+        kept: impl FnOnce(PeerId, LetterId) -> Option<Option<T>>,
+    ) -> Option<(LetterId, Found<T>)> {
+        let keyed = self.known.get(key)?;
+        let id = keyed.letter();
+        let found = match kept(PeerId::from_bytes(keyed.peer), id) {
+            Some(state) => Found::Kept(state?),
+            None if keyed.processed => Found::Processed,
+            None => Found::Lost,
+        };
+        Some((id, found))
     }
 
     /// The letter was not stored, or nobody asks for it any more.
@@ -118,9 +146,14 @@ impl Keys {
         Some(record::put(KEYS, key.to_vec(), keyed))
     }
 
+    /// Returns `true` if the time of some may be over.
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        self.soonest <= now
+    }
+
     /// Forgets the keys whose time is over; the changes that do so durably.
     pub(super) fn expire(&mut self, now: u64) -> Vec<Change> {
-        if self.soonest > now {
+        if !self.is_due(now) {
             return Vec::new();
         }
         let is_over = |(_, keyed): &(&LetterKey, &Keyed)| keyed.until <= now;
@@ -136,14 +169,12 @@ impl Letters {
     /// was to be stored under it is not stored yet.
     pub(crate) fn keyed(&self, key: &LetterKey) -> Option<Delivery> {
         let state = self.state();
-        let keyed = state.keys.known.get(key)?;
-        let id = keyed.letter();
-        let out = state.outgoing.get(&PeerId::from_bytes(keyed.peer));
-        let state = match out.and_then(|out| out.state_of(id)) {
-            Some(state) => state?,
-            None if keyed.processed => watch::channel(LetterState::Processed).1,
-            // Too many letters died behind it, or its record or its log was lost.
-            None => watch::channel(LetterState::Dead(not_kept())).1,
+        let kept = |peer, id| state.outgoing.get(&peer)?.state_of(id);
+        let (id, found) = state.keys.find(key, kept)?;
+        let state = match found {
+            Found::Kept(state) => state,
+            Found::Processed => watch::channel(LetterState::Processed).1,
+            Found::Lost => watch::channel(LetterState::Dead(not_kept())).1,
         };
         Some(Delivery { id, state })
     }

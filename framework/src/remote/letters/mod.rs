@@ -7,21 +7,25 @@
 //!             removed ◀─────────────────── Taken 1 (handled) ◀─ removed ┘
 //! ```
 //! Letters from one node to another have a log: a random id, and numbers that rise, with gaps. On
-//! each link the sender begins again with the first letter that is not over, and has at most
-//! [`WINDOW`] numbers and [`WINDOW_BYTES`] under way. The receiver stores a letter together with
-//! the highest number it has taken, so that it takes none twice; it may forget a refusal when the
-//! number has left the window.
+//! each link the sender begins again with the first letter that is not over: it says those that the
+//! receiver has not stored, [`WINDOW`] and [`WINDOW_BYTES`] at a time, and asks for the others,
+//! [`FAR`] and [`FAR_BYTES`] together. The receiver stores a letter together with the highest number
+//! it has taken, so that it takes none twice, and hands over by name: one that waits for its actor
+//! holds up those for the same name ([ADR 51](../../../docs/adr/0051-letters-by-name.md)).
 //!
 //! Invariants: nothing is said to be stored or over before it is durable. What the receiver holds
 //! for a log was handed to an actor at most once in this life of the process, unless that actor
-//! died with it. What an earlier life held is handed over alone, and counted before (see
+//! died with it. The first of each name that an earlier life held are handed over alone, and counted before (see
 //! [`trying`]).
 
 mod delivery;
+mod expiring;
 mod handing;
+mod kept;
 mod keyed;
 #[cfg(test)]
 mod model_tests;
+mod parking;
 mod receiving;
 mod record;
 mod revoked;
@@ -44,9 +48,10 @@ pub(super) use self::delivery::stopped;
 pub use self::delivery::{Delivery, LetterInfo, LetterState};
 use self::keyed::Keys;
 pub use self::keyed::LetterKey;
+use self::parking::Parked;
 pub(crate) use self::receiving::Coming;
 use self::receiving::Incoming;
-pub(crate) use self::record::{Letter, TABLES};
+pub(crate) use self::record::TABLES;
 pub(crate) use self::seen::LettersSeen;
 use self::sending::Outgoing;
 pub(super) use self::sending::Posting;
@@ -62,10 +67,15 @@ use crate::wire::PeerId;
 /// The most bytes of a letter, encoded: it is one record of a spool, and what is larger is content
 /// for [`Node::send`](crate::Node::send).
 pub const LETTER_LIMIT: usize = (1 << 20) - 4096;
-/// The most numbers of a log that may be under way.
+/// The most letters that may be on the road, not known to be stored at their receiver. The most
+/// numbers that may be under way, where that does not hand over by name.
 const WINDOW: u64 = 1024;
-/// The most that letters under way may cost; one that costs more goes alone.
+/// The most that they may cost; one that costs more goes alone.
 const WINDOW_BYTES: u64 = 1 << 20;
+/// The most letters that were said on a link and are not over.
+const FAR: u64 = 10_240;
+/// The most that they may cost.
+const FAR_BYTES: u64 = 64 << 20;
 /// The time between looks for expired letters, and for peers to connect to.
 const TICK: Duration = Duration::from_secs(1);
 /// The longest time that a node that stops waits for its spool.
@@ -91,7 +101,7 @@ pub(crate) struct Letters {
 }
 
 type Admits = dyn Fn(&PeerId, &str) -> Option<bool> + Send + Sync;
-type Refused = dyn Fn(PeerId, LetterId, &Letter, &RemoteError) + Send + Sync;
+type Refused = dyn Fn(PeerId, LetterId, (&str, &str), &RemoteError) + Send + Sync;
 
 /// The limits of a node.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +121,7 @@ struct State {
     outgoing: HashMap<PeerId, Outgoing>,
     incoming: HashMap<PeerId, Incoming>,
     keys: Keys,
+    parked: Parked,
     /// Letters that are with their actor.
     handed: usize,
     /// Those of them that are of an earlier life, and what was counted against them before.
@@ -127,7 +138,7 @@ impl Letters {
         spool: Arc<dyn Store>,
         directory: Directory,
         admits: impl Fn(&PeerId, &str) -> Option<bool> + Send + Sync + 'static,
-        refused: impl Fn(PeerId, LetterId, &Letter, &RemoteError) + Send + Sync + 'static,
+        refused: impl Fn(PeerId, LetterId, (&str, &str), &RemoteError) + Send + Sync + 'static,
         limits: Limits,
         exchange: impl Fn(PeerId) -> Arc<Exchange>,
     ) -> io::Result<Arc<Self>> {
@@ -158,14 +169,23 @@ impl Letters {
         }
         let letters = Arc::downgrade(self);
         actix::spawn(async move {
+            let mut asked = None;
             while let Some(letters) = letters.upgrade() {
                 letters.look_around();
+                asked = letters.look_at_trust(asked.as_ref());
                 drop(letters);
                 tokio::time::sleep(TICK).await;
             }
         });
-        let senders: Vec<PeerId> = self.state().incoming.keys().copied().collect();
-        senders.into_iter().for_each(|sender| self.hand_over(sender));
+        actix::spawn(parking::run(Arc::downgrade(self), self.directory.clone()));
+        let all: Vec<_> = {
+            let state = self.state();
+            let names = |from: &Incoming| from.logs.names();
+            state.incoming.iter().map(|(&sender, from)| (sender, names(from))).collect()
+        };
+        for (sender, names) in all {
+            names.iter().for_each(|name| self.hand_over(sender, name));
+        }
     }
 
     /// Hands over no more letters; returns when what is with an actor was handled, or the limit is
@@ -204,8 +224,8 @@ impl Letters {
         }
     }
 
-    /// A link is up.
-    pub(crate) fn up(&self, peer: PeerId, epoch: u64, exchange: &Arc<Exchange>) {
+    /// A link is up. `by_name`: its peer hands letters over by name.
+    pub(crate) fn up(&self, peer: PeerId, epoch: u64, by_name: bool, exchange: &Arc<Exchange>) {
         if self.limits.dormant {
             return;
         }
@@ -213,9 +233,9 @@ impl Letters {
         if state.closed {
             return;
         }
-        state.incoming.entry(peer).or_default().up(epoch, exchange);
+        state.incoming.entry(peer).or_default().up(epoch, by_name, exchange);
         if let Some(out) = state.outgoing.get_mut(&peer) {
-            out.up(epoch);
+            out.up(epoch, by_name);
         }
     }
 

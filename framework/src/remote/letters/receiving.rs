@@ -1,7 +1,9 @@
 //! The receiver's side: what comes is put into the [`Logs`] of its sender, and what these say is
 //! written, and told.
 
+pub(super) mod in_log;
 pub(super) mod logs;
+mod names;
 
 use std::collections::HashMap;
 use std::io;
@@ -10,31 +12,37 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-#[cfg(test)]
-pub(super) use self::logs::HELD;
+use self::in_log::{About, InLog, Note};
 pub(super) use self::logs::LOGS;
-use self::logs::{Arrival, InLog, Logs, Note, Word, out_of_turn};
+use self::logs::{Arrival, Logs, Word, out_of_turn};
+#[cfg(test)]
+pub(super) use self::logs::{HELD, HELD_OF_ALL, REFUSALS};
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::super::exchange::{Exchange, cost};
 use super::super::letter_id::LogId;
-use super::record::{self, Letter, MAIL, MAIL_LOGS, REFUSED, TRIED, Tried};
+use super::kept::{Kept, unreadable};
+use super::record::{self, Letter, MAIL, MAIL_LOGS, REFUSED, Refusal, TRIED, Tried};
 use super::trying::Place;
 use super::{LETTER_LIMIT, LetterId, Letters};
 use crate::delivery::EXPIRY_MOST;
 use crate::store::{Change, Store, now};
 use crate::wire::message::Item;
-use crate::wire::{PeerId, TraceContext};
+use crate::wire::{Along, PeerId};
 
 /// The codes that refuse nothing.
-const STORED: u8 = 0;
-const HANDLED: u8 = 1;
+pub(super) const STORED: u8 = 0;
+pub(super) const HANDLED: u8 = 1;
+/// The code for what was asked for, and is not here: to those alone who ask.
+pub(super) const GONE: u8 = u8::MAX;
 
 /// The letters that came from one peer.
 #[derive(Default)]
 pub(super) struct Incoming {
-    pub(super) logs: Logs<Arc<Letter>>,
+    pub(super) logs: Logs<Kept>,
     /// The exchange by which their ends are told, while there is a link.
     exchange: Option<Arc<Exchange>>,
+    /// The link's peer hands over by name.
+    pub(super) by_name: bool,
 }
 
 /// A letter as it came.
@@ -43,18 +51,20 @@ pub(crate) struct Coming<'a> {
     pub(crate) number: u64,
     /// The one before it on this link.
     pub(crate) before: u64,
-    /// In how many seconds it is no longer worth handing over.
+    /// In how many seconds it is no longer worth handing over. 0, which no letter has: it is only
+    /// asked what has become of it.
     pub(crate) expires: u64,
     pub(crate) name: &'a str,
     pub(crate) message: &'a str,
     pub(crate) version: u32,
     pub(crate) body: &'a [u8],
-    pub(crate) trace: Option<TraceContext>,
+    pub(crate) along: Option<Along>,
 }
 
 impl Incoming {
-    pub(super) fn up(&mut self, epoch: u64, exchange: &Arc<Exchange>) {
+    pub(super) fn up(&mut self, epoch: u64, by_name: bool, exchange: &Arc<Exchange>) {
         self.logs.up(epoch);
+        self.by_name = by_name;
         self.exchange = Some(Arc::clone(exchange));
     }
 
@@ -80,18 +90,18 @@ impl Incoming {
     }
 }
 
-/// A note, as a change of the spool.
-fn change(peer: PeerId, note: Note<Arc<Letter>>) -> Change {
+/// A note, as a change of the spool; `letter` is what was taken.
+fn change(peer: PeerId, letter: Option<&Letter>, note: Note) -> Option<Change> {
     let key = |log, number| record::key(peer, log, number);
-    match note {
+    Some(match note {
         Note::Log(log, taken) => record::put(MAIL_LOGS, record::log_key(peer, log), &taken),
         Note::NoLog(log) => record::remove(MAIL_LOGS, record::log_key(peer, log)),
-        Note::Mail(log, number, letter) => record::put(MAIL, key(log, number), &*letter),
+        Note::Mail(log, number) => record::put(MAIL, key(log, number), letter?),
         Note::NoMail(log, number) => record::remove(MAIL, key(log, number)),
         Note::Refused(log, number, why) => record::put(REFUSED, key(log, number), &why),
         Note::NoRefused(log, number) => record::remove(REFUSED, key(log, number)),
         Note::NoTried(log, number) => record::remove(TRIED, key(log, number)),
-    }
+    })
 }
 
 impl Letters {
@@ -117,11 +127,17 @@ impl Letters {
         if exchange.is_swamped() {
             return Err("it sends letters and takes no answers".into());
         }
-        let arrival = incoming.logs.arrive(epoch, (log, number, before), cost)?;
+        let is_asked = incoming.by_name && coming.expires == 0;
+        let arrival = incoming.logs.arrive(epoch, (log, number, before), is_asked, cost)?;
         let (notes, is_full) = match arrival {
             Arrival::OfNoLink => return Ok(()),
             Arrival::Before => {
                 incoming.tell(log, number);
+                return Ok(());
+            }
+            Arrival::Gone => {
+                let text = "it is not here any more";
+                exchange.say(epoch, &Item::Taken { log, number, code: GONE, text }, text.len());
                 return Ok(());
             }
             Arrival::NoRoom => {
@@ -136,10 +152,18 @@ impl Letters {
             Arrival::New { notes, is_full } => (notes, is_full),
         };
         let refusal = self.refusal(peer, is_full, coming);
-        let letter = refusal.clone().map_or_else(|| Ok(Arc::new(coming.letter())), Err);
-        let notes = incoming.logs.take((log, number), cost, letter, notes);
-        let changes = notes.into_iter().map(|note| change(peer, note)).collect();
-        self.write(changes, move |letters| letters.stored(peer, log, number, refusal));
+        let letter = refusal.is_none().then(|| Arc::new(coming.letter()));
+        let in_memory = incoming.logs.is_among_few(log, cost);
+        let kept = letter.as_ref().map(|letter| Kept::new(letter, in_memory));
+        let expires = letter.as_ref().map_or(0, |letter| letter.expires);
+        let about = About { name: coming.name, cost, expires };
+        let kept = refusal.map_or_else(|| kept.ok_or_else(unreadable), Err);
+        let notes = incoming.logs.take((log, number), about, kept, notes);
+        let change = |note| change(peer, letter.as_deref(), note);
+        let name = coming.name.to_owned();
+        self.write(notes.into_iter().filter_map(change).collect(), move |letters| {
+            letters.stored((peer, log, number), &name, cost);
+        });
         Ok(())
     }
 
@@ -157,19 +181,13 @@ impl Letters {
         })
     }
 
-    fn stored(
-        self: &Arc<Self>,
-        peer: PeerId,
-        log: LogId,
-        number: u64,
-        refusal: Option<RemoteError>,
-    ) {
+    fn stored(self: &Arc<Self>, (peer, log, number): Place, name: &str, cost: u64) {
         let mut state = self.state();
         let Some(incoming) = state.incoming.get_mut(&peer) else { return };
-        incoming.logs.stored((log, number), refusal);
+        incoming.logs.stored((log, number), cost);
         incoming.tell(log, number);
         drop(state);
-        self.hand_over(peer);
+        self.hand_over(peer, name);
     }
 
     /// A letter was handled, or is refused; heard of when that is durable.
@@ -185,21 +203,23 @@ impl Letters {
             .incoming
             .get_mut(&peer)
             .and_then(|incoming| incoming.logs.end((log, number), refusal.as_ref()));
-        let Some((letter, notes)) = ended else { return is_durable };
+        let Some((Kept { name, message, .. }, notes)) = ended else { return is_durable };
         if let Some(why) = &refusal {
             let id = LetterId::new(log, number);
             tracing::warn!(
-                peer = %peer.short(), name = letter.name, message = letter.message, %id, %why,
+                peer = %peer.short(), %name, %message, %id, %why,
                 "a letter is refused"
             );
-            (self.refused)(peer, id, &letter, why);
+            (self.refused)(peer, id, (&name, &message), why);
         }
-        let changes = notes.into_iter().map(|note| change(peer, note)).collect();
+        let changes = notes.into_iter().filter_map(|note| change(peer, None, note)).collect();
         self.write(changes, move |letters| {
             let mut state = letters.state();
             let Some(incoming) = state.incoming.get_mut(&peer) else { return };
-            incoming.logs.ended((log, number), refusal);
+            incoming.logs.ended((log, number), &name);
             incoming.tell(log, number);
+            drop(state);
+            letters.hand_over(peer, &name);
             // Whoever waited may be gone.
             let _ = durable.send(());
         });
@@ -218,8 +238,10 @@ impl Coming<'_> {
             expires: now.saturating_add(self.expires.min(EXPIRY_MOST.as_secs())),
             dead: None,
             body: self.body.to_vec(),
-            trace: self.trace.as_ref().map(record::kept_trace),
+            trace: None,
+            on_behalf: None,
         }
+        .with(self.along.as_ref())
     }
 }
 
@@ -242,18 +264,25 @@ pub(super) fn load(spool: &dyn Store) -> io::Result<HashMap<PeerId, Incoming>> {
     }
     let mut unreadable = Vec::new();
     for (key, value) in spool.load(REFUSED)? {
-        if let Some((log, number, why)) = read(REFUSED, key, &value, &mut all, &mut unreadable) {
-            log.restore_refusal(number, why);
-        }
-    }
-    for (key, value) in spool.load(MAIL)? {
-        if let Some((log, number, letter)) =
-            read::<Letter>(MAIL, key, &value, &mut all, &mut unreadable)
+        let refusal = read::<Refusal>(REFUSED, key, &value, &mut all, &mut unreadable);
+        if let Some(((peer, log, number), refusal)) = refusal
+            && let Some(log) = known(&mut all, (peer, log, number))
         {
-            let cost = cost(letter.body.len());
-            log.restore(number, Arc::new(letter), cost);
+            log.restore_refusal(number, refusal);
         }
     }
+    // One by one: there may be more of them than are to be in memory.
+    spool.each(MAIL, &mut |key, value| {
+        let letter = read::<Letter>(MAIL, key.to_vec(), value, &mut all, &mut unreadable);
+        if let Some(((peer, log, number), letter)) = letter
+            && let Some(incoming) = all.get_mut(&peer)
+        {
+            let (cost, letter) = (cost(letter.body.len()), Arc::new(letter));
+            let kept = Kept::new(&letter, incoming.logs.is_among_few(log, cost));
+            let about = About { name: &letter.name, cost, expires: letter.expires };
+            incoming.logs.restore_letter((log, number), about, kept);
+        }
+    })?;
     for (key, value) in spool.load(TRIED)? {
         if let Some((whose, Tried { weight })) =
             record::read(TRIED, &key, &value, record::read_key(&key))
@@ -263,22 +292,24 @@ pub(super) fn load(spool: &dyn Store) -> io::Result<HashMap<PeerId, Incoming>> {
         }
     }
     refuse_unreadable(spool, &mut all, unreadable)?;
+    all.values_mut().for_each(|incoming| incoming.logs.begin_life());
     Ok(all)
 }
 
 type Record = (Vec<u8>, (PeerId, LogId, u64));
 
-/// Returns the log and the content of a record; one that can't be read any more is noted.
-fn read<'a, T: DeserializeOwned>(
+/// Returns whose a record of a known log is, and its content; one that can't be read any more is
+/// noted.
+fn read<T: DeserializeOwned>(
     table: &'static str,
     key: Vec<u8>,
     value: &[u8],
-    all: &'a mut HashMap<PeerId, Incoming>,
+    all: &mut HashMap<PeerId, Incoming>,
     unreadable: &mut Vec<Record>,
-) -> Option<(&'a mut InLog<Arc<Letter>>, u64, T)> {
+) -> Option<(Place, T)> {
     let whose = record::read_key(&key);
     match record::read(table, &key, value, whose) {
-        Some((whose, value)) => known(all, whose).map(|log| (log, whose.2, value)),
+        Some((whose, value)) => known(all, whose).map(|_| (whose, value)),
         None => {
             unreadable.extend(whose.map(|whose| (key, whose)));
             None
@@ -292,14 +323,13 @@ fn refuse_unreadable(
     all: &mut HashMap<PeerId, Incoming>,
     unreadable: Vec<Record>,
 ) -> io::Result<()> {
-    let text = "its record in that node's spool can't be read any more: it is not handed over; \
-                whether it was is not known";
-    let why = RemoteError::new(RemoteErrorKind::Storage, text);
+    let why = super::kept::unreadable();
     let mut changes = Vec::new();
     for (key, whose) in unreadable {
         if let Some(log) = known(all, whose) {
-            log.refuse_unreadable(whose.2, &why);
-            changes.push(record::put(REFUSED, key, &why));
+            // One that was refused before is written anew, too: its record can't be read.
+            let refusal = log.refuse_unreadable(whose.2, &why);
+            changes.push(record::put(REFUSED, key, &refusal));
         }
     }
     if changes.is_empty() { Ok(()) } else { spool.write(changes) }
@@ -308,7 +338,7 @@ fn refuse_unreadable(
 fn known(
     all: &mut HashMap<PeerId, Incoming>,
     (peer, log, number): (PeerId, LogId, u64),
-) -> Option<&mut InLog<Arc<Letter>>> {
+) -> Option<&mut InLog<Kept>> {
     let found = all.get_mut(&peer).and_then(|incoming| incoming.logs.known(log, number));
     if found.is_none() {
         tracing::error!(

@@ -3,11 +3,11 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `letters` | receiver 32 ‖ log 16 ‖ number u64 big-endian | a [`Letter`] that is under way or dead |
-//! | `letterkeys` | key 32 | a [`Keyed`](super::keyed::Keyed): the letter that was posted under it |
+//! | `letterkeys` | key 32 | a [`Keyed`]: the letter that was posted under it |
 //! | `letterlogs` | receiver 32 | a [`Log`]: what the letters to it are numbered in |
 //! | `mail` | sender 32 ‖ log 16 ‖ number | a [`Letter`] that is stored and not handled |
 //! | `maillogs` | sender 32 ‖ log 16 | [`Taken`]: how far the log was taken |
-//! | `mailrefused` | sender 32 ‖ log 16 ‖ number | why it was refused, as long as the sender may ask |
+//! | `mailrefused` | sender 32 ‖ log 16 ‖ number | [`Refusal`]: why it was refused, as long as the sender may ask |
 //! | `mailtried` | sender 32 ‖ log 16 ‖ number | [`Tried`]: what is counted against a letter that processes may have ended with |
 
 use serde::de::DeserializeOwned;
@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::RemoteError;
 use super::super::letter_id::{LetterId, LogId};
-use crate::store::Change;
+use crate::store::{Change, UNREAD};
 use crate::wire::codec::{decode_message, encode_message};
-use crate::wire::{PeerId, TraceContext};
+use crate::wire::{Along, PeerId, TraceContext};
 
 pub(super) const LETTERS: &str = "letters";
 pub(super) const LOGS: &str = "letterlogs";
@@ -46,6 +46,9 @@ pub(crate) struct Letter {
     /// builds have none.
     #[serde(default)]
     pub(super) trace: Option<(String, String)>,
+    /// For whom it is sent, by the word of its sender. Letters of earlier builds do not say.
+    #[serde(default)]
+    pub(super) on_behalf: Option<String>,
 }
 
 impl Letter {
@@ -54,10 +57,23 @@ impl Letter {
         let (parent, state) = self.trace.as_ref()?;
         Some(TraceContext { state: state.clone(), ..parent.parse().ok()? })
     }
+
+    /// The things that go along with it, if any do.
+    pub(super) fn along(&self) -> Option<Along> {
+        let along = Along { trace: self.trace(), on_behalf: None };
+        along.on_behalf_of(self.on_behalf.as_deref().unwrap_or_default()).any()
+    }
+
+    /// The same letter, with this along.
+    pub(super) fn with(self, along: Option<&Along>) -> Self {
+        let trace = along.and_then(|along| along.trace.as_ref()).map(kept_trace);
+        let on_behalf = along.and_then(Along::on_behalf).map(ToOwned::to_owned);
+        Self { trace, on_behalf, ..self }
+    }
 }
 
 /// A trace, as a letter keeps it.
-pub(super) fn kept_trace(trace: &TraceContext) -> (String, String) {
+fn kept_trace(trace: &TraceContext) -> (String, String) {
     (trace.to_string(), trace.state.clone())
 }
 
@@ -78,6 +94,15 @@ pub(super) struct Taken {
     pub(super) order: u64,
 }
 
+/// The reason why a letter was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Refusal {
+    pub(super) why: RemoteError,
+    /// The turn of it among those of its log. Refusals of earlier builds have none.
+    #[serde(default)]
+    pub(super) turn: u64,
+}
+
 /// The count against a letter that processes may have ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tried {
@@ -86,7 +111,7 @@ pub(super) struct Tried {
 }
 
 /// A key's letter, as the spool has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Keyed {
     /// To whom it went.
     pub(super) peer: [u8; 32],
@@ -157,7 +182,9 @@ pub(super) fn read<K, T: DeserializeOwned>(
                 table,
                 key,
                 ?error,
-                "a record about letters can't be read; `estafette doctor` sets it aside"
+                why = UNREAD,
+                "a record about letters can't be read: it stays as it is; `estafette doctor` says \
+                 what can be done"
             );
             None
         }
@@ -179,13 +206,14 @@ pub(crate) const TABLES: [Table; 7] = [
     (KEYS, |key, value| is_readable::<Keyed>(key.len() == 32, value)),
     (MAIL, |key, value| is_readable::<Letter>(read_key(key).is_some(), value)),
     (MAIL_LOGS, |key, value| is_readable::<Taken>(read_log_key(key).is_some(), value)),
-    (REFUSED, |key, value| is_readable::<RemoteError>(read_key(key).is_some(), value)),
+    (REFUSED, |key, value| is_readable::<Refusal>(read_key(key).is_some(), value)),
     (TRIED, |key, value| is_readable::<Tried>(read_key(key).is_some(), value)),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::error::RemoteErrorKind;
 
     #[test]
     fn a_letter_keeps_its_trace_and_one_of_an_earlier_build_has_none() {
@@ -222,14 +250,39 @@ mod tests {
                 expires: 3,
                 dead: None,
                 body: vec![4],
-                trace: None
+                trace: None,
+                on_behalf: None
             }
         );
-        assert_eq!(letter.trace(), None);
+        assert_eq!(letter.along(), None);
         let trace = TraceContext { trace: [1; 16], span: [2; 8], flags: 1, state: "a=b".into() };
-        letter.trace = Some(kept_trace(&trace));
+        let along = Along { trace: Some(trace), on_behalf: Some("till".into()) };
+        letter = letter.with(Some(&along));
         let Change::Put { value, .. } = put(LETTERS, vec![], &letter) else { panic!() };
-        assert_eq!(decode_message::<Letter>(&value).unwrap().trace(), Some(trace));
+        assert_eq!(decode_message::<Letter>(&value).unwrap().along(), Some(along));
+        for unsaid in ["", "till\n", &"x".repeat(257)] {
+            letter = Letter { on_behalf: Some(unsaid.into()), trace: None, ..letter };
+            assert_eq!(letter.along(), None, "{unsaid:?}");
+        }
+        assert_eq!(
+            decode_message::<Earlier>(&value).unwrap().body,
+            [4],
+            "an earlier build reads it"
+        );
+    }
+
+    #[test]
+    fn a_refusal_of_an_earlier_build_is_read_and_an_earlier_build_reads_this_one_s() {
+        let why = RemoteError::new(RemoteErrorKind::Forbidden, "no");
+        let Change::Put { value, .. } = put(REFUSED, vec![], &why) else { panic!() };
+        let refusal: Refusal = decode_message(&value).unwrap();
+        assert_eq!(refusal, Refusal { why: why.clone(), turn: 0 });
+        let Change::Put { value, .. } = put(REFUSED, vec![], &Refusal { turn: 300, ..refusal })
+        else {
+            panic!()
+        };
+        assert_eq!(decode_message::<Refusal>(&value).unwrap().turn, 300);
+        assert_eq!(decode_message::<RemoteError>(&value).unwrap(), why);
     }
 
     #[test]

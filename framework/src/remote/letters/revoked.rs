@@ -16,6 +16,8 @@ impl Letters {
         if self.limits.dormant {
             return (0, 0);
         }
+        // Those that nobody has a name for wait, too.
+        self.unpark(peer);
         let waiting =
             self.state().incoming.get(&peer).map(|from| from.logs.waiting()).unwrap_or_default();
         for (log, number, letter) in &waiting {

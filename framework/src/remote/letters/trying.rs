@@ -1,15 +1,18 @@
-//! Letters that a process may have ended with: what an earlier life held when it ended, whichever
-//! of them it was.
+//! Letters that a process may have ended with: of each name the first ones that an earlier life held
+//! when it ended, whichever of them it was.
 //!
 //! The first life pays nothing for it. In later ones each of them is handed over alone, no other
 //! letter of whichever sender being with an actor, and that is counted durably before; nothing
 //! follows before what has become of it is durable, too. So whatever ends the process is counted
 //! against the letter that did it, and one that does it again and again is refused.
 //!
-//! Invariant: a letter that was with its actor while others were, or when the node was stopped in
-//! order, is not counted as one that was alone with it.
+//! Nobody waits for that for ever: one that has waited for [`PATIENCE`], since more than that of
+//! others are before it, goes along with whichever is alone, and both are counted: that one as alone.
+//!
+//! Invariant: a letter that was with its actor while others were that were there before it, or when
+//! the node was stopped in order, is not counted as one that was alone with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +21,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, oneshot};
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::super::letter_id::LogId;
 use super::Letters;
-use super::record::{self, Letter, TRIED, Tried};
+use super::record::{self, TRIED, Tried};
 use crate::wire::PeerId;
 
 /// Lives that may end with a letter that is alone with its actor, besides the first one, which does
@@ -50,16 +53,16 @@ pub(super) enum Turn {
 /// The letters of a log that earlier lives have left.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Suspects {
-    /// All letters up to this one that are held may have ended a life.
-    up_to: u64,
+    /// Those that may have ended a life.
+    numbers: BTreeSet<u64>,
     /// The weight that is counted against each.
     weights: BTreeMap<u64, u32>,
 }
 
 impl Suspects {
-    /// The last letter that was held when this life began.
+    /// One of those that were held when this life began.
     pub(super) fn begin(&mut self, number: u64) {
-        self.up_to = self.up_to.max(number);
+        self.numbers.insert(number);
     }
 
     /// Notes what earlier lives have counted.
@@ -69,12 +72,14 @@ impl Suspects {
 
     /// It is over; whether there is a record of it.
     pub(super) fn forget(&mut self, number: u64) -> bool {
+        self.numbers.remove(&number);
         self.weights.remove(&number).is_some()
     }
 
     /// Returns what is counted against it; `None`: it is of this life.
     pub(super) fn weight(&self, number: u64) -> Option<u32> {
-        (number <= self.up_to).then(|| self.weights.get(&number).copied().unwrap_or(0))
+        let weight = self.weights.get(&number).copied();
+        weight.or_else(|| self.numbers.contains(&number).then_some(0))
     }
 }
 
@@ -101,7 +106,8 @@ impl Letters {
         Some(turn)
     }
 
-    /// Waits for what a letter comes to. One that is alone with its actor for long is so no longer.
+    /// Waits for what a letter comes to. One that is with its actor for long keeps no other from being
+    /// alone, nor is it so any longer.
     pub(super) async fn bide<T>(
         &self,
         place: Place,
@@ -121,6 +127,11 @@ impl Letters {
             // Durable before another one is handed over: what that one does is not this one's
             // doing.
             let _ = self.count(place, weight + 1).await;
+            *turn = Turn::Along;
+        } else if let Turn::Shared { .. } = turn {
+            if let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut outcome).await {
+                return outcome;
+            }
             *turn = Turn::Along;
         }
         outcome.await
@@ -162,9 +173,8 @@ impl Letters {
 }
 
 /// Returns the reason that a letter is not handed over any more, if that is so.
-pub(super) fn deadly(letter: &Letter, weight: Option<u32>) -> Option<RemoteError> {
+pub(super) fn deadly(name: &str, message: &str, weight: Option<u32>) -> Option<RemoteError> {
     weight.filter(|&weight| weight >= LIVES * ALONE)?;
-    let Letter { name, message, .. } = letter;
     let text = format!(
         "the process ended with this {message} again and again when {name:?} had it, {LIVES} \
          times while it had no other letter; see the log of that node"

@@ -17,7 +17,7 @@ use crate::store::blocking::surely;
 /// Bytes after which a write takes no more changes.
 const WRITE: usize = 4 << 20;
 /// The wait before a store that failed is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// Changes that are made together, or not at all.
 pub(super) struct Unit {

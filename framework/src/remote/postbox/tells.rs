@@ -5,20 +5,20 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::super::exchange::{TRACE, cost};
+use super::super::exchange::{cost, cost_along};
 use super::super::serving::Traced;
 use super::Postbox;
 use crate::store::ledger::Kind;
-use crate::wire::TraceContext;
+use crate::wire::Along;
 
 impl Postbox {
-    /// Tells that stand side by side in a batch, before the place `end`; one that is traced stands
-    /// alone.
+    /// Tells that stand side by side in a batch, before the place `end`; one with which something
+    /// goes along stands alone.
     pub(super) fn tell_row(
         &mut self,
         target: u32,
         row: &mut Vec<&[u8]>,
-        trace: Option<TraceContext>,
+        along: Option<Along>,
         (batch, end): (&Bytes, usize),
     ) -> Result<(), String> {
         let count = row.len() as u64;
@@ -28,14 +28,15 @@ impl Postbox {
         let (marked, caller) = (self.marked, self.peer);
         let inbound = self.find(target)?;
         let (name, message) = (&inbound.name, &inbound.message);
-        let traced = trace.map(|trace| Traced {
+        let extra = cost_along(along.as_ref());
+        let traced = along.map(|along| Traced {
             caller,
             name: Arc::clone(name),
             message: Arc::clone(message),
-            trace,
+            along,
             is_letter: false,
         });
-        let each = |body: &[u8]| cost(body.len()) + if traced.is_some() { TRACE } else { 0 };
+        let each = |body: &[u8]| cost(body.len()) + extra;
         if let Some(mailbox) = inbound.mailbox.as_ref().ok().filter(|mailbox| mailbox.confirms()) {
             let spent = row.iter().map(|body| each(body)).sum();
             if let Err(full) = inbound.teller.exchange.account().take_bare(Kind::Messages, spent) {

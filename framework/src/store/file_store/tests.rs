@@ -133,6 +133,23 @@ fn a_record_is_removed_where_the_disk_is_full() {
     assert_eq!(store.load("peers").unwrap(), []);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_first_record_on_a_full_disk_fails_with_that_and_its_file() {
+    let (_folder, store) = store();
+    std::os::unix::fs::symlink("/dev/full", store.folder().join("version.new")).unwrap();
+    let error = store.put("peers", b"a", b"1").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+    assert!(error.to_string().contains("version.new: No space left"), "{error}");
+    // The record itself has no room.
+    fs::remove_file(store.folder().join("version.new")).unwrap();
+    store.put("peers", b"a", b"1").unwrap();
+    let new = store.folder().join("peers").join(HEX.encode(b"a")).with_extension("new");
+    std::os::unix::fs::symlink("/dev/full", &new).unwrap();
+    let error = store.put("peers", b"a", b"2").unwrap_err();
+    assert!(error.to_string().contains(&format!("{}: No space", new.display())), "{error}");
+}
+
 #[cfg(unix)]
 #[test]
 fn only_the_owner_may_read_it() {

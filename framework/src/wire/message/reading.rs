@@ -1,7 +1,10 @@
 //! The items of a batch, read one by one.
 
+use super::super::along::{Along, ON_BEHALF_LIMIT, may_be_said};
 use super::super::trace::TraceContext;
-use super::{Item, ItemError, NAME_LIMIT, STATE_LIMIT, Shape, TELL, TEXT_LIMIT, TRACED};
+use super::{
+    Item, ItemError, NAME_LIMIT, ON_BEHALF, REPLY, STATE_LIMIT, Shape, TELL, TEXT_LIMIT, TRACED,
+};
 
 /// Reads a batch, item by item. After an error there is nothing more to read.
 #[derive(Clone, Debug)]
@@ -28,8 +31,23 @@ impl<'a> Items<'a> {
         Some((target, body))
     }
 
-    /// The next item, and the trace it belongs to.
-    pub fn next_item(&mut self) -> Result<Option<(Item<'a>, Option<TraceContext>)>, ItemError> {
+    /// The next item, if it is a reply to `call` without a trace.
+    #[inline]
+    pub fn next_reply(&mut self, call: u64) -> Option<&'a [u8]> {
+        if self.0.first() != Some(&REPLY) {
+            return None;
+        }
+        let mut ahead = Self(&self.0[1..]);
+        if ahead.number().ok()? != call {
+            return None;
+        }
+        let body = ahead.bytes().ok()?;
+        *self = ahead;
+        Some(body)
+    }
+
+    /// The next item, and what goes along with it.
+    pub fn next_item(&mut self) -> Result<Option<(Item<'a>, Option<Along>)>, ItemError> {
         let Some((&kind, rest)) = self.0.split_first() else { return Ok(None) };
         self.0 = rest;
         let read = self.read(kind);
@@ -39,9 +57,22 @@ impl<'a> Items<'a> {
         read.map(Some)
     }
 
-    fn read(&mut self, kind: u8) -> Result<(Item<'a>, Option<TraceContext>), ItemError> {
+    fn read(&mut self, kind: u8) -> Result<(Item<'a>, Option<Along>), ItemError> {
+        if kind & (TRACED | ON_BEHALF) == 0 {
+            return Ok((self.item(kind)?, None));
+        }
         let trace = (kind & TRACED != 0).then(|| self.trace()).transpose()?;
-        Ok((self.item(kind & !TRACED)?, trace))
+        let on_behalf = (kind & ON_BEHALF != 0).then(|| self.on_behalf()).transpose()?;
+        let along = Along { trace, on_behalf: on_behalf.map(Into::into) };
+        Ok((self.item(kind & !(TRACED | ON_BEHALF))?, Some(along)))
+    }
+
+    fn on_behalf(&mut self) -> Result<&'a str, ItemError> {
+        let who = self.text("on behalf", ON_BEHALF_LIMIT)?;
+        match may_be_said(who) {
+            true => Ok(who),
+            false => Err(field("on behalf", "no text, or one with control characters")),
+        }
     }
 
     fn trace(&mut self) -> Result<TraceContext, ItemError> {
@@ -71,7 +102,7 @@ impl<'a> Items<'a> {
             },
             4 => Item::Request { call: self.number()?, body: self.bytes()? },
             5 => Item::RequestsEnd { call: self.number()? },
-            6 => Item::Reply { call: self.number()?, body: self.bytes()? },
+            REPLY => Item::Reply { call: self.number()?, body: self.bytes()? },
             7 => Item::RepliesEnd { call: self.number()? },
             8 => Item::Failed {
                 call: self.number()?,

@@ -4,6 +4,7 @@ mod cycles;
 mod doors;
 mod inboxes;
 mod nodes;
+mod private;
 mod relays;
 mod routes;
 mod settings;
@@ -16,6 +17,7 @@ use std::path::Path;
 use estafette::node::StageRegistry;
 use estafette::remote::Directory;
 
+pub use self::private::PrivateFile;
 use crate::fault::Fault;
 use crate::model::Topology;
 

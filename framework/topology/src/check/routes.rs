@@ -1,6 +1,7 @@
 //! Faults of routes.
 
 use estafette::node::NodeConfig;
+use estafette::node::units::time_text;
 
 use super::nodes::one_of;
 use super::settings::Use;
@@ -211,7 +212,7 @@ impl Checking<'_> {
         if let Schedule::Every(every) = route.schedule
             && every < Schedule::SHORTEST
         {
-            let message = format!("`every` can't be {every:?}");
+            let message = format!("`every` can't be {}", time_text(every));
             let fault = Fault::new("bad-limit", format!("{at}.schedule.every"), message);
             self.faults.push(fault.label("must be 1 s at least"));
         }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use estafette::NodeConfig;
 use estafette::node::RelayQuota;
 use estafette::node::units::{size_text, time_text};
-use estafette::pipeline::Compression;
 use estafette::wire::is_visible;
 use toml::Value;
 
@@ -147,7 +146,7 @@ impl<'a> Building<'a> {
     ) -> GraphRoute {
         let limits = self.topology.nodes.get(&route.from).map(|node: &NodeSpec| &node.limits);
         let limits = limits.cloned().unwrap_or_default();
-        let codec = route.codec.clone().unwrap_or_else(|| codec_words(limits.compression));
+        let codec = route.codec.clone().unwrap_or_else(|| limits.compression.to_string());
         let schedule = schedule_words(route);
         let source = self.source(name, route);
         let part = self.part(
@@ -265,15 +264,6 @@ fn stages(route: &RouteSpec, limits: &NodeConfig, codec: &str) -> Vec<String> {
         receivers => format!("seal × {receivers}"),
     });
     stages
-}
-
-fn codec_words(compression: Compression) -> String {
-    match compression {
-        Compression::Snappy => "snappy".into(),
-        Compression::Lz4 => "lz4".into(),
-        Compression::Off => "off".into(),
-        other => format!("codec:{}", other.codec().0),
-    }
 }
 
 fn schedule_words(route: &RouteSpec) -> String {

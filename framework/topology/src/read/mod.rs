@@ -138,6 +138,11 @@ impl Document {
         Self { path, text, places, faults, topology, broken }
     }
 
+    /// The text of the file.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The topology, as far as it could be read.
     pub fn topology(&self) -> &Topology {
         &self.topology
@@ -145,6 +150,10 @@ impl Document {
 
     /// All that is wrong with it, for a program with these stages and kinds.
     pub fn check(&self, registry: &StageRegistry) -> Report {
+        self.report(self.checked(registry))
+    }
+
+    fn checked(&self, registry: &StageRegistry) -> Vec<Fault> {
         let mut faults = self.faults.clone();
         let Broken { inboxes, routes, doors } = &self.broken;
         let checked = if inboxes.is_empty() && routes.is_empty() && doors.is_empty() {
@@ -158,6 +167,18 @@ impl Document {
         };
         let unread = Unread::of(&self.faults);
         faults.extend(checked.into_iter().filter(|fault| !unread.explains(fault)));
+        faults
+    }
+
+    /// The same, and the files of secrets and keys that others than their owner can read: a look at
+    /// files, which [`check`](Self::check) does not take.
+    pub fn check_with_files(&self, registry: &StageRegistry) -> Report {
+        let mut faults = self.checked(registry);
+        faults.extend(self.topology.check_files(registry));
+        self.report(faults)
+    }
+
+    fn report(&self, faults: Vec<Fault>) -> Report {
         let file = self.path.display().to_string();
         Report::new(file, self.text.clone(), self.places.clone(), faults)
     }

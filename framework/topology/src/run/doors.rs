@@ -1,14 +1,25 @@
 //! The doors of a node that runs.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::Arc;
 
 use estafette::Node;
 use estafette::node::{Door, DoorPlace, OpenDoor, StageRegistry};
 use futures_util::future::join_all;
 
+use super::rehearse::port;
 use super::{RunError, on_a_thread};
 use crate::change::Change;
 use crate::model::Topology;
+
+/// The node that has them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) name: &'a str,
+    pub(super) node: &'a Node,
+    pub(super) registry: &'a StageRegistry,
+}
 
 /// Doors that are open. Dropping them closes them at once.
 #[derive(Debug, Default)]
@@ -27,9 +38,10 @@ impl Doors {
             // A trial has no addresses that others come to.
             return Ok(doors);
         }
+        let place = Place { name: node, node: running, registry };
         for (name, _) in topology.doors_of(node) {
             let made = topology.make_door(name, node, registry).await?;
-            let open = topology.open_door(name, node, running, &*made).await?;
+            let open = topology.open_door(name, place, &*made, Vec::new()).await?;
             doors.0.insert(name.clone(), open);
         }
         Ok(doors)
@@ -50,26 +62,76 @@ impl Doors {
         Ok(made)
     }
 
-    /// Closes those that are gone or others, and opens those that are new; which ones could not be.
+    /// Opens those that are new or others, and closes those in whose places they are, and those that
+    /// are gone. One at the address of one that goes takes over its socket. Where one can't be opened, all are as they were.
     pub(super) async fn switch(
         &mut self,
-        new: &Topology,
-        node: &str,
-        running: &Node,
+        (old, new): (&Topology, &Topology),
+        place: Place<'_>,
         made: BTreeMap<String, Box<dyn Door>>,
         changes: &BTreeMap<String, Change>,
-    ) -> Vec<(String, RunError)> {
-        // Their addresses may be those of others from now on.
-        join_all(changes.keys().filter_map(|name| self.0.remove(name)).map(|open| open.close()))
-            .await;
-        let mut failed = Vec::new();
+    ) -> Result<(), RunError> {
+        let going = self.going(changes);
+        let (mut opened, mut left, mut failed) = (BTreeMap::new(), Vec::new(), None);
         for (name, door) in made {
-            match new.open_door(&name, node, running, &*door).await {
-                Ok(open) => drop(self.0.insert(name, open)),
-                Err(error) => failed.push((name, error)),
+            // A name has one that leads out.
+            if door.leads_out() && self.0.contains_key(&name) {
+                left.push((name, door));
+                continue;
+            }
+            match new.open_door(&name, place, &*door, going.clone()).await {
+                Ok(open) => drop(opened.insert(name, open)),
+                Err(_) if self.is_held(door.address(), changes) => left.push((name, door)),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        failed
+        // Or the ports of those that close would stay open.
+        drop(going);
+        if let Some(error) = failed {
+            join_all(opened.into_values().map(|open| open.close())).await;
+            return Err(error);
+        }
+        let gone: Vec<_> = changes.keys().filter(|name| self.0.contains_key(*name)).collect();
+        join_all(gone.iter().filter_map(|name| self.0.remove(*name)).map(|open| open.close()))
+            .await;
+        for (name, door) in left {
+            match new.open_door(&name, place, &*door, Vec::new()).await {
+                Ok(open) => drop(opened.insert(name, open)),
+                Err(error) => {
+                    join_all(opened.into_values().map(|open| open.close())).await;
+                    self.open_again(old, place, &gone).await;
+                    return Err(error);
+                }
+            }
+        }
+        self.0.extend(opened);
+        Ok(())
+    }
+
+    /// Returns the sockets of the doors that go.
+    fn going(&self, changes: &BTreeMap<String, Change>) -> Vec<Arc<TcpListener>> {
+        let going = changes.keys().filter_map(|name| self.0.get(name));
+        going.filter_map(|open| open.listener()).map(Arc::new).collect()
+    }
+
+    /// Returns `true` if a door that goes may have this address, or one of the same port.
+    fn is_held(&self, address: &str, changes: &BTreeMap<String, Change>) -> bool {
+        let mut going = changes.keys().filter_map(|name| self.0.get(name));
+        going.any(|open| port(&open.address()) == port(address))
+    }
+
+    /// Opens doors that were closed for others, which could not be opened.
+    async fn open_again(&mut self, old: &Topology, place: Place<'_>, doors: &[&String]) {
+        for &door in doors {
+            let open = async {
+                let made = old.make_door(door, place.name, place.registry).await?;
+                old.open_door(door, place, &*made, Vec::new()).await
+            };
+            match open.await {
+                Ok(open) => drop(self.0.insert(door.clone(), open)),
+                Err(error) => tracing::error!(%error, door, "a door could not be opened again"),
+            }
+        }
     }
 
     pub(super) async fn close(self) {
@@ -82,12 +144,23 @@ impl Doors {
 }
 
 impl Topology {
-    async fn make_door(
+    pub(super) async fn make_door(
         &self,
         name: &str,
         node: &str,
         registry: &StageRegistry,
     ) -> Result<Box<dyn Door>, RunError> {
+        self.with_door(name, node, registry, |door| door.prepare().map(|()| door)).await
+    }
+
+    /// Does what blocks with a door that is made of its settings, before its files are read.
+    pub(super) async fn with_door<T: Send + 'static>(
+        &self,
+        name: &str,
+        node: &str,
+        registry: &StageRegistry,
+        what: impl FnOnce(Box<dyn Door>) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, RunError> {
         let door = self.doors.get(name).map(|spec| &spec.door);
         let (kind, settings) = match door {
             Some(door) => (door.name.clone(), door.settings_at(node)),
@@ -97,22 +170,35 @@ impl Topology {
         let made = on_a_thread(move || {
             let door = places.read(|| registry.door_of(&kind, settings));
             let door = door.and_then(|door| door.make()).map_err(|error| error.to_string())?;
-            door.prepare().map(|()| door)
+            what(door)
         });
-        let made: Result<Box<dyn Door>, String> = made.await?;
+        let made: Result<T, String> = made.await?;
         made.map_err(|why| RunError::Door { door: name.to_owned(), why })
+    }
+
+    /// Looks whether the files that the doors of a node need can be used, and opens nothing.
+    pub async fn look_at_doors(
+        &self,
+        node: &str,
+        registry: &StageRegistry,
+    ) -> Result<(), RunError> {
+        for (door, _) in self.doors_of(node) {
+            self.make_door(door, node, registry).await?;
+        }
+        Ok(())
     }
 
     async fn open_door(
         &self,
         name: &str,
-        node: &str,
-        running: &Node,
+        Place { name: node, node: running, .. }: Place<'_>,
         made: &dyn Door,
+        listeners: Vec<Arc<TcpListener>>,
     ) -> Result<Box<dyn OpenDoor>, RunError> {
         let to = self.doors.get(name).into_iter().flat_map(|door| &door.to);
         let to = to.map(ToString::to_string);
-        let opened = made.open(DoorPlace::new(name, running, self.key_of(node), to));
-        opened.await.map_err(|why| RunError::Door { door: name.to_owned(), why })
+        let mut at = DoorPlace::new(name, running, self.key_of(node), to);
+        at.listeners = listeners;
+        made.open(at).await.map_err(|why| RunError::Door { door: name.to_owned(), why })
     }
 }

@@ -9,9 +9,11 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::RouteNews;
+use super::failure::RouteError;
 use super::memory::Note;
 use super::queue::{Given, Load};
-use super::route::{CALM, LOOK_AGAIN, QUIET, Route, RouteError, hex, on_a_thread};
+use super::rest::{CALM, LOOK_AGAIN, Looked, QUIET};
+use super::route::{Route, on_a_thread};
 use crate::model::{Deliver, EachSpec, Kind, Then};
 
 /// The most entries of one folder.
@@ -36,37 +38,58 @@ pub(super) enum Seen {
     Young,
 }
 
+/// The work at an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Nothing is to be done.
+    Idle,
+    /// Something is to be done soon.
+    Waits,
+    /// Something was done.
+    Acted,
+}
+
 impl Route {
     /// Sends each entry that is new, and looks after those that were delivered.
     pub(super) async fn look_at_each(
         &self,
         each: &EachSpec,
         is_watched: bool,
-    ) -> Result<Option<Duration>, RouteError> {
-        let folder = self.places.at(&each.folder);
-        let listed = on_a_thread({
+    ) -> Result<Looked, RouteError> {
+        let (folder, began) = (self.places.at(&each.folder), Instant::now());
+        let looked_into = on_a_thread({
             let folder = folder.clone();
             move || {
                 let brought = bring_back(&folder);
-                (brought, entries(&folder))
+                (brought, look_into(&folder))
             }
         });
-        let (brought, entries) = listed.await?;
+        let (brought, entries) = looked_into.await?;
+        let listed = began.elapsed();
         if let Err(error) = brought {
             tracing::warn!(%error, route = &*self.name, "what was put aside stays there");
         }
-        let entries = entries.map_err(|error| {
+        let (entries, left) = entries.map_err(|error| {
             RouteError::Source(format!("{} can't be read: {error}", folder.display()))
         })?;
+        self.tell_left(left);
         let mut notes = self.memory.beginning(&format!("{}\n", self.name));
         let mut load = match self.spec.deliver {
             Deliver::One => self.load(&notes).await,
             Deliver::All => Load::new(),
         };
-        let (mut busy, mut failed) = (false, None);
+        let (mut busy, mut acted, mut failed) = (false, false, None);
+        // The time that went by for looking, and not for what was done.
+        let (began, mut worked) = (Instant::now(), Duration::ZERO);
         for (name, seen) in &entries {
+            let before = Instant::now();
             match self.look_at_one((each, &folder), name, seen, &mut load).await {
-                Ok(is_busy) => busy |= is_busy,
+                Ok(step) => {
+                    busy |= step != Step::Idle;
+                    if step == Step::Acted {
+                        (acted, worked) = (true, worked + before.elapsed());
+                    }
+                }
                 // What can't be sent by itself keeps no other back.
                 Err(error @ RouteError::Source(_)) => failed = Some(error),
                 Err(error) => return Err(error),
@@ -74,47 +97,69 @@ impl Route {
         }
         notes.retain(|note| !entries.contains_key(entry_of(&note.key)));
         self.forget_gone(notes).await?;
-        match failed {
-            Some(error) => Err(error),
-            None if busy => Ok(Some(LOOK_AGAIN)),
+        let again = if busy {
+            LOOK_AGAIN
+        } else if is_watched
+            && failed.is_none()
+            && !entries.values().any(|seen| *seen == Seen::Tree)
+        {
+            CALM
+        } else {
             // What happens deep in a folder, or behind a link, is not told.
-            None if is_watched && !entries.values().any(|seen| *seen == Seen::Tree) => {
-                Ok(Some(CALM))
+            QUIET
+        };
+        let scanned = Some(listed + began.elapsed().saturating_sub(worked));
+        Ok(Looked { acted, failed, scanned, ..Looked::again(again) })
+    }
+
+    /// Tells once of each entry that is never sent.
+    fn tell_left(&self, left: Left) {
+        let mut told = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|entry| left.contains_key(entry));
+        for (entry, why) in left {
+            if !told.contains(&entry) {
+                tracing::warn!(route = &*self.name, entry, "an entry is not sent: {why}");
+                told.insert(entry);
             }
-            None => Ok(Some(QUIET)),
         }
     }
 
-    /// One entry; whether something is still to be done about it soon.
+    /// One entry, as far as something is to be done about it.
     async fn look_at_one(
         &self,
         (each, folder): (&EachSpec, &Path),
         name: &str,
         seen: &Seen,
         load: &mut Load,
-    ) -> Result<bool, RouteError> {
+    ) -> Result<Step, RouteError> {
         let path = folder.join(name);
-        let Some(kind) = path.to_str().map(Kind::path) else { return Ok(false) };
+        let Some(kind) = path.to_str().map(Kind::path) else { return Ok(Step::Idle) };
         let mark = match seen {
             Seen::File(mark) => Some(mark.clone()),
-            Seen::Tree => self.version(&kind).await?,
+            Seen::Tree => self.version_of_tree(&kind).await,
             Seen::Young => None,
         };
-        let Some(mark) = mark else { return Ok(true) };
+        let Some(mark) = mark else { return Ok(Step::Waits) };
         // Of a folder something may have been left out, and new things may be in it by now.
         let removes = each.then == Then::Remove && *seen != Seen::Tree;
-        let (mut busy, done) = if self.spec.deliver == Deliver::One {
-            let given = self.give_to_one(name, &mark, &kind, load).await?;
-            (matches!(given, Given::Open | Given::Waits), given == Given::Done)
+        let (step, done) = if self.spec.deliver == Deliver::One {
+            match self.give_to_one(name, &mark, &kind, load).await? {
+                Given::New => (Step::Acted, false),
+                Given::Open | Given::Waits => (Step::Waits, false),
+                Given::Done => (Step::Idle, true),
+                Given::Withdrawn => (Step::Idle, false),
+            }
         } else {
             let sent = self.send_to_all(name, &mark, || self.content(&kind)).await?;
-            (sent || removes, removes && self.is_delivered(name, &mark).await?)
+            let waits = if removes || sent.waits { Step::Waits } else { Step::Idle };
+            let step = if sent.some { Step::Acted } else { waits };
+            (step, removes && self.is_delivered(name, &mark).await?)
         };
         if done && removes {
             self.remove(&path, name, seen).await?;
-            busy = true;
+            return Ok(Step::Acted);
         }
-        Ok(busy)
+        Ok(step)
     }
 
     /// Forgets entries that have been gone for long: one that is back before is no new one, as when
@@ -141,13 +186,8 @@ impl Route {
     }
 
     /// The version of a tree, if it has one by now and is still there.
-    async fn version(&self, kind: &Kind) -> Result<Option<String>, RouteError> {
-        let Ok(source) = self.source(kind).await else { return Ok(None) };
-        let version = on_a_thread(move || {
-            let _ = source.content();
-            source.version()
-        });
-        Ok(version.await?.map(|version| hex(&version)))
+    pub(super) async fn version_of_tree(&self, kind: &Kind) -> Option<String> {
+        self.version(kind).await.ok().flatten()
     }
 
     /// Returns `true` if all targets have this version of an entry.
@@ -237,32 +277,50 @@ pub(crate) fn is_left_alone(name: &str) -> bool {
 /// The entries of a folder that are meant to be sent: none whose name begins with a dot, or ends as
 /// those of programs that are still writing do.
 pub(super) fn entries(folder: &Path) -> io::Result<BTreeMap<String, Seen>> {
-    let mut found = BTreeMap::new();
+    look_into(folder).map(|(found, _)| found)
+}
+
+/// The same, and the entries that can't be sent, with the reason.
+fn look_into(folder: &Path) -> io::Result<(BTreeMap<String, Seen>, Left)> {
+    let (mut found, mut left) = (BTreeMap::new(), Left::new());
     let now = SystemTime::now();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        if is_left_alone(name) {
-            continue;
-        }
-        match entry.metadata() {
-            // Pipes, sockets and devices have no content.
-            Ok(metadata) => {
-                if metadata.is_file() || metadata.is_dir() || metadata.is_symlink() {
-                    found.insert(name.to_owned(), seen(&metadata, now));
-                }
-            }
-            // It has gone meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        if found.len() > ENTRIES {
+        if found.len() + left.len() > ENTRIES {
             return Err(io::Error::other(format!("it has more than {ENTRIES} entries")));
         }
+        let name = entry.file_name();
+        let shown = name.to_string_lossy();
+        if is_left_alone(&shown) {
+            continue;
+        }
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            // It has gone meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        // A link is what it leads to.
+        let kind = match metadata.is_symlink() {
+            true => fs::metadata(entry.path()).map(|there| there.file_type()),
+            false => Ok(metadata.file_type()),
+        };
+        let why = match kind {
+            _ if name.to_str().is_none() => "its name is not UTF-8: give it another one",
+            Ok(kind) if kind.is_file() || kind.is_dir() => {
+                found.insert(shown.into_owned(), seen(&metadata, now));
+                continue;
+            }
+            Ok(_) => "it is no file and no folder, and has no content",
+            Err(_) => "it is a link to nothing, or to what can't be looked at",
+        };
+        left.insert(shown.into_owned(), why);
     }
-    Ok(found)
+    Ok((found, left))
 }
+
+/// Entries that can't be sent.
+type Left = BTreeMap<String, &'static str>;
 
 fn seen(metadata: &Metadata, now: SystemTime) -> Seen {
     if !metadata.is_file() {
@@ -291,6 +349,8 @@ fn mark(metadata: &Metadata) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]
@@ -308,6 +368,27 @@ mod tests {
         let old = SystemTime::now() + SETTLED;
         let metadata = fs::metadata(place.path().join("one")).expect("it is there");
         assert_eq!(seen(&metadata, old), Seen::File(mark(&metadata)));
+    }
+
+    #[test]
+    fn what_can_not_be_sent_is_told_with_the_reason() {
+        let place = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| place.path().join(name);
+        let other = std::ffi::OsStr::from_bytes(b"\xff");
+        fs::write(place.path().join(other), "text").expect("a file");
+        fs::write(at("one"), "text").expect("a file");
+        std::os::unix::fs::symlink("nowhere", at("dangling")).expect("a link");
+        std::os::unix::fs::symlink("loop", at("loop")).expect("a link");
+        std::os::unix::fs::symlink("one", at("link")).expect("a link");
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("a socket");
+        let (found, left) = look_into(place.path()).expect("it is listed");
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["link", "one"]);
+        let left: Vec<_> = left.iter().map(|(name, why)| (name.as_str(), *why)).collect();
+        let (names, reasons): (Vec<_>, Vec<_>) = left.into_iter().unzip();
+        assert_eq!(names, ["dangling", "loop", "socket", "\u{fffd}"]);
+        for (why, said) in reasons.iter().zip(["link to", "link to", "no content", "not UTF-8"]) {
+            assert!(why.contains(said), "{why}");
+        }
     }
 
     #[test]

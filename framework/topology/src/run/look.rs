@@ -193,6 +193,7 @@ impl Looks {
                     (look.relayed, look.failure) = (look.relayed + 1, None);
                 }
             }
+            TransferNews::Recalled => _ = seen.over(id, memory),
             TransferNews::Deferred { failure } => {
                 if let Some(look) = seen.over(id, memory) {
                     look.deferred += 1;

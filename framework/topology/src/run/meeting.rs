@@ -1,6 +1,6 @@
 //! The trust and the dialling between nodes that routes ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::OBSERVE;
 use crate::model::{ReceiptWanted, SourceSpec, Target, Topology};
@@ -35,6 +35,7 @@ impl Topology {
                 meet(observer, observed, false);
             }
         }
+        let onwards = self.onwards();
         for route in self.routes.values() {
             for target in &route.to {
                 match (route.via.first(), route.via.last()) {
@@ -46,7 +47,7 @@ impl Topology {
                     // That it has gone on is told when it has: perhaps long after it arrived.
                     _ => {
                         let later = route.receipt == ReceiptWanted::Processed;
-                        meet(&route.from, &target.node, later || self.goes_on(target));
+                        meet(&route.from, &target.node, later || onwards.has(target));
                     }
                 }
             }
@@ -137,16 +138,28 @@ impl Topology {
         }
     }
 
-    /// Returns `true` if a route begins where a delivery ends.
-    pub(crate) fn goes_on(&self, target: &Target) -> bool {
-        self.routes.values().any(|route| {
-            route.from == target.node
-                && matches!(&route.source, SourceSpec::Inbox(inbox) if *inbox == target.inbox)
-        })
+    /// The places of deliveries at which routes begin.
+    pub(crate) fn onwards(&self) -> Onwards<'_> {
+        let inboxes = self.routes.values().filter_map(|route| match &route.source {
+            SourceSpec::Inbox(inbox) => Some((&*route.from, &**inbox)),
+            _ => None,
+        });
+        Onwards(inboxes.collect())
     }
 
     fn is_dialled(&self, name: &str) -> bool {
         self.nodes.get(name).is_some_and(|node| !node.dialled_at().is_empty())
+    }
+}
+
+/// Nodes, and those of their inboxes at which routes begin: looked at for each of many routes.
+#[derive(Debug)]
+pub(crate) struct Onwards<'t>(HashSet<(&'t str, &'t str)>);
+
+impl Onwards<'_> {
+    /// Returns `true` if a route begins where a delivery ends.
+    pub(crate) fn has(&self, target: &Target) -> bool {
+        self.0.contains(&(&*target.node, &*target.inbox))
     }
 }
 

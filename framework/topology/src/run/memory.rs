@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use estafette::node::{FileStore, OutboxError, OutboxState, Store, blocking};
 use estafette::pipeline::{Priority, Slot, Slots};
@@ -19,9 +20,21 @@ use crate::model::ReceiptWanted;
 const AT_ONCE: usize = 32;
 /// The table of the notes.
 const TABLE: &str = "sent";
+/// The table of transfers that routes have adopted, by their ids.
+const ADOPTED_TABLE: &str = "adopted";
 
 /// Transfers that routes have adopted; the oldest is forgotten for a further one.
 const ADOPTED: usize = 4096;
+
+/// A transfer that a route has adopted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Adopted {
+    id: TransferId,
+    route: String,
+    to: String,
+    /// The time at which it was, in seconds since the Unix epoch.
+    at: u64,
+}
 
 /// The last thing that a route sent to one of its targets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +55,24 @@ pub(super) struct Note {
     /// Set once it was delivered: known longer than the outbox does.
     #[serde(default)]
     pub(super) delivered: bool,
+    /// Set if this process has sent it.
+    #[serde(skip)]
+    pub(super) is_new: bool,
+}
+
+impl Note {
+    /// One of what this process is about to send, and is not stored yet.
+    pub(super) fn new(key: String, mark: &str, to: String) -> Self {
+        let (id, at) = (TransferId::random(), now());
+        let mark = mark.to_owned();
+        Self { key, id, to, mark, at, stored: false, delivered: false, is_new: true }
+    }
+
+    /// Returns when the next is to be sent of what is sent by time, in seconds since the Unix epoch;
+    /// a clock that was put back begins anew.
+    pub(super) fn due(&self, every: Duration) -> u64 {
+        self.at.min(now()) + every.as_secs()
+    }
 }
 
 /// The route of a transfer, and the target.
@@ -54,7 +85,7 @@ pub(super) struct Memory {
     notes: Arc<Mutex<BTreeMap<String, Note>>>,
     /// The route of each transfer, and its target.
     ways: Arc<Mutex<HashMap<TransferId, Way>>>,
-    /// Those of them that nothing is noted of, in their order.
+    /// Those of them that routes have not sent, but adopted, in their order.
     adopted: Arc<Mutex<VecDeque<TransferId>>>,
     turns: Slots,
 }
@@ -69,13 +100,23 @@ impl Memory {
                 Some((note.key.clone(), note))
             });
             let notes: BTreeMap<String, Note> = notes.collect();
-            let ways = notes.values().map(|note| (note.id, way_of(note)));
-            let ways = Arc::new(Mutex::new(ways.collect()));
+            let mut ways: HashMap<_, _> =
+                notes.values().map(|note| (note.id, way_of(note))).collect();
+            let adopted = store.load(ADOPTED_TABLE)?.into_iter();
+            let adopted = adopted.filter_map(|(_, adopted)| serde_json::from_slice(&adopted).ok());
+            let mut adopted: Vec<Adopted> = adopted.collect();
+            adopted.sort_by_key(|adopted| adopted.at);
+            for oldest in adopted.drain(..adopted.len().saturating_sub(ADOPTED)) {
+                store.remove(ADOPTED_TABLE, oldest.id.as_bytes())?;
+            }
+            for Adopted { id, route, to, .. } in &adopted {
+                ways.insert(*id, (route.as_str().into(), to.as_str().into()));
+            }
             Ok(Self {
                 store: Arc::new(store),
                 notes: Arc::new(Mutex::new(notes)),
-                ways,
-                adopted: Arc::default(),
+                ways: Arc::new(Mutex::new(ways)),
+                adopted: Arc::new(Mutex::new(adopted.iter().map(|adopted| adopted.id).collect())),
                 turns: Slots::new(AT_ONCE),
             })
         })
@@ -107,23 +148,39 @@ impl Memory {
         self.ways().get(&id).map(|(route, to)| (route.to_string(), to.to_string()))
     }
 
-    /// Takes a transfer for one of a route, in this process: nothing is noted of it. Of 4,096 such
-    /// ones this is known.
-    pub(super) fn adopt(&self, id: TransferId, route: &str, to: &str) {
-        let mut adopted = self.adopted();
-        adopted.push_back(id);
-        let oldest = if adopted.len() > ADOPTED { adopted.pop_front() } else { None };
-        let mut ways = self.ways();
-        if let Some(oldest) = oldest {
-            ways.remove(&oldest);
+    /// Takes a transfer for one of a route. Of 4,096 such ones this is known, after a restart, too.
+    pub(super) async fn adopt(&self, id: TransferId, route: &str, to: &str) -> io::Result<()> {
+        let adopted = Adopted { id, route: route.into(), to: to.into(), at: now() };
+        let (store, text) = (Arc::clone(&self.store), serde_json::to_vec(&adopted)?);
+        on_a_thread(move || store.put(ADOPTED_TABLE, id.as_bytes(), &text)).await?;
+        // It is noted by now, whatever becomes of the other one.
+        if let Some(oldest) = self.know(id, route, to)
+            && let Err(error) = self.abandon(oldest).await
+        {
+            tracing::warn!(%error, "a note of an old replay could not be removed");
         }
+        Ok(())
+    }
+
+    /// The same, in this process alone. Returns the oldest one that is forgotten for it, whose
+    /// record is to be removed.
+    pub(super) fn know(&self, id: TransferId, route: &str, to: &str) -> Option<TransferId> {
+        let oldest = {
+            let mut adopted = self.adopted();
+            adopted.push_back(id);
+            if adopted.len() > ADOPTED { adopted.pop_front() } else { None }
+        };
+        let mut ways = self.ways();
         ways.insert(id, (route.into(), to.into()));
+        oldest.inspect(|oldest| drop(ways.remove(oldest)))
     }
 
     /// Undoes that, for a transfer that there is not.
-    pub(super) fn abandon(&self, id: TransferId) {
+    pub(super) async fn abandon(&self, id: TransferId) -> io::Result<()> {
         self.adopted().retain(|adopted| *adopted != id);
         self.ways().remove(&id);
+        let store = Arc::clone(&self.store);
+        on_a_thread(move || store.remove(ADOPTED_TABLE, id.as_bytes())).await
     }
 
     fn adopted(&self) -> MutexGuard<'_, VecDeque<TransferId>> {
@@ -194,6 +251,11 @@ impl Memory {
     /// Returns `true` if a transfer is one of a route.
     pub(super) fn has_sent(&self, id: TransferId) -> bool {
         self.ways().contains_key(&id)
+    }
+
+    /// The transfer of the note under a key.
+    pub(super) fn id(&self, key: &str) -> Option<TransferId> {
+        self.notes().get(key).map(|note| note.id)
     }
 
     /// All transfers of routes.
@@ -278,5 +340,22 @@ mod tests {
             stored.push(waits[next].as_mut().now_or_never().expect("its turn"));
             done.push(next);
         }
+    }
+
+    #[tokio::test]
+    async fn the_oldest_replays_are_forgotten_one_for_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::open(folder.path().to_owned()).await.unwrap();
+        let known: Vec<_> = (0..ADOPTED).map(|_| TransferId::random()).collect();
+        for id in &known {
+            assert_eq!(memory.know(*id, "post", "paris/letters"), None);
+        }
+        // Two that come at the same time, before either has removed anything.
+        for oldest in &known[..2] {
+            let id = TransferId::random();
+            assert_eq!(memory.know(id, "post", "paris/letters"), Some(*oldest));
+            assert!(memory.is_of(id, "post") && !memory.has_sent(*oldest));
+        }
+        assert_eq!(memory.adopted().len(), ADOPTED);
     }
 }

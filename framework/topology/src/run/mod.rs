@@ -1,7 +1,10 @@
 //! One node of a topology, running in this process.
 
+mod again;
 mod doors;
 mod each;
+mod failure;
+mod left;
 mod look;
 mod meeting;
 mod memory;
@@ -9,11 +12,14 @@ mod observe;
 mod onward;
 mod pending;
 mod queue;
+mod rehearse;
 mod reload;
+mod rest;
 mod revive;
 mod route;
 mod running;
 mod tap;
+mod wakes;
 #[cfg_attr(not(target_os = "linux"), path = "unwatched.rs")]
 mod watch;
 
@@ -33,12 +39,14 @@ use tokio::sync::broadcast;
 
 use self::doors::Doors;
 use self::memory::Memory;
+use self::revive::will_be_revived;
 use self::route::Route;
 use self::running::{Plan, Routes};
 use crate::model::Topology;
 use crate::neighbour::Neighbour;
 
 pub(crate) use self::each::is_left_alone;
+pub use self::left::LeftAtDoor;
 pub use self::look::{Measured, RouteLook, Running};
 pub(crate) use self::observe::OBSERVE;
 pub use self::observe::Observed;
@@ -51,6 +59,9 @@ pub use self::tap::{
 
 /// Events that wait for a slow subscriber; older ones are dropped.
 const EVENTS: usize = 1024;
+/// The file of a spool that is there from its beginning on, which is made when the key is there.
+const SPOOL_MARK: &str = "FORMAT";
+
 /// An error of starting a node of a topology.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -97,6 +108,14 @@ pub enum RunError {
         path: PathBuf,
         /// The cause.
         error: io::Error,
+    },
+    /// It can't be told what a node keeps.
+    #[error("the outbox of the node `{name}` can't be listed: {error}")]
+    Outbox {
+        /// The node.
+        name: String,
+        /// The cause.
+        error: estafette::node::OutboxError,
     },
     /// An inbox can't be made.
     #[error("the inbox `{inbox}`: {error}")]
@@ -282,6 +301,8 @@ impl Topology {
         let path = self.folder_of(name).join("routes");
         let memory = Memory::open(path.clone()).await;
         let memory = memory.map_err(|error| failed("what the routes", path, error))?;
+        let sent = memory.clone();
+        builder = builder.tries_again(move |id, failure| will_be_revived(&sent, id, failure));
         let node = with(builder).start().await?;
         let doors = Doors::open(self, name, &node, &registry).await?;
         let (events, first) = broadcast::channel(EVENTS);
@@ -291,7 +312,7 @@ impl Topology {
         let taps = RouteTaps::new((name, own), identity, parts, memory.clone(), routes.clone());
         taps.looks.set(self, name);
         taps.answer().await?;
-        let plan = Plan { routes: routes.clone(), untouched: Vec::new(), connect };
+        let plan = Plan { routes: routes.clone(), untouched: BTreeSet::new(), connect };
         let running = Routes::start(&taps, plan).map_err(RunError::Thread)?;
         let peers = self.peers_of(name, &ids).into_iter().map(|(id, _)| id).collect();
         let (name, topology, first) = (name.to_owned(), self.clone(), Some(first));
@@ -335,10 +356,13 @@ impl Topology {
         connected.filter_map(|(neighbour, _)| ids.get(&neighbour).copied()).collect()
     }
 
-    /// Returns `true` if a node is of this machine: its key is here, or is made at its first start.
+    /// Returns `true` if a node is of this machine: its key or its spool is here, or is made at its
+    /// first start.
     pub fn is_here(&self, name: &str) -> bool {
-        let is_elsewhere =
-            |node: &crate::NodeSpec| node.id.is_some() && !self.key_of(name).exists();
+        let is_made = || [self.key_of(name), self.spool_of(name).join(SPOOL_MARK)];
+        let is_elsewhere = |node: &crate::NodeSpec| {
+            node.id.is_some() && !is_made().iter().any(|path| path.exists())
+        };
         self.nodes.get(name).is_some_and(|node| !is_elsewhere(node))
     }
 
@@ -346,20 +370,21 @@ impl Topology {
     /// together agree on them. It blocks.
     pub fn make_keys(&self) -> Result<(), RunError> {
         for (name, _) in self.nodes.iter().filter(|(name, _)| self.is_here(name)) {
-            Identity::load_or_create(self.key_of(name))
-                .map_err(|error| RunError::Key { name: name.clone(), error })?;
+            self.key(name)?;
         }
         Ok(())
+    }
+
+    /// The key of a node, which is made at its first start.
+    fn key(&self, name: &str) -> Result<Identity, RunError> {
+        Identity::load_or_create_unless(self.key_of(name), self.spool_of(name).join(SPOOL_MARK))
+            .map_err(|error| RunError::Key { name: name.to_owned(), error })
     }
 
     /// The key of a node, and the ids of all. Keys of nodes without an id are made if they are not
     /// there. It blocks.
     fn identities(&self, own: &str) -> Result<(Identity, BTreeMap<String, PeerId>), RunError> {
-        let key = |name: &str| {
-            Identity::load_or_create(self.key_of(name))
-                .map_err(|error| RunError::Key { name: name.to_owned(), error })
-        };
-        let identity = key(own)?;
+        let identity = self.key(own)?;
         let mut ids = BTreeMap::new();
         for (name, node) in &self.nodes {
             let id = match node.id {
@@ -369,7 +394,7 @@ impl Topology {
                 }
                 Some(id) => id,
                 None if name == own => identity.peer(),
-                None => key(name)?.peer(),
+                None => self.key(name)?.peer(),
             };
             ids.insert(name.clone(), id);
         }
@@ -427,13 +452,14 @@ impl Topology {
         events: &broadcast::Sender<RouteEvent>,
     ) -> Vec<Route> {
         let from_here = self.routes.iter().filter(|(_, route)| route.from == name);
+        let onwards = self.onwards();
         from_here
             .map(|(route, spec)| {
                 let targets = spec.to.iter();
                 let targets = targets
                     .filter_map(|target| Some((target.clone(), *ids.get(&target.node)?)))
                     .collect();
-                let goes_on = spec.to.iter().map(|target| self.goes_on(target)).collect();
+                let goes_on = spec.to.iter().map(|target| onwards.has(target)).collect();
                 let recorders = spec.tap.record.iter();
                 let recorders =
                     recorders.filter_map(|node| Some((node.clone(), *ids.get(node)?))).collect();
@@ -450,6 +476,7 @@ impl Topology {
                     memory: memory.clone(),
                     events: events.clone(),
                     gone: Arc::default(),
+                    left: Arc::default(),
                 }
             })
             .collect()

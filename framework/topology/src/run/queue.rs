@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use estafette::TransferId;
 use estafette::node::{Destination, OutboxError, OutboxState};
 
 use super::RouteNews;
-use super::memory::{Note, now};
-use super::route::{Route, RouteError};
+use super::failure::RouteError;
+use super::memory::Note;
+use super::route::Route;
 use crate::model::{Kind, Target};
 
 /// Deliveries that one target has at once; more wait for whoever is done first.
@@ -18,6 +18,8 @@ const AHEAD: u64 = 2;
 pub(super) enum Given {
     /// All targets have enough.
     Waits,
+    /// One of them has just been given it.
+    New,
     /// One of them is to have it.
     Open,
     /// One of them has it.
@@ -33,7 +35,7 @@ impl Route {
     /// The deliveries under way, before entries are looked at.
     pub(super) async fn load(&self, notes: &[Note]) -> Load {
         let mut load: Load = self.targets.iter().map(|(target, _)| (target.clone(), 0)).collect();
-        for note in notes {
+        for note in notes.iter().filter(|note| !note.delivered) {
             let target = load.iter_mut().find(|(target, _)| note.to == target.to_string());
             let Some((_, count)) = target else { continue };
             let held = self.node.outbox().entry(note.id).await;
@@ -52,7 +54,8 @@ impl Route {
         load: &mut Load,
     ) -> Result<Given, RouteError> {
         let key = self.key_of_one(entry);
-        let last = self.memory.last(&self.node, &key).await?.filter(|last| last.mark == mark);
+        let before = self.memory.last(&self.node, &key).await?;
+        let last = before.clone().filter(|last| last.mark == mark);
         let mut not_to = None;
         if let Some(mut last) = last {
             if self.memory.is_delivered(&self.node, &mut last, self.spec.receipt).await? {
@@ -87,6 +90,13 @@ impl Route {
                 },
             }
         }
+        // Before it is looked for room, of which it may take some.
+        if let Some(other) = before.filter(|before| before.mark != mark) {
+            let source = self.content(kind).await?;
+            if !self.may_follow(Some(&other), &*source).await {
+                return Ok(Given::Waits);
+            }
+        }
         let free = load.iter_mut().filter(|(target, count)| {
             **count < AHEAD && not_to.as_ref().is_none_or(|not| *not != target.to_string())
         });
@@ -96,7 +106,7 @@ impl Route {
         *count += 1;
         let target = target.clone();
         self.send_to(&key, mark, kind, &target).await?;
-        Ok(Given::Open)
+        Ok(Given::New)
     }
 
     async fn send_to(
@@ -110,14 +120,12 @@ impl Route {
             return Ok(());
         };
         let source = self.content(kind).await?;
-        let (id, to) = (TransferId::random(), target.to_string());
-        let (key, mark) = (key.to_owned(), mark.to_owned());
-        let mut note =
-            Note { key, id, mark, to: to.clone(), at: now(), stored: false, delivered: false };
+        let to = target.to_string();
+        let mut note = Note::new(key.to_owned(), mark, to.clone());
         self.memory.put(&note).await?;
         let name = source.content().name.to_string();
         let sent = Destination::Peer(*peer, target.inbox.clone());
-        let sent = self.node.send_with(sent, source, self.options(id)).await?;
+        let sent = self.node.send_with(sent, source, self.options(note.id)).await?;
         note.stored = true;
         self.memory.put(&note).await?;
         self.tell(RouteNews::Sent { id: sent.id(), name, to });

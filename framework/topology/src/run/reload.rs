@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use estafette::PeerId;
-use estafette::node::{OutboxEntry, OutboxError, RelayWays, TrustError, TrustedPeer};
+use estafette::node::{OutboxEntry, OutboxError, OutboxState, RelayWays, TrustError, TrustedPeer};
 use estafette::pipeline::Inbox;
 use estafette::remote::DirectoryError;
 
+use super::doors::Place;
+use super::left::LeftAtDoor;
 use super::route::Route;
 use super::running::Plan;
 use super::{RunError, RunningNode, on_a_thread};
@@ -47,9 +49,26 @@ pub enum ReloadError {
         /// The deliveries.
         count: usize,
     },
+    /// A neighbour that is left out keeps, as a relay, deliveries of this node.
+    #[error(
+        "{count} {} of this node that `{neighbour}` keeps as a relay would be lost, or their end \
+         not heard of, as the file names it no more: leave `{neighbour}` in the file, and take it \
+         out of `via`, until they have arrived; or start the node again, which lets go of them; \
+         nothing is changed",
+        if *count == 1 { "delivery" } else { "deliveries" }
+    )]
+    KeptThere {
+        /// The neighbour.
+        neighbour: String,
+        /// The deliveries.
+        count: usize,
+    },
     /// The node's deliveries for others can't be listed, so nobody can be left out.
     #[error("what the node keeps as a relay can't be told: {0}; nothing is changed")]
     Outbox(OutboxError),
+    /// A door that is gone, or another one, has taken messages that nobody else goes on with.
+    #[error("{0}; nothing is changed")]
+    LeftAtDoor(LeftAtDoor),
     /// Something of a neighbour that is left out, or for it, came while all else was changed: it is
     /// trusted until a reload that finds nothing more of it.
     #[error(
@@ -60,19 +79,25 @@ pub enum ReloadError {
         /// The neighbour.
         neighbour: String,
     },
-    /// A door can't be opened: all else is changed, and it is tried again at the next reload.
-    #[error("{0}; all else is changed")]
-    Door(RunError),
     /// Trust can't be changed: what stands before it in the order of names is.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// A name is taken by something of the host.
-    #[error(transparent)]
+    /// A name is taken by something of the host: nothing is changed.
+    #[error("{0}; nothing is changed")]
     Directory(#[from] DirectoryError),
 }
 
 /// An inbox that is new, or another one than before.
 type Made<'a> = (&'a String, Change, Box<dyn Inbox>);
+
+/// Deliveries that would be lost with a neighbour.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lost {
+    /// Kept by this node, as a relay.
+    here: usize,
+    /// Of this node, kept by the neighbour.
+    there: usize,
+}
 
 impl RunningNode {
     /// Makes the node what another topology says of it, and returns what was changed: what did not
@@ -101,6 +126,11 @@ impl RunningNode {
         let ways = new.relay_ways(&name, &ids);
         let named = peers.iter().map(|(_, peer)| peer.name.clone()).collect();
         self.keep_nothing_of(&self.outdated(&peers), &named, &ways).await?;
+        let left = self.topology.left_at_a_door(&name, new, &self.registry).await?;
+        left.map_or(Ok(()), |left| Err(ReloadError::LeftAtDoor(left)))?;
+        self.names_are_free(&changes.inboxes)?;
+        let place = Place { name: &name, node: &self.node, registry: &self.registry };
+        self.doors.switch((&self.topology, new), place, doors, &changes.doors).await?;
         // From here on nothing but trust can fail.
         self.receive_into(made)?;
         // Nobody sees more than either topology lets be seen while both are at work.
@@ -123,11 +153,9 @@ impl RunningNode {
         }
         // Those who are out, and the former ids of those who have others now.
         let stays = self.let_out(outdated, &named, &ways).await?;
-        let failed = self.doors.switch(new, &name, &self.node, doors, &changes.doors).await;
-        let opened = self.note(new, failed);
+        self.topology = new.clone();
         self.taps.looks.set(new, &name);
         self.taps.answer().await.map_err(RunError::from)?;
-        opened?;
         stays.map_or(Ok(changes), Err)
     }
 
@@ -154,16 +182,40 @@ impl RunningNode {
     ) -> Result<(), ReloadError> {
         for &id in outdated {
             let neighbour = self.trusted_as(id);
-            match self.lost_with(id, ways).await.map_err(ReloadError::Outbox)? {
-                0 => {}
+            let lost = self.lost_with(id, ways).await.map_err(ReloadError::Outbox)?;
+            match lost {
+                Lost { here: 0, there: 0 } => {}
                 // Whoever has the former key is let in no longer, whatever is lost.
-                count if named.contains(&neighbour) => {
-                    tracing::warn!(neighbour, count, "deliveries are lost with a replaced key");
+                Lost { here, there } if named.contains(&neighbour) => {
+                    tracing::warn!(
+                        neighbour,
+                        kept_here = here,
+                        kept_there = there,
+                        "deliveries are lost with a replaced key"
+                    );
                 }
-                count => return Err(ReloadError::Keeps { neighbour, count }),
+                Lost { there, .. } if there > 0 => {
+                    return Err(ReloadError::KeptThere { neighbour, count: there });
+                }
+                Lost { here, .. } => return Err(ReloadError::Keeps { neighbour, count: here }),
             }
         }
         Ok(())
+    }
+
+    /// Refuses inboxes whose names something of the host has.
+    fn names_are_free(&self, changes: &BTreeMap<String, Change>) -> Result<(), DirectoryError> {
+        let directory = self.node.directory();
+        let names = directory.names();
+        let is_taken = |(name, change): &(&String, &Change)| match change {
+            Change::Removed => false,
+            Change::Added => names.contains(*name),
+            Change::Changed => names.contains(*name) && directory.inbox(name).is_none(),
+        };
+        match changes.iter().find(is_taken) {
+            Some((name, _)) => Err(DirectoryError::Taken { name: name.clone() }),
+            None => Ok(()),
+        }
     }
 
     fn receive_into(&self, made: Vec<Made<'_>>) -> Result<(), ReloadError> {
@@ -189,7 +241,9 @@ impl RunningNode {
         for id in outdated {
             let neighbour = self.trusted_as(id);
             // The next reload finds it here still.
-            if !named.contains(&neighbour) && !matches!(self.lost_with(id, ways).await, Ok(0)) {
+            let is_lost =
+                self.lost_with(id, ways).await.map_or(true, |lost| lost.here + lost.there > 0);
+            if !named.contains(&neighbour) && is_lost {
                 tracing::warn!(neighbour, "a neighbour stays until the next reload");
                 stays.get_or_insert(ReloadError::Stays { neighbour });
                 continue;
@@ -198,15 +252,6 @@ impl RunningNode {
             self.peers.remove(&id);
         }
         Ok(stays)
-    }
-
-    /// Notes what it is now: a door that could not be opened is new at the next reload.
-    fn note(&mut self, new: &Topology, failed: Vec<(String, RunError)>) -> Result<(), ReloadError> {
-        self.topology = new.clone();
-        for (door, _) in &failed {
-            self.topology.doors.remove(door);
-        }
-        failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(ReloadError::Door(error)))
     }
 
     /// Those that are trusted for the file, and are not among these.
@@ -222,12 +267,11 @@ impl RunningNode {
         self.node.trust().peer(&id).map_or_else(|| id.to_string(), |peer| peer.name)
     }
 
-    /// Returns how many deliveries the node keeps for others, and would not deliver without this
-    /// one, or could not tell it how they ended.
-    async fn lost_with(&self, id: PeerId, ways: &RelayWays) -> Result<usize, OutboxError> {
+    /// Returns how many deliveries would be lost without this neighbour, or their end not told.
+    async fn lost_with(&self, id: PeerId, ways: &RelayWays) -> Result<Lost, OutboxError> {
         let kept = match self.node.outbox().list().await {
             // A node without an outbox keeps nothing.
-            Err(OutboxError::None) => return Ok(0),
+            Err(OutboxError::None) => return Ok(Lost::default()),
             kept => kept?,
         };
         let is_lost = |entry: &OutboxEntry| {
@@ -238,7 +282,14 @@ impl RunningNode {
                 None => false,
             }
         };
-        Ok(kept.iter().filter(|(_, entry)| is_lost(entry)).count())
+        let is_there = |entry: &OutboxEntry| {
+            let is_relayed = matches!(entry.state, OutboxState::Relayed { .. });
+            entry.relayed_for.is_none() && entry.via == Some(id) && is_relayed
+        };
+        Ok(Lost {
+            here: kept.iter().filter(|(_, entry)| is_lost(entry)).count(),
+            there: kept.iter().filter(|(_, entry)| is_there(entry)).count(),
+        })
     }
 
     /// Trusts these peers, as far as they are new or have changed.
@@ -260,8 +311,9 @@ impl RunningNode {
     /// Returns `true` if it goes another way than until now, whatever the file says: a key may be
     /// another one in the same file.
     fn sends_otherwise(&self, route: &Route) -> bool {
-        let before = self.routes.iter().find(|before| before.name == route.name);
-        before.is_some_and(|before| !before.sends_as(route))
+        // They are in the order of their names, and there may be many.
+        let found = self.routes.binary_search_by(|before| before.name.cmp(&route.name));
+        found.ok().and_then(|at| self.routes.get(at)).is_some_and(|before| !before.sends_as(route))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use estafette::delivery::{Failure, FailureKind};
-use estafette::node::{Direction, NodeEvent, OutboxEntry, OutboxState, TransferEvent};
+use estafette::node::{Direction, NodeEvent, OutboxEntry, OutboxError, OutboxState, TransferEvent};
 use estafette::{Node, TransferId, TransferNews};
 
 use super::memory::{Memory, now};
@@ -23,6 +23,12 @@ fn may_be_told_later(failure: &Failure) -> bool {
 /// id it would be another delivery.
 pub(super) fn is_revived(entry: &OutboxEntry, failure: &Failure) -> bool {
     may_be_told_later(failure) && entry.expires > now()
+}
+
+/// Returns `true` if it is one of a route, and is tried again while it has not expired: then it is
+/// told as failed.
+pub(super) fn will_be_revived(memory: &Memory, id: TransferId, failure: &Failure) -> bool {
+    may_be_told_later(failure) && memory.has_sent(id)
 }
 
 /// Runs until the node stops. Those of earlier processes come first.
@@ -48,9 +54,8 @@ pub(super) async fn revive(node: Node, memory: Memory) {
             continue;
         };
         match news {
-            TransferNews::Failed { failure }
-                if may_be_told_later(&failure) && memory.has_sent(transfer) =>
-            {
+            // Others are put off that are no dead letters: they are tried again by themselves.
+            TransferNews::Deferred { failure } if will_be_revived(&memory, transfer, &failure) => {
                 try_again(&node, transfer, &mut waits);
             }
             TransferNews::Failed { .. } | TransferNews::Delivered { .. } => {
@@ -63,16 +68,26 @@ pub(super) async fn revive(node: Node, memory: Memory) {
 
 fn try_again(node: &Node, id: TransferId, waits: &mut BTreeMap<TransferId, Duration>) {
     let wait = waits.entry(id).or_insert(AGAIN.0);
-    let (node, pause) = (node.clone(), *wait);
+    let (node, mut pause) = (node.clone(), *wait);
     *wait = (*wait * 2).min(AGAIN.1);
     tokio::task::spawn_local(async move {
-        tokio::time::sleep(pause).await;
-        let Ok(entry) = node.outbox().entry(id).await else { return };
-        if let OutboxState::Dead { failure, .. } = &entry.state
-            && is_revived(&entry, failure)
-            && let Err(error) = node.outbox().retry(id).await
-        {
-            tracing::debug!(%error, transfer = %id.short(), "not tried again");
+        loop {
+            tokio::time::sleep(pause).await;
+            // It may be forgotten, or live already, by somebody's wish.
+            let Ok(entry) = node.outbox().entry(id).await else { return };
+            let OutboxState::Dead { failure, .. } = &entry.state else { return };
+            let tried = if is_revived(&entry, failure) {
+                node.outbox().retry(id).await.map(drop)
+            } else {
+                node.outbox().give_up(id).await
+            };
+            match tried {
+                Ok(()) | Err(OutboxError::Unknown(_) | OutboxError::None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, transfer = %id, "not tried again yet");
+                    pause = (pause * 2).min(AGAIN.1);
+                }
+            }
         }
     });
 }

@@ -1,7 +1,6 @@
 //! A route that runs: looks at its source when it is time to, and sends what is new.
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,24 +11,18 @@ use estafette::{Node, PeerId, TransferId};
 use futures_util::future::join_all;
 use tokio::sync::broadcast;
 
+use super::failure::{RouteError, Sent, both};
 use super::memory::{Memory, Note, now};
-use super::watch::{Watch, Watches};
+use super::rest::{LOOK_AGAIN, Looked, QUIET, RETRY, Trouble, rest};
+use super::wakes::Wakes;
+use super::watch::Watches;
 use super::{RouteEvent, RouteNews};
-use crate::model::{Kind, Places, RouteSpec, Schedule, SourceSpec, StageSpec, Target};
+use crate::model::{
+    Deliver, Kind, Places, RouteSpec, Schedule, SourceSpec, StageSpec, Target, Then,
+};
 
-/// The time without looks after one that found nothing to do.
-pub(super) const QUIET: Duration = Duration::from_secs(2);
-/// The same in a folder that is watched: what happens there is told, or nearly all of it.
-pub(super) const CALM: Duration = Duration::from_secs(60);
-/// The least time without looks after one that did.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// So much longer than a look took is waited until the next one.
-const IDLE_SHARE: u32 = 20;
 /// Targets that are sent to at one time.
 const AT_ONCE: usize = 32;
-/// After a failure, doubled each time.
-pub(super) const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
 /// A route at the node that sends.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
@@ -50,76 +43,54 @@ pub(super) struct Route {
     pub(super) events: broadcast::Sender<RouteEvent>,
     /// Entries that have gone, and since when.
     pub(super) gone: Arc<Mutex<BTreeMap<String, Instant>>>,
-}
-
-/// A failure of a route: told, and tried again.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RouteError {
-    #[error("{0}")]
-    Source(String),
-    #[error(transparent)]
-    Send(#[from] SendError),
-    #[error("what was sent can't be noted: {0}")]
-    Memory(#[from] io::Error),
-}
-
-impl RouteError {
-    /// Returns `true` if all there is to it is that an earlier delivery is still being stored.
-    fn is_storing(&self) -> bool {
-        matches!(self, Self::Memory(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-
-    /// The one to be told of two: the end of the node, then what is wrong, and then the first.
-    fn worse(self, other: Self) -> Self {
-        let rank = |error: &Self| match error {
-            Self::Send(SendError::Stopped) => 0,
-            error if error.is_storing() => 2,
-            _ => 1,
-        };
-        if rank(&other) < rank(&self) { other } else { self }
-    }
-}
-
-/// Returns the outcome of two targets, of which neither keeps the other back.
-fn both(one: Result<(), RouteError>, other: Result<(), RouteError>) -> Result<(), RouteError> {
-    match (one, other) {
-        (Err(one), Err(other)) => Err(one.worse(other)),
-        (one, other) => one.and(other),
-    }
+    /// Entries that can't be sent, as it was told.
+    pub(super) left: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Route {
     /// Runs until the node stops.
-    pub(super) async fn run(self, watches: Watches) {
-        let (mut pause, mut watch) = (RETRY.0, None);
+    pub(super) async fn run(self, watches: Watches, wakes: Wakes) {
+        let (mut trouble, mut watch) = (Trouble::default(), None);
+        // Of others nothing is to be done when a delivery has ended.
+        let ended = match &self.spec.source {
+            SourceSpec::Each(each)
+                if each.then == Then::Remove || self.spec.deliver == Deliver::One =>
+            {
+                wakes.of(&self.name)
+            }
+            _ => Arc::default(),
+        };
         loop {
             // Before it is looked: what happens from here on is seen, or told.
             if let SourceSpec::Each(each) = &self.spec.source {
                 watch = watches.watch(&self.places.at(&each.folder), watch.take());
             }
-            let (began, mut least) = (Instant::now(), LOOK_AGAIN);
-            let mut failed = false;
-            let again = match self.look(watch.is_some()).await {
-                Ok(again) => {
-                    pause = RETRY.0;
-                    least = least.max(began.elapsed() * IDLE_SHARE);
-                    again.map(|again| again.max(least))
-                }
+            let began = Instant::now();
+            let mut is_storing = false;
+            let looked = match self.look(watch.is_some()).await {
+                Ok(looked) => looked,
                 Err(RouteError::Send(SendError::Stopped)) => return,
-                Err(error) if error.is_storing() => Some(LOOK_AGAIN),
-                Err(error) => {
-                    self.tell(RouteNews::Failed { why: error.to_string(), again: pause });
-                    let again = pause;
-                    pause = (pause * 2).min(RETRY.1);
-                    // What it did itself until it failed has happened there, too.
-                    failed = true;
-                    Some(again)
+                // It is being done.
+                Err(error) if error.is_storing() => {
+                    is_storing = true;
+                    Looked { acted: true, ..Looked::again(LOOK_AGAIN) }
                 }
+                Err(error) => Looked { failed: Some(error), ..Looked::again(RETRY.1) },
             };
-            match again {
-                Some(again) => rest(least, again, watch.as_mut().filter(|_| !failed)).await,
-                None => return,
+            let Some(mut wait) = looked.rest(began.elapsed()) else { return };
+            let failed = looked.failed.is_some();
+            match looked.failed {
+                Some(error) => {
+                    if let Some(again) = trouble.tells(Instant::now()) {
+                        self.tell(RouteNews::Failed { why: error.to_string(), again });
+                    }
+                    wait.again = wait.again.min(trouble.left(Instant::now()));
+                }
+                None if is_storing => {}
+                None => trouble = Trouble::default(),
             }
+            // What it did itself until it failed has happened there, too.
+            rest(wait, watch.as_mut().filter(|_| !failed), &ended).await;
         }
     }
 
@@ -131,116 +102,158 @@ impl Route {
     }
 
     /// Sends what is new, and says when to look again: never, if it has sent what it was to send.
-    async fn look(&self, is_watched: bool) -> Result<Option<Duration>, RouteError> {
+    async fn look(&self, is_watched: bool) -> Result<Looked, RouteError> {
         match (&self.spec.source, self.spec.schedule) {
             (SourceSpec::Each(each), _) => self.look_at_each(each, is_watched).await,
             // Its inbox looks after it.
-            (SourceSpec::Inbox(_), _) => Ok(None),
+            (SourceSpec::Inbox(_), _) => Ok(Looked { again: None, ..Looked::again(QUIET) }),
             (SourceSpec::Kind(kind), Schedule::Once) => {
-                // What the file says is what is sent once: other settings are another delivery.
-                let mut mark = format!("{} {}", kind.name, kind.settings);
-                // What a filter made of it before is not what it makes with other settings.
-                for filter in self.spec.stages.iter().filter(|stage| stage.settings.is_some()) {
-                    mark.push_str(&format!(" {} {}", filter.name, filter.filter_settings()));
-                }
-                self.send_to_all("", &mark, || self.content(kind)).await?;
-                Ok(None)
+                let mark = self.mark_of_once(kind);
+                let sent = self.send_to_all("", &mark, || self.content(kind)).await?;
+                Ok(Looked { again: sent.waits.then_some(QUIET), ..Looked::again(QUIET) })
             }
             (SourceSpec::Kind(kind), Schedule::Change) => {
-                let source = self.source(kind).await?;
-                let (source, version) = on_a_thread(move || {
-                    let _ = source.content();
-                    let version = source.version();
-                    (source, version)
-                })
-                .await?;
                 // One that is being written has none yet.
-                let Some(version) = version else { return Ok(Some(LOOK_AGAIN)) };
-                drop(source);
-                let sent = self.send_to_all("", &hex(&version), || self.content(kind)).await?;
-                Ok(Some(if sent { LOOK_AGAIN } else { QUIET }))
+                let version = self.version(kind).await?;
+                let Some(version) = version else { return Ok(Looked::again(LOOK_AGAIN)) };
+                let acted = self.send_to_all("", &version, || self.content(kind)).await?.some;
+                Ok(Looked { acted, ..Looked::again(if acted { LOOK_AGAIN } else { QUIET }) })
             }
             (SourceSpec::Kind(kind), Schedule::Every(every)) => {
-                self.look_at_time(kind, every).await.map(Some)
+                self.look_at_time(kind, every).await
             }
         }
     }
 
+    /// The mark of what is sent once: other settings in the file are another delivery.
+    pub(super) fn mark_of_once(&self, kind: &Kind) -> String {
+        let mut mark = format!("{} {}", kind.name, kind.settings);
+        // What a filter made of it before is not what it makes with other settings.
+        for filter in self.spec.stages.iter().filter(|stage| stage.settings.is_some()) {
+            mark.push_str(&format!(" {} {}", filter.name, filter.filter_settings()));
+        }
+        mark
+    }
+
+    /// The version of what a source has now: none while it is being written.
+    pub(super) async fn version(&self, kind: &Kind) -> Result<Option<String>, RouteError> {
+        let source = self.source(kind).await?;
+        let version = on_a_thread(move || {
+            let _ = source.content();
+            source.version()
+        });
+        Ok(version.await?.map(|version| hex(&version)))
+    }
+
     /// Sends if it is time to, and says how long it is until the next time.
-    async fn look_at_time(&self, kind: &Kind, every: Duration) -> Result<Duration, RouteError> {
+    async fn look_at_time(&self, kind: &Kind, every: Duration) -> Result<Looked, RouteError> {
         let now = now();
         let mut newest = None::<Note>;
         for (target, _) in &*self.targets {
             let note = self.memory.last(&self.node, &self.key(target, "")).await?;
             newest = newest.into_iter().chain(note).max_by_key(|note| note.at);
         }
-        if let Some(Note { mark, at, .. }) = newest {
+        if let Some(newest) = newest {
             // Those that it did not come to, as something failed or the process died.
-            self.send_to_all("", &mark, || self.content(kind)).await?;
-            // A clock that was put back begins anew.
-            let due = at.min(now) + every.as_secs();
+            let acted = self.send_to_all("", &newest.mark, || self.content(kind)).await?.some;
+            let due = newest.due(every);
             if due > now {
-                return Ok(Duration::from_secs(due - now));
+                return Ok(Looked { acted, ..Looked::again(Duration::from_secs(due - now)) });
             }
         }
         let mark = format!("at {now}");
-        self.send_to_all("", &mark, || self.content(kind)).await?;
-        Ok(every)
+        let acted = self.send_to_all("", &mark, || self.content(kind)).await?.some;
+        Ok(Looked { acted, ..Looked::again(every) })
     }
 
-    /// Sends to each target what it was not sent yet, and says whether there was one; `mark` tells
-    /// one content from another.
+    /// Sends to each target what it was not sent yet; `mark` tells one content from another.
     pub(super) async fn send_to_all<S, F>(
         &self,
         entry: &str,
         mark: &str,
         source: F,
-    ) -> Result<bool, RouteError>
+    ) -> Result<Sent, RouteError>
     where
         F: Fn() -> S,
         S: Future<Output = Result<Box<dyn Source>, RouteError>>,
     {
-        let (mut left, mut outcome) = (Vec::new(), Ok(()));
+        let (mut left, mut outcome) = (Vec::new(), Ok(Sent::default()));
         for target in &*self.targets {
             match self.memory.last(&self.node, &self.key(&target.0, entry)).await {
-                Ok(last) if last.as_ref().is_some_and(|last| last.mark == mark) => {}
-                Ok(_) => left.push(target),
+                Ok(Some(last)) if last.mark == mark && !self.goes_again(&last).await => {}
+                Ok(last) => left.push((target, last)),
                 // One that fails keeps no other back.
                 Err(error) => outcome = both(outcome, Err(error.into())),
             }
         }
         for some in left.chunks(AT_ONCE) {
-            let each = some.iter().map(|target| self.send_to_one(target, entry, mark, &source));
+            let each = some.iter().map(|(target, last)| async {
+                self.send_to_one(target, last.as_ref(), entry, mark, &source).await
+            });
             outcome = join_all(each).await.into_iter().fold(outcome, both);
         }
-        outcome.map(|()| !left.is_empty())
+        outcome
     }
 
-    /// Sends to a target what it was not sent yet.
+    /// Sends to a target what it was not sent yet, unless another version is under way.
     async fn send_to_one<S, F>(
         &self,
         (target, peer): &(Target, PeerId),
+        last: Option<&Note>,
         entry: &str,
         mark: &str,
         source: &F,
-    ) -> Result<(), RouteError>
+    ) -> Result<Sent, RouteError>
     where
         F: Fn() -> S,
         S: Future<Output = Result<Box<dyn Source>, RouteError>>,
     {
         let _turn = self.memory.turn(self.spec.priority).await;
         let (key, source) = (self.key(target, entry), source().await?);
-        let id = TransferId::random();
-        let (mark, to) = (mark.to_owned(), String::new());
-        let mut note = Note { key, id, mark, to, at: now(), stored: false, delivered: false };
+        if !self.may_follow(last, &*source).await {
+            return Ok(Sent { waits: true, ..Sent::default() });
+        }
+        let mut note = Note::new(key, mark, String::new());
         self.memory.put(&note).await?;
         let to = Destination::Peer(*peer, target.inbox.clone());
         let name = source.content().name.to_string();
-        let sent = self.node.send_with(to, source, self.options(id)).await?;
+        let sent = self.node.send_with(to, source, self.options(note.id)).await?;
         note.stored = true;
         self.memory.put(&note).await?;
+        if let Some(last) = last.filter(|last| last.mark == mark) {
+            self.forget_dead(last).await;
+        }
         self.tell(RouteNews::Sent { id: sent.id(), name, to: target.to_string() });
-        Ok(())
+        Ok(Sent { some: true, ..Sent::default() })
+    }
+
+    /// Returns `true` if another version may go: the one before it is over, or is taken back, since
+    /// nobody can have it yet. Of two at once, by a relay or not, the older one could come last.
+    pub(super) async fn may_follow(&self, last: Option<&Note>, source: &dyn Source) -> bool {
+        match last {
+            // Who sends by time sends each.
+            Some(last) if !matches!(self.spec.schedule, Schedule::Every(_)) => {
+                self.may_replace(last.id, source).await
+            }
+            _ => true,
+        }
+    }
+
+    /// Returns `true` if this source may be sent though that was a delivery of the same place.
+    pub(super) async fn may_replace(&self, id: TransferId, source: &dyn Source) -> bool {
+        let Ok(entry) = self.node.outbox().entry(id).await else { return true };
+        if !entry.is_open() {
+            return true;
+        }
+        // It would be read where this one lies: what it was is nowhere any more. What was copied or
+        // packed, or lies elsewhere, is another matter.
+        let reference = entry.reference();
+        let is_gone = reference.is_some() && reference == source.reference();
+        let recalled = is_gone && self.node.outbox().recall(id).await.is_ok();
+        if recalled {
+            tracing::info!(route = &*self.name, %id, "a newer version goes in its place");
+        }
+        recalled
     }
 
     pub(super) fn options(&self, id: TransferId) -> SendOptions {
@@ -270,6 +283,12 @@ impl Route {
     /// The key of the note of what was sent to a target.
     pub(super) fn key(&self, target: &Target, entry: &str) -> String {
         format!("{}\n{target}\n{entry}", self.name)
+    }
+
+    /// The deliveries that were sent under this name.
+    pub(super) fn sent(&self, entry: &str) -> Vec<TransferId> {
+        let keys = self.targets.iter().map(|(target, _)| self.key(target, entry));
+        keys.filter_map(|key| self.memory.id(&key)).collect()
     }
 
     /// Forgets what was sent under this name.
@@ -325,15 +344,6 @@ impl Route {
     }
 }
 
-/// Waits until it is time to look again, or something happens in a folder that is watched: that is
-/// no earlier than after `least`.
-async fn rest(least: Duration, again: Duration, watch: Option<&mut Watch>) {
-    let Some(watch) = watch else { return tokio::time::sleep(again).await };
-    tokio::time::sleep(least.min(again)).await;
-    // In time or not, it is looked at again.
-    let _ = tokio::time::timeout(again.saturating_sub(least), watch.happens()).await;
-}
-
 /// Does what may block.
 pub(super) async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
@@ -343,48 +353,4 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
-
-    use super::*;
-
-    /// Returns how often a route looks in an hour in which nothing happens.
-    async fn looks(watch: &mut Option<Watch>, again: Duration) -> u32 {
-        let (began, mut looks) = (tokio::time::Instant::now(), 0);
-        while began.elapsed() < Duration::from_secs(3600) {
-            rest(LOOK_AGAIN, again, watch.as_mut()).await;
-            looks += 1;
-        }
-        looks
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_folder_that_is_watched_is_looked_into_once_a_minute_or_when_something_happens() {
-        let Some((folder, watches)) = super::super::watch::folder_that_tells() else { return };
-        let mut watch = watches.watch(folder.path(), None);
-        assert_eq!(looks(&mut None, QUIET).await, 1800);
-        assert_eq!(looks(&mut watch, CALM).await, 60);
-        std::fs::write(folder.path().join("a"), "text").unwrap();
-        watches.tell().unwrap();
-        let began = tokio::time::Instant::now();
-        rest(LOOK_AGAIN, CALM, watch.as_mut()).await;
-        assert_eq!(began.elapsed(), LOOK_AGAIN, "by a clock that is put forward");
-    }
-
-    #[test]
-    fn what_is_wrong_with_one_target_is_told_though_another_one_is_being_stored() {
-        let storing = || Err(RouteError::Memory(io::ErrorKind::WouldBlock.into()));
-        let wrong = || Err(RouteError::Source("it is missing".into()));
-        let stopped = || Err(RouteError::Send(SendError::Stopped));
-        let text = |outcome: Result<(), RouteError>| outcome.unwrap_err().to_string();
-        assert_eq!(text(both(storing(), wrong())), "it is missing");
-        assert_eq!(text(both(wrong(), storing())), "it is missing");
-        assert_eq!(text(both(wrong(), stopped())), text(stopped()));
-        assert!(both(storing(), Ok(())).unwrap_err().is_storing());
-        assert!(both(Ok(()), storing()).unwrap_err().is_storing());
-        assert!(both(Ok(()), Ok(())).is_ok());
-    }
 }

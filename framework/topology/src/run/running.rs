@@ -1,6 +1,6 @@
 //! The thread on which the routes of a node run, and how they are changed while they do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::memory::{Memory, Note};
-use super::onward::Onward;
+use super::onward::{GoneOn, Onward};
 use super::revive::revive;
 use super::route::Route;
 use super::tap::RouteTaps;
+use super::wakes::Wakes;
 use super::watch::Watches;
 use crate::model::{SourceSpec, Target};
 
@@ -32,7 +33,7 @@ pub(super) struct Plan {
     /// All routes of the node.
     pub(super) routes: Vec<Route>,
     /// Those of them that go on as they run.
-    pub(super) untouched: Vec<String>,
+    pub(super) untouched: BTreeSet<String>,
     /// The peers with which a link is kept up.
     pub(super) connect: Vec<PeerId>,
 }
@@ -46,6 +47,7 @@ impl Routes {
         let (switch, mut switched) = mpsc::unbounded_channel::<(Plan, oneshot::Sender<()>)>();
         let work = async move {
             let mut tasks = Tasks { watches, ..Tasks::default() };
+            tokio::task::spawn_local(tasks.wakes.clone().follow(node.clone(), memory.clone()));
             // Before the first route sends, so that nothing is missed.
             let following = looks.follow(node.clone(), memory.clone(), registry);
             tokio::task::spawn_local(following);
@@ -80,6 +82,7 @@ impl Routes {
 #[derive(Default)]
 struct Tasks {
     watches: Watches,
+    wakes: Wakes,
     routes: BTreeMap<String, JoinHandle<()>>,
     inboxes: BTreeMap<String, (Vec<String>, JoinHandle<()>)>,
     linked: Option<(Vec<PeerId>, JoinHandle<()>)>,
@@ -122,11 +125,16 @@ impl Tasks {
         });
         take_back(node, memory, left.values().chain(inboxes.values().flatten())).await;
         for (name, route) in left {
-            self.routes.insert(name, spawn(route.run(self.watches.clone())));
+            self.routes.insert(name, spawn(route.run(self.watches.clone(), self.wakes.clone())));
         }
         for (inbox, routes) in inboxes {
             let names = routes.iter().map(|route| route.name.to_string()).collect();
-            let onward = Onward { node: node.clone(), inbox: inbox.clone(), routes };
+            let onward = Onward {
+                node: node.clone(),
+                inbox: inbox.clone(),
+                routes,
+                gone_on: GoneOn::default(),
+            };
             self.inboxes.insert(inbox, (names, spawn(onward.run())));
         }
         if self.linked.as_ref().is_none_or(|(linked, _)| *linked != connect) {
@@ -170,8 +178,11 @@ async fn take_back(node: &Node, memory: &Memory, routes: impl Iterator<Item = &R
                 continue;
             }
             // Since it was looked at, the relay may have got it.
-            let taken_back = if is_others {
-                node.outbox().withdraw(note.id).await
+            let taken_back = if is_others && entry.state != OutboxState::Stored {
+                // A relay has it for the id that the target had once, which is another node.
+                Ok(())
+            } else if is_others {
+                node.outbox().withdraw(note.id).await.map(drop)
             } else {
                 node.outbox().recall(note.id).await
             };

@@ -71,22 +71,34 @@ fn token(topology: &Topology, name: &str) -> String {
 
 /// The status of a PUT.
 async fn put(address: &str, path: &str, token: &str, body: &str) -> u16 {
-    let request = format!(
+    let (address, request) = (address.to_owned(), request(address, path, token, body));
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut socket = connect(&address);
+        socket.write_all(request.as_bytes()).unwrap();
+        status(&mut socket).unwrap()
+    });
+    asked.await.unwrap()
+}
+
+fn connect(address: &str) -> TcpStream {
+    let socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(HANGS)).unwrap();
+    socket
+}
+
+/// The status of the answer of a connection that ends then.
+fn status(socket: &mut TcpStream) -> Option<u16> {
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    answer.split(' ').nth(1)?.parse().ok()
+}
+
+fn request(address: &str, path: &str, token: &str, body: &str) -> String {
+    format!(
         "PUT {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
          Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
-    );
-    let address = address.to_owned();
-    let asked = tokio::task::spawn_blocking(move || {
-        let mut socket = TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(HANGS)).unwrap();
-        socket.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        answer
-    });
-    let answer = asked.await.unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+    )
 }
 
 async fn arrives(path: &Path, content: &str) {
@@ -148,16 +160,25 @@ async fn a_reload_changes_doors_and_touches_no_other_ones() {
     assert!(error.to_string().contains("gone.proto"), "{error}");
     assert_eq!(address(&lyon, "calls"), calls, "it serves still");
     assert!(TcpStream::connect(&calls).is_ok());
-    // One that can't be opened is told; the other one that goes is gone.
+    // Where one can't be opened, all are as they were: this one, and the one that was to go.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = format!("\"{}\"", taken.local_addr().unwrap());
     let fails = wider.replace("\"127.0.0.1:0\"", &at);
     let new = topology(folder, &[NODES, &fails]);
     let error = lyon.reload(&new).await.unwrap_err();
-    assert!(matches!(error, ReloadError::Door(_)), "{error}");
+    assert!(matches!(error, ReloadError::Make(_)), "{error}");
     assert!(error.to_string().contains("`web` can't be opened"), "{error}");
-    assert!(lyon.doors().is_empty(), "{:?}", lyon.doors());
-    drop(taken);
+    assert!(error.to_string().ends_with("nothing is changed"), "{error}");
+    assert_eq!((address(&lyon, "web"), address(&lyon, "calls")), (now.clone(), calls.clone()));
+    // Nor where the one before had to go first, as its port is wanted: that is opened again.
+    let port = now.rsplit(':').next().unwrap();
+    let held = std::net::TcpListener::bind(format!("127.0.0.2:{port}")).unwrap();
+    let same = wider.replace("127.0.0.1:0", &held.local_addr().unwrap().to_string());
+    let error = lyon.reload(&topology(folder, &[NODES, &same, CALLS])).await.unwrap_err();
+    assert!(matches!(error, ReloadError::Make(_)), "{error}");
+    assert!(TcpStream::connect(address(&lyon, "web")).is_ok());
+    assert_eq!(address(&lyon, "calls"), calls, "it was not touched");
+    drop((taken, held));
     // Mended, it is there again.
     lyon.reload(&new).await.unwrap();
     let now = address(&lyon, "web");
@@ -194,6 +215,52 @@ async fn posted(listener: &tokio::net::TcpListener) -> String {
 }
 
 #[tokio::test]
+async fn a_door_at_the_same_address_is_another_one_at_once_while_calls_of_the_former_end() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let old = topology(folder, &[NODES, WEB]);
+    let (mut paris, mut lyon) = (start(&old, "paris").await, start(&old, "lyon").await);
+    let (till, web) = (token(&old, "till"), address(&lyon, "web"));
+    while put(&web, "/v1/send/paris/letters/one", &till, "1").await == 401 {}
+    // A call that is under way: the door asks for what it is to send.
+    let begun = request(&web, "/v1/send/paris/letters/slow", &till, "")
+        .replace("Content-Length: 0", "Content-Length: 4\r\nExpect: 100-continue");
+    let mut slow = connect(&web);
+    slow.write_all(begun.as_bytes()).unwrap();
+    let mut goes_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    slow.read_exact(&mut goes_on).unwrap();
+    // The address that it has is said now, and that it leads elsewhere, too.
+    let wider = WEB.replace("127.0.0.1:0", &web);
+    let wider = wider.replace("\"paris/letters\"", "[\"paris/letters\", \"paris/secrets\"]");
+    let new = topology(folder, &[NODES, &wider]);
+    paris.reload(&new).await.unwrap();
+    let asked = request(&web, "/v1/send/paris/secrets/one", &till, "1");
+    let at = web.clone();
+    let calls = tokio::task::spawn_blocking(move || {
+        // Nobody is refused a connection meanwhile. One that the former door has taken may end.
+        let mut answer = None;
+        while !answer.is_some_and(|status| TAKEN.contains(&status)) {
+            let mut socket = connect(&at);
+            answer = socket.write_all(asked.as_bytes()).ok().and_then(|()| status(&mut socket));
+        }
+        // It may have been waited for no longer, where all this took longer than that.
+        let _ = slow.write_all(b"slow");
+        status(&mut slow)
+    });
+    let (reload, answer) = tokio::join!(lyon.reload(&new), calls);
+    assert_eq!(reload.unwrap().doors.get("web"), Some(&Change::Changed));
+    let answer = answer.unwrap().unwrap_or_default();
+    if answer != 503 {
+        assert!(TAKEN.contains(&answer), "{answer}");
+        arrives(&folder.join("in/slow"), "slow").await;
+    }
+    assert_eq!(address(&lyon, "web"), web);
+    lyon.shutdown().await;
+    assert!(TcpStream::connect(web).is_err(), "nobody has the port any more");
+    paris.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_door_that_leads_out_posts_what_its_nodes_deliver_and_a_reload_leads_it_elsewhere() {
     use std::os::unix::fs::PermissionsExt;
     let place = tempfile::tempdir().unwrap();
@@ -221,6 +288,61 @@ async fn a_door_that_leads_out_posts_what_its_nodes_deliver_and_a_reload_leads_i
     orders.deliver("{}").await.unwrap();
     let head = posted(&listener).await;
     assert!(head.starts_with("POST /second HTTP/1.1\r\n"), "{head}");
+    for node in [lyon, paris] {
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_door_whose_messages_nobody_else_goes_on_with_stays_until_they_are_posted() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = tempfile::tempdir().unwrap();
+    let secret = place.path().join("secret");
+    fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    // Nobody listens there, and nobody else gets it.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let away = format!("http://{}/", closed.local_addr().unwrap());
+    let out = OUT.replace("secret_file", "retries = [\"1d\"], secret_file");
+    let at = |url: &str| topology(place.path(), &[NODES, &out.replace("URL", url)]);
+    let (mut paris, lyon) = (start(&at(&away), "paris").await, start(&at(&away), "lyon").await);
+    let orders = lyon.node().remote_json("paris/orders", "shop.Order", 1).unwrap();
+    orders.deliver("{}").await.unwrap().processed().await.unwrap();
+    // Out of the file, under another name, at another node, and one of another kind.
+    let listens = NODES.replace("[node.lyon]", "[node.lyon]\nlisten = \"unix:{here}/lyon.sock\"");
+    let moved = out.replace("paris", "milan").replace("lyon", "paris").replace("milan", "lyon");
+    let back = "[inbox.back]\nnode = \"lyon\"\nsink = { folder = \"back\" }\n";
+    let web = WEB.replace("door.web", "door.orders").replace("lyon", "paris");
+    let web = web.replace("to = \"paris/letters\"", "to = \"lyon/back\"");
+    for (nodes, doors) in [
+        (NODES, ""),
+        (NODES, &*out.replace("door.orders", "door.bills")),
+        (&*listens, &*moved),
+        (NODES, &*[back, &web].concat()),
+    ] {
+        let new = topology(place.path(), &[nodes, &doors.replace("URL", &away)]);
+        let error = paris.reload(&new).await.unwrap_err();
+        let ReloadError::LeftAtDoor(left) = &error else { panic!("{error}") };
+        assert_eq!((&*left.door, &*left.node, left.count), ("orders", "paris", 1));
+        assert!(error.to_string().ends_with("nothing is changed"), "{error}");
+        assert!(!address(&paris, "orders").is_empty(), "it is open still");
+    }
+    // Another place to post to has what waits.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    paris.reload(&at(&format!("http://{}/", listener.local_addr().unwrap()))).await.unwrap();
+    let folder = estafette_doors::webhook_folder(&at(&away).key_of("paris"), "orders");
+    let kept = estafette_doors::Kept::open(folder).unwrap();
+    kept.retry(&kept.messages().unwrap()[0].id).unwrap();
+    posted(&listener).await;
+    let none = topology(place.path(), &[NODES]);
+    let empty = async {
+        while paris.reload(&none).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(HANGS, empty).await.expect("nothing waits any more");
+    assert!(paris.doors().is_empty());
     for node in [lyon, paris] {
         node.shutdown().await;
     }

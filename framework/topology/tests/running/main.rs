@@ -4,6 +4,7 @@
 
 mod doors;
 mod harness;
+mod newer;
 mod observe;
 mod relays;
 mod reload;

@@ -284,3 +284,33 @@ async fn a_neighbour_who_has_not_heard_how_its_delivery_ended_is_not_dropped() {
         node.shutdown().await;
     }
 }
+
+#[tokio::test]
+async fn a_relay_that_a_file_drops_stays_while_it_keeps_what_the_node_has_sent() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::write(folder.join("letter"), "Dear Paris").unwrap();
+    let by_dijon = by_dijon(folder);
+    let topology = write(folder, &by_dijon);
+    let (dijon, mut lyon) = (start(&topology, "dijon").await, start(&topology, "lyon").await);
+    is_relayed(&lyon).await;
+    // Dijon is in the file, and lyon does not know it.
+    let without = write(folder, &by_dijon.replace("via = \"dijon\"\n", ""));
+    let refused = lyon.reload(&without).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("1 delivery of this node that `dijon` keeps as a relay would be lost"),
+        "{refused}"
+    );
+    let trusts_dijon = |node: &RunningNode| {
+        node.node().trust().list().iter().any(|(_, peer)| peer.name == "dijon")
+    };
+    assert!(trusts_dijon(&lyon));
+    let paris = start(&topology, "paris").await;
+    takes(&paris, 1).await;
+    hears_of_all(&lyon).await;
+    lyon.reload(&without).await.unwrap();
+    assert!(!trusts_dijon(&lyon));
+    for node in [lyon, dijon, paris] {
+        node.shutdown().await;
+    }
+}

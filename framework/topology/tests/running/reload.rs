@@ -346,7 +346,7 @@ async fn a_sender_that_is_told_before_its_receiver_delivers_when_that_is_told_to
         loop {
             let event = events.next().await.unwrap();
             if let estafette::node::NodeEvent::Transfer(event) = event
-                && let estafette::TransferNews::Failed { failure } = event.news
+                && let estafette::TransferNews::Deferred { failure } = event.news
             {
                 return failure;
             }
@@ -363,6 +363,45 @@ async fn a_sender_that_is_told_before_its_receiver_delivers_when_that_is_told_to
     delivered(&lyon).await;
     assert_eq!(fs::read_to_string(folder.join("archive/extra")).unwrap(), "extra");
     assert_eq!(lyon.pending().await.unwrap().dead, 0);
+    lyon.shutdown().await;
+    paris.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_its_receiver_is_never_told_of_fails_when_it_has_expired() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::create_dir(folder.join("out")).unwrap();
+    fs::write(folder.join("extra"), "extra").unwrap();
+    let paris = start(&topology(folder, NODES), "paris").await;
+    let more = r#"
+        [inbox.archive]
+        node = "paris"
+        sink = { folder = "archive" }
+        [route.extra]
+        from = "lyon"
+        source = { paths = "extra" }
+        to = "paris/archive"
+        expires = "4s"
+    "#;
+    let lyon = start(&topology(folder, &(NODES.to_owned() + more)), "lyon").await;
+    let mut events = lyon.node().events_since_start().unwrap();
+    let failed = async {
+        loop {
+            let event = events.next().await.unwrap();
+            if let estafette::node::NodeEvent::Transfer(event) = event
+                && let estafette::TransferNews::Failed { failure } = event.news
+            {
+                return failure;
+            }
+        }
+    };
+    let failure = tokio::time::timeout(HANGS, failed).await.expect("it is told");
+    // Where the first try took longer than that, it has expired before.
+    let kinds = [estafette::FailureKind::Untrusted, estafette::FailureKind::Expired];
+    assert!(kinds.contains(&failure.kind), "{failure}");
+    let pending = lyon.pending().await.unwrap();
+    assert_eq!((pending.open, pending.dead), (0, 1));
     lyon.shutdown().await;
     paris.shutdown().await;
 }

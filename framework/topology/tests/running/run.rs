@@ -388,3 +388,34 @@ async fn a_target_that_a_schedule_did_not_come_to_is_not_skipped() {
         running.shutdown().await;
     }
 }
+
+#[tokio::test]
+async fn a_mirror_follows_a_file_that_becomes_a_folder_and_a_file_again() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::write(folder.join("letter"), "one").unwrap();
+    let mirror = here(folder, TWO_NODES)
+        .replace("{ folder = \"in\" }", "{ folder = { into = \"in\", on_conflict = \"replace\" } }")
+        .replace("to = \"paris", "schedule = \"change\"\nto = \"paris");
+    let topology = write(folder, &mirror);
+    let (paris, lyon) = (start(&topology, "paris").await, start(&topology, "lyon").await);
+    let arrives = async |path: &str, text: &str| {
+        let arrived = async {
+            while std::fs::read_to_string(folder.join(path)).ok().as_deref() != Some(text) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(HANGS, arrived).await.unwrap_or_else(|_| panic!("{path}"));
+    };
+    arrives("in/letter", "one").await;
+    std::fs::remove_file(folder.join("letter")).unwrap();
+    std::fs::create_dir(folder.join("letter")).unwrap();
+    std::fs::write(folder.join("letter/two"), "two").unwrap();
+    arrives("in/letter/two", "two").await;
+    // And back.
+    std::fs::remove_dir_all(folder.join("letter")).unwrap();
+    std::fs::write(folder.join("letter"), "three").unwrap();
+    arrives("in/letter", "three").await;
+    lyon.shutdown().await;
+    paris.shutdown().await;
+}

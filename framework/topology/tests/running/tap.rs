@@ -8,6 +8,8 @@ use estafette_topology::{
     RouteTaps, RunningNode, TapContent, TapError, TapNews, TapOptions, Topology,
 };
 
+use crate::harness::HANGS;
+
 const NODES: &str = r#"
     [node.lyon]
     [node.gate]
@@ -150,6 +152,32 @@ async fn a_recording_goes_out_again_to_the_one_target_for_which_it_passed_and_na
 }
 
 #[tokio::test]
+async fn a_replay_is_one_of_its_route_after_a_restart_too() {
+    let place = tempfile::tempdir().unwrap();
+    let [gate, paris, lyon] = start(place.path(), NODES).await;
+    let taps = lyon.taps();
+    let mut recording = taps.record("post", None, &place.path().join("tapes")).await.unwrap();
+    fs::write(place.path().join("out/letter"), "Dear Paris").unwrap();
+    let (file, _) = recording.next().await.unwrap().outcome.unwrap();
+    delivered(&taps, 1).await;
+    // Nobody is there when it goes out again, and the node starts anew meanwhile.
+    paris.shutdown().await;
+    fs::remove_file(place.path().join("in/letter")).unwrap();
+    taps.replay("post", &file).await.unwrap();
+    lyon.shutdown().await;
+    let topology = Topology::load(place.path().join("topology.toml"), &standard()).unwrap();
+    let lyon = topology.start("lyon", standard()).await.unwrap();
+    let paris = topology.start("paris", standard()).await.unwrap();
+    let taps = lyon.taps();
+    let counted = delivered(&taps, 1);
+    tokio::time::timeout(HANGS, counted).await.expect("it is counted with the route");
+    assert_eq!(fs::read_to_string(place.path().join("in/letter")).unwrap(), "Dear Paris");
+    for node in [lyon, paris, gate] {
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn a_reload_that_lets_nothing_be_recorded_ends_a_recording() {
     let place = tempfile::tempdir().unwrap();
     let [gate, paris, mut lyon] = start(place.path(), NODES).await;
@@ -159,7 +187,7 @@ async fn a_reload_that_lets_nothing_be_recorded_ends_a_recording() {
     fs::write(&file, text).unwrap();
     lyon.reload(&Topology::load(&file, &standard()).unwrap()).await.unwrap();
     let error = recording.next().await.unwrap_err();
-    assert!(matches!(error, TapError::Recorder { .. }), "{error}");
+    assert!(matches!(error, TapError::NoMore(_)), "{error}");
     for node in [lyon, paris, gate] {
         node.shutdown().await;
     }

@@ -26,6 +26,8 @@ pub(in crate::delivery::model_tests) struct Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::delivery::model_tests) struct Record {
     pub(in crate::delivery::model_tests) tries: u32,
+    /// The receiver may have it, and has not said so.
+    pub(in crate::delivery::model_tests) unsure: bool,
     pub(in crate::delivery::model_tests) state: State,
 }
 
@@ -35,7 +37,10 @@ pub(in crate::delivery::model_tests) enum State {
     Delivered,
     /// For good; and whether the receiver said so.
     Dead(FailureKind, bool),
-    Removed,
+    /// Taken out; and whether it was said that it may be there.
+    Removed {
+        unsure: bool,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -27,7 +27,11 @@ impl World {
                 left.patience > 0 && live && self.link.is_none(),
                 Step::SenderPatience,
             );
-            push_if(&mut steps, self.expired && live, Step::SenderClock);
+            // Nobody waits for the receiver's word for ever.
+            let waits = sender.outgoing.keys().any(|&stream| sender.waits_for_word(stream));
+            push_if(&mut steps, waits && (left.patience > 0 || self.is_silent()), Step::CancelOver);
+            let runs = sender.outgoing.keys().any(|&stream| !sender.waits_for_word(stream));
+            push_if(&mut steps, self.expired && runs, Step::SenderClock);
         } else {
             steps.push(Step::SenderStart);
         }
@@ -55,6 +59,12 @@ impl World {
             steps.extend([Step::Pause(true), Step::Pause(false)]);
         }
         steps
+    }
+
+    /// Returns `true` if nothing is on its way, and the receiver does nothing.
+    fn is_silent(&self) -> bool {
+        let is_idle = self.receiver.as_ref().is_some_and(|receiver| receiver.incoming.is_empty());
+        is_idle && self.to_sender.is_empty() && self.to_receiver.is_empty()
     }
 
     fn receivers_steps(&self, receiver: &Receiver, live: bool, steps: &mut Vec<Step>) {
@@ -145,6 +155,7 @@ impl World {
             | Step::SenderStart
             | Step::SenderCancel
             | Step::SenderPatience
+            | Step::CancelOver
             | Step::SenderClock => {
                 world.befalls_sender(step);
             }
@@ -170,8 +181,8 @@ impl World {
 
     fn begin_try(&mut self) {
         if self.expired {
-            // What the receiver may have is said to be unknown; either way it is for good.
-            self.record.state = State::Dead(FailureKind::Expired, false);
+            let kind = self.as_far_as_known(FailureKind::Expired);
+            self.record.state = State::Dead(kind, false);
             return;
         }
         // Counted durably before it is offered.
@@ -272,7 +283,7 @@ impl World {
             }
             Word::Rejected(stream, kind) | Word::Failed(stream, kind) => {
                 if let Some(out) = self.outgoing(stream) {
-                    out.denied = true;
+                    out.denied = kind.denies();
                 }
                 self.send(Event::Denied(stream, failure(kind)));
             }
@@ -315,6 +326,8 @@ impl World {
             Step::SenderStart => self.start_sender(),
             Step::SenderCrash => {
                 self.left.sender_crashes -= 1;
+                // Of a process that died nobody knows what it had offered.
+                self.record.unsure |= self.record.tries > 0;
                 self.sender = None;
                 self.lose_link();
             }
@@ -334,11 +347,24 @@ impl World {
                 self.left.sender_cancels -= 1;
                 self.sender.as_mut().expect("it lives").cancelled = true;
                 if streams.is_empty() {
-                    self.record.state = State::Removed;
+                    self.record.state = State::Removed { unsure: self.record.unsure };
                 }
-                streams.into_iter().for_each(|stream| {
-                    self.send(Event::GiveUp(stream, failure(FailureKind::Cancelled)))
-                });
+                for stream in streams {
+                    let (failure, until) = (failure(FailureKind::Cancelled), *START + LIFE);
+                    let at_once = self.broken == Some(Break::CancelAtOnce);
+                    let waits =
+                        self.outgoing(stream).is_some_and(|out| out.sent || out.attempt > 0);
+                    let event = match waits {
+                        // Taken for the answer.
+                        true if at_once => {
+                            self.outgoing(stream).expect("it lives").denied = true;
+                            Event::GiveUp(stream, failure)
+                        }
+                        true => Event::Cancel { stream, failure, until },
+                        false => Event::GiveUp(stream, failure),
+                    };
+                    self.send(event);
+                }
             }
             Step::SenderPatience => {
                 self.left.patience -= 1;
@@ -346,7 +372,24 @@ impl World {
                     self.send(Event::GiveUp(stream, failure(FailureKind::Unreachable)))
                 });
             }
-            Step::SenderClock => self.send(Event::Time(*START + 2 * LIFE)),
+            Step::CancelOver => {
+                self.left.patience = self.left.patience.saturating_sub(1);
+                // Its time is over; another one's is not.
+                self.send(Event::Time(*START + 4 * LIFE));
+            }
+            Step::SenderClock => {
+                let waits = |sender: &Sender, stream| sender.waits_for_word(stream);
+                for stream in streams {
+                    let whole = |out: &mut Outgoing| out.sent || out.attempt > 0;
+                    let is_whole = self.outgoing(stream).is_some_and(whole);
+                    if is_whole && !self.sender.as_ref().is_some_and(|sender| waits(sender, stream))
+                    {
+                        let (failure, until) = (failure(FailureKind::Expired), *START + 3 * LIFE);
+                        self.send(Event::Cancel { stream, failure, until });
+                    }
+                }
+                self.send(Event::Time(*START + 2 * LIFE));
+            }
             step => unreachable!("{step:?} does not befall a sender"),
         }
     }
@@ -429,6 +472,8 @@ impl World {
             }
             Step::NoteFails(stream) => {
                 self.left.failed_notes -= 1;
+                // The intent stays until its delivery comes again, or expires.
+                self.kept = true;
                 self.receiver.as_mut().expect("it lives").remembering.remove(&stream);
                 self.mail(Event::Remembered(stream, Err(failure(FailureKind::Io))));
             }

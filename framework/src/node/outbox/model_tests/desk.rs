@@ -2,8 +2,9 @@
 //! what is written.
 
 use super::Break;
-use crate::node::outbox::OutboxEntry;
+use crate::delivery::FailureKind;
 use crate::node::outbox::stored::{Action, At, Ended, Stored, Tell};
+use crate::node::outbox::{OutboxEntry, OutboxState};
 use crate::wire::{PeerId, Word, WordKind};
 
 /// The disk, which outlives the process.
@@ -52,9 +53,16 @@ pub(super) enum Attempt {
 pub(super) enum Out {
     Noted(PeerId, WordKind),
     Pass(Word),
-    Delivered { processed: bool },
-    Dead,
-    Removed,
+    Delivered {
+        processed: bool,
+    },
+    /// It is told as dead; and as surely not delivered, or not.
+    Dead {
+        surely: bool,
+    },
+    Removed {
+        unsure: bool,
+    },
     Revived,
     Answered(bool),
 }
@@ -81,6 +89,14 @@ impl Desk {
         self.write.is_none() && self.attempt.is_none() && self.stored.as_ref().is_none_or(is_over)
     }
 
+    /// Another relay has what is kept here for somebody else.
+    fn is_passed_on(&self) -> bool {
+        self.stored.as_ref().is_some_and(|stored| {
+            let entry = &stored.entry;
+            entry.relayed_for.is_some() && matches!(entry.state, OutboxState::Relayed { .. })
+        })
+    }
+
     /// Returns `true` if the next may have it, as [`Held`](crate::node::outbox::held::Held) tells.
     pub(super) fn is_offered(&self) -> bool {
         let unsure = self.stored.as_ref().is_some_and(Stored::is_unsure);
@@ -105,6 +121,11 @@ impl Desk {
             match (&action, broken) {
                 (Action::Remove, Some(Break::FileFirst)) => disk.file = false,
                 (Action::StopTry, Some(Break::NotStopped)) => continue,
+                (Action::Put, Some(Break::ForgottenWhenRelayed)) if self.is_passed_on() => {
+                    self.act(disk, Action::Remove, &mut out)?;
+                    continue;
+                }
+                (Action::Pass(..), Some(Break::ForgottenWhenSaid)) => disk.record = None,
                 (Action::Put, Some(Break::SaidEarly)) => {
                     let at = At { passed: 0, stopping: false };
                     let early = self.stored.as_mut().map(|stored| stored.written(true, at));
@@ -116,6 +137,9 @@ impl Desk {
                 _ => {}
             }
             self.act(disk, action, &mut out)?;
+        }
+        if broken == Some(Break::SureOfAll) {
+            out.iter_mut().for_each(be_sure);
         }
         Ok(out)
     }
@@ -155,8 +179,10 @@ impl Desk {
             Action::Tell(Tell::Delivered { processed, .. }) => {
                 out.push(Out::Delivered { processed });
             }
-            Action::Tell(Tell::Dead(_)) => out.push(Out::Dead),
-            Action::Tell(Tell::Removed) => out.push(Out::Removed),
+            Action::Tell(Tell::Dead(failure)) => {
+                out.push(Out::Dead { surely: failure.kind != FailureKind::Unknown });
+            }
+            Action::Tell(Tell::Removed { unsure }) => out.push(Out::Removed { unsure }),
             Action::Rename(_) => out.push(Out::Revived),
             Action::Doubt(..) => return Err("somebody honest is not believed"),
             Action::NotTried
@@ -183,5 +209,14 @@ impl Desk {
             _ => {}
         }
         self.happen(disk, |stored| stored.written(is_durable, at), broken)
+    }
+}
+
+/// Tells what may have been delivered as what was not.
+fn be_sure(out: &mut Out) {
+    match out {
+        Out::Dead { surely } => *surely = true,
+        Out::Pass(Word::Failed(failure)) => failure.kind = FailureKind::Expired,
+        _ => {}
     }
 }

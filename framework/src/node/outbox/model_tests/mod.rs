@@ -1,11 +1,12 @@
 //! One package by a relay, in the very type that decides about it in both outboxes, through every
 //! order of what may befall it: [`Stored`](super::stored::Stored) of who packed it, and of the
-//! relay.
+//! relay. In a chain, the first of the two is a relay itself, in the middle: it keeps the package
+//! for an origin, which is told of what becomes of it.
 //!
 //! In the world around them are a spool and a folder on each side, the way of a package into the
-//! relay's outbox, what the relay remembers, two links, a receiver that takes it once, and its
+//! relay's outbox, what the relay remembers, the links, a receiver that takes it once, and its
 //! application. Not in it: transfers, which are gone through in `delivery/model_tests`, and count
-//! here as offered, taken, refused or over; several packages, chains of relays, quotas, loss of
+//! here as offered, taken, refused or over; several packages, ways that change, quotas, loss of
 //! power.
 
 mod desk;
@@ -32,10 +33,18 @@ enum Break {
     CountForgotten,
     /// A try goes on whose delivery somebody wants out.
     NotStopped,
+    /// A cancel does not wait for the word of whoever has it.
+    AnswerIgnored,
     /// The relay does not note what was heard.
     HeardIgnored,
     /// The relay says what has become of a package once.
     SaidOnce,
+    /// A relay forgets what another one has.
+    ForgottenWhenRelayed,
+    /// A relay forgets how what it passed on has ended, when it has said so.
+    ForgottenWhenSaid,
+    /// A delivery that may have been made is told as one that was not.
+    SureOfAll,
 }
 
 /// Hashes all that ever changes in a record.
@@ -88,8 +97,18 @@ impl Model for Carried {
             always("what a relay has taken is there, or how it ended", |_, world| {
                 world.is_with_relay()
             }),
+            always(
+                "what a relay in the middle has taken is there, or its origin knows",
+                |_, world| world.is_in_the_middle(),
+            ),
             always("what was called back is not delivered", |_, world| {
-                !world.fate.recalled || !world.committed
+                !(world.fate.recalled || world.fate.recalling) || !world.committed
+            }),
+            always("what is said to be taken out is not delivered", |_, world| {
+                !world.fate.taken_out || !world.committed
+            }),
+            always("what is told as not delivered is not", |_, world| {
+                !world.is_denied() || !world.committed
             }),
             always("it is delivered at its sender, too, and not if it was refused", |_, world| {
                 world.has_the_right_end()
@@ -106,6 +125,8 @@ impl Model for Carried {
 const TRIES: u32 = 3;
 
 const NONE: Budget = Budget {
+    chain: false,
+    asks: 0,
     cuts: 0,
     sender_crashes: 0,
     relay_crashes: 0,
@@ -121,6 +142,8 @@ const NONE: Budget = Budget {
     relay_cancels: 0,
     revokes: 0,
 };
+
+const CHAIN: Budget = Budget { chain: true, ..NONE };
 
 fn carried(budgets: &[(&'static str, Budget)]) -> Vec<(&'static str, Carried)> {
     budgets.iter().map(|&(name, budget)| (name, Carried { budget, broken: None })).collect()
@@ -166,6 +189,7 @@ fn a_package_ends_at_all_ends_whatever_is_decided_about_it() {
             Budget { refusals: 1, retries: 1, failed_writes: 1, ..NONE },
         ),
         ("cancelled, and a cut", Budget { cancels: 1, cuts: 1, ..NONE }),
+        ("cancelled, and a crash of the sender", Budget { cancels: 1, sender_crashes: 1, ..NONE }),
         (
             "called back, and a crash of the sender",
             Budget { recalls: 1, sender_crashes: 1, ..NONE },
@@ -185,6 +209,56 @@ fn a_package_ends_at_all_ends_whatever_is_decided_about_it() {
             Budget { sender_expires: 1, relay_crashes: 1, ..NONE },
         ),
         ("revoked, and expired", Budget { revokes: 1, sender_expires: 1, ..NONE }),
+        (
+            "expired at both, and impatience",
+            Budget { sender_expires: 1, relay_expires: 1, patience: 1, ..NONE },
+        ),
+    ]));
+}
+
+#[test]
+fn a_package_in_a_chain_is_kept_and_its_origin_hears_how_it_ends() {
+    look_at_all(carried(&[
+        (
+            "a chain, two crashes of the middle, and a cut",
+            Budget { sender_crashes: 2, cuts: 1, ..CHAIN },
+        ),
+        (
+            "a chain, a crash of either relay, and a cut",
+            Budget { sender_crashes: 1, relay_crashes: 1, cuts: 1, ..CHAIN },
+        ),
+        (
+            "a chain, processed, a crash of the middle, and asked again",
+            Budget { processed: 1, sender_crashes: 1, asks: 1, ..CHAIN },
+        ),
+        (
+            "a chain, impatience, and a crash of the middle",
+            Budget { patience: 1, sender_crashes: 1, ..CHAIN },
+        ),
+        (
+            "a chain, a change can't be written, and a crash of the middle",
+            Budget { failed_writes: 1, sender_crashes: 1, ..CHAIN },
+        ),
+        (
+            "a chain, refused, a crash of the middle, and a cut",
+            Budget { refusals: 1, sender_crashes: 1, cuts: 1, ..CHAIN },
+        ),
+        (
+            "a chain, taken out in the middle, which crashes, and a cut",
+            Budget { cancels: 1, sender_crashes: 1, cuts: 1, ..CHAIN },
+        ),
+        (
+            "a chain, taken out at the last relay, and a crash of the middle",
+            Budget { relay_cancels: 1, sender_crashes: 1, ..CHAIN },
+        ),
+        (
+            "a chain, expired at the last relay, and a crash of the middle",
+            Budget { relay_expires: 1, sender_crashes: 1, ..CHAIN },
+        ),
+        (
+            "a chain, expired in the middle, and a cut",
+            Budget { sender_expires: 1, cuts: 1, ..CHAIN },
+        ),
     ]));
 }
 
@@ -216,6 +290,10 @@ fn a_package_is_kept_and_ends_whatever_comes_together() {
             "called back, impatience, and a crash of either",
             Budget { recalls: 1, patience: 1, ..crashes },
         ),
+        (
+            "a chain, two crashes of the middle, one behind it, a cut, and processed",
+            Budget { sender_crashes: 2, relay_crashes: 1, cuts: 1, processed: 1, ..CHAIN },
+        ),
         // Not expired at both with a crash of either: a word that comes during a try which who
         // packed it gives up can be taken for an older one, and is said again on the next link only,
         // of which this world has no more (ADR 32).
@@ -231,8 +309,17 @@ fn what_is_done_wrong_with_packages_is_noticed() {
         (Break::FileFirst, Budget { relay_cancels: 1, ..crash }),
         (Break::CountForgotten, Budget { recalls: 1, sender_crashes: 1, ..NONE }),
         (Break::NotStopped, Budget { recalls: 1, ..NONE }),
+        (Break::AnswerIgnored, Budget { cancels: 1, ..NONE }),
         (Break::HeardIgnored, NONE),
         (Break::SaidOnce, Budget { cuts: 1, ..NONE }),
+        (Break::SaidEarly, Budget { sender_crashes: 1, ..CHAIN }),
+        (Break::HeardIgnored, CHAIN),
+        (Break::SaidOnce, Budget { cuts: 1, ..CHAIN }),
+        (Break::ForgottenWhenRelayed, CHAIN),
+        (Break::ForgottenWhenSaid, Budget { cuts: 1, ..CHAIN }),
+        (Break::SureOfAll, Budget { sender_expires: 1, cuts: 1, ..NONE }),
+        (Break::SureOfAll, Budget { sender_expires: 1, relay_expires: 1, patience: 1, ..NONE }),
+        (Break::SureOfAll, Budget { sender_expires: 1, cuts: 1, ..CHAIN }),
     ];
     for (broken, budget) in breaks {
         is_noticed(&format!("{broken:?}"), Carried { budget, broken: Some(broken) });

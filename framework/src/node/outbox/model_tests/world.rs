@@ -1,10 +1,12 @@
 //! The world around one package: who packed it, a relay, a receiver, the links between them, and
 //! what may befall them.
 
+mod origin;
 mod steps;
 
 use std::collections::VecDeque;
 
+use self::origin::Origin;
 use super::Break;
 use super::desk::{Attempt, Desk, Disk};
 use crate::delivery::{Failure, FailureKind, Receipt};
@@ -12,6 +14,7 @@ use crate::node::outbox::stored::{At, Ended, OrderKind, Stored};
 use crate::node::outbox::{Expected, Kept, OutboxEntry, OutboxState, entry_for_tests};
 use crate::wire::{PeerId, Word, WordKind};
 
+pub(super) const ORIGIN: PeerId = PeerId::from_bytes([5; 32]);
 pub(super) const SENDER: PeerId = PeerId::from_bytes([1; 32]);
 pub(super) const RELAY: PeerId = PeerId::from_bytes([2; 32]);
 pub(super) const RECEIVER: PeerId = PeerId::from_bytes([3; 32]);
@@ -23,6 +26,10 @@ const PROCESSED: [u8; 32] = [4; 32];
 /// The times that each thing may still happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
+    /// The first of the two is a relay in the middle.
+    pub(super) chain: bool,
+    /// Its origin asks it what has become of the package.
+    pub(super) asks: u8,
     pub(super) cuts: u8,
     pub(super) sender_crashes: u8,
     pub(super) relay_crashes: u8,
@@ -97,6 +104,12 @@ pub(super) enum Step {
     SayProcessed,
     ToSender,
     ToRelay,
+    /// At the origin of a chain.
+    OriginLink,
+    OriginCut,
+    OriginAsks,
+    ToOrigin,
+    FromOrigin,
     SenderCrash,
     SenderStart,
     RelayCrash,
@@ -111,7 +124,11 @@ pub(super) struct Fate {
     pub(super) end: Option<End>,
     /// It was called back, since nobody else had it; an order is to be answered so.
     pub(super) recalled: bool,
-    recalling: bool,
+    pub(super) recalling: bool,
+    /// It was said to be taken out, and not delivered.
+    pub(super) taken_out: bool,
+    /// It is told as dead, and not delivered.
+    pub(super) denied: bool,
     retried: bool,
     /// Its sender wanted it out.
     pub(super) cancelled: bool,
@@ -147,6 +164,8 @@ pub(super) struct World {
     pub(super) fate: Fate,
     pub(super) sender: Option<Desk>,
     pub(super) sender_disk: Disk,
+    /// The one that a relay in the middle has it of.
+    origin: Origin,
     pub(super) relay: Option<Relay>,
     pub(super) relay_disk: Disk,
     /// On the relay's disk.
@@ -178,6 +197,11 @@ pub(super) struct World {
 
 fn word() -> Receipt {
     Receipt { digest: [1; 32], length: 3, place: String::new(), files: 1, mac: [2; 32] }
+}
+
+/// Returns the record of a relay in the middle, which can't judge a receipt.
+fn passing() -> OutboxEntry {
+    OutboxEntry { relayed_for: Some(ORIGIN), expected: None, ..own() }
 }
 
 fn own() -> OutboxEntry {
@@ -212,17 +236,19 @@ fn bare() -> OutboxEntry {
 
 fn failed(kind: FailureKind, unsure: bool) -> Ended {
     let outcome = Err(Failure::new(kind, ""));
-    Ended { outcome, enclosed: None, proof: [0; 32], unsure }
+    Ended { outcome, enclosed: None, proof: [0; 32], unsure, sent: unsure }
 }
 
 impl World {
     pub(super) fn new(left: Budget, broken: Option<Break>) -> Self {
+        let entry = if left.chain { passing() } else { own() };
         let desk =
-            Desk { stored: Some(Stored::new(own())), storing: Some(false), ..Desk::default() };
+            Desk { stored: Some(Stored::new(entry)), storing: Some(false), ..Desk::default() };
         Self {
             fate: Fate::default(),
             sender: Some(desk),
             sender_disk: Disk::default(),
+            origin: Origin::default(),
             relay: Some(Relay::default()),
             relay_disk: Disk::default(),
             remembered: false,
@@ -252,10 +278,19 @@ impl World {
             desk.stored.as_ref().is_none_or(|stored| self.revoked || !stored.entry.is_unheard())
         };
         self.fate.end.is_some()
-            && self.sender.as_ref().is_some_and(Desk::is_idle)
+            && self.sender.as_ref().is_some_and(|desk| desk.is_idle() && is_heard(desk))
+            && self.origin_knows()
             && self.relay.as_ref().is_some_and(|relay| {
                 relay.coming.is_none() && relay.desk.is_idle() && is_heard(&relay.desk)
             })
+    }
+
+    /// The relay has a word to be heard, and it is not on its way.
+    fn is_unheard(&self) -> bool {
+        let unheard = |stored: &Stored| stored.entry.is_unheard();
+        let is_quiet = self.to_sender.is_empty() && self.to_relay.is_empty();
+        let relay = self.desk(Whose::Relay);
+        is_quiet && relay.and_then(|desk| desk.stored.as_ref()).is_some_and(unheard)
     }
 
     /// No file lies about that no record needs.
@@ -292,7 +327,13 @@ impl World {
         let interfered = self.fate.cancelled || self.let_go || self.sender_expired || self.revoked;
         !self.has_ended()
             || interfered
-            || self.committed == matches!(self.fate.end, Some(End::Delivered | End::Processed))
+            || (self.committed == matches!(self.fate.end, Some(End::Delivered | End::Processed))
+                && self.origin_is_right())
+    }
+
+    /// Returns `true` if it is told as not delivered.
+    pub(super) fn is_denied(&self) -> bool {
+        self.fate.denied || self.origin.denied
     }
 
     /// The most tries in either outbox.
@@ -341,7 +382,9 @@ impl World {
         let both = self.sender.is_some() && self.relay.is_some();
         may(!self.near && both && !self.revoked, Step::NearLink);
         // What could not be noted is said again on the next link, and there is one some time.
-        may(self.near && (left.cuts > 0 || self.ahead), Step::NearCut);
+        // So is what was taken for an older word.
+        let unheard = self.near && self.fate.end.is_some() && self.is_unheard();
+        may(self.near && (left.cuts > 0 || self.ahead || unheard), Step::NearCut);
         may(!self.far && self.relay.is_some(), Step::FarLink);
         may(self.far && left.cuts > 0, Step::FarCut);
         may(self.sender.is_some() && left.sender_crashes > 0, Step::SenderCrash);
@@ -357,6 +400,7 @@ impl World {
             self.desk_steps(whose, &mut may);
         }
         self.relay_steps(&mut may);
+        self.origin_steps(&mut may);
         steps
     }
 
@@ -423,8 +467,11 @@ impl World {
     /// Returns `true` if a try that was offered can be ended: nobody is about to commit it.
     fn may_stop(&self, whose: Whose) -> bool {
         let coming = self.relay.as_ref().and_then(|relay| relay.coming);
+        let answers = self.answered || self.relay.as_ref().is_some_and(|relay| relay.remembers);
         !self.link(whose)
             || match whose {
+                // The word of who has it is waited for.
+                Whose::Sender if answers && self.broken != Some(Break::AnswerIgnored) => false,
                 Whose::Sender => coming.is_none_or(|coming| coming == Coming::Whole),
                 Whose::Relay => !self.committed,
             }

@@ -22,6 +22,8 @@ pub(in super::super) struct Ended {
     pub(in super::super) proof: [u8; 32],
     /// Set if the receiver may have it that has not said so.
     pub(in super::super) unsure: bool,
+    /// Set if this process has sent all of it.
+    pub(in super::super) sent: bool,
 }
 
 /// An order of somebody.
@@ -115,7 +117,10 @@ pub(in super::super) enum Tell {
     /// As it was told before.
     StillDead(Failure),
     Relayed,
-    Removed,
+    /// It was taken out; `unsure`: its receiver may have it.
+    Removed {
+        unsure: bool,
+    },
     Deferred(Failure),
     /// The node stops; why the last try failed.
     Later(Option<Failure>),

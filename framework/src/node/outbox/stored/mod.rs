@@ -5,11 +5,13 @@
 //! begins only while nothing is written.
 
 mod events;
+mod expiry;
 mod orders;
 mod words;
 
 pub(crate) use self::events::OrderKind;
 pub(super) use self::events::{Action, At, Ended, Obeyed, Tell, Wait};
+pub(super) use self::orders::WITH_RELAY;
 pub(super) use self::words::{Said, gone};
 use super::{DEAD_KEPT, OutboxEntry, OutboxState};
 use crate::delivery::{Failure, FailureKind, TransferId};
@@ -29,6 +31,8 @@ pub(super) struct Stored {
     change: Option<Change>,
     /// Somebody wants it out.
     cancelled: bool,
+    /// It is to go wherever else it is: whom it is kept for is trusted no more.
+    revoked: bool,
     /// The word about it that came while it was busy, and who said it: the last one, which holds
     /// the ones before.
     said: Option<(PeerId, Said)>,
@@ -38,6 +42,8 @@ pub(super) struct Stored {
     revived: bool,
     /// The receiver may have it, and has not said so.
     unsure: bool,
+    /// Nothing says so, but that an earlier process may have tried it.
+    guessed: bool,
 }
 
 /// The events of a delivery before it was stored: its first try may be under way while its content
@@ -76,10 +82,12 @@ impl Stored {
             trying: false,
             change: None,
             cancelled: false,
+            revoked: false,
             said: None,
             outdated: None,
             revived: false,
             unsure: false,
+            guessed: false,
         }
     }
 
@@ -87,7 +95,8 @@ impl Stored {
     pub(super) fn loaded(entry: OutboxEntry) -> Self {
         // Of a process that died nobody knows what it had offered.
         let unsure = if entry.is_open() { entry.tries > 0 } else { entry.is_unsure() };
-        Self { storing: None, unsure, ..Self::new(entry) }
+        let guessed = unsure && !entry.is_package() && !entry.is_unsure();
+        Self { storing: None, unsure, guessed, ..Self::new(entry) }
     }
 
     /// Returns `true` if a try is under way, or its record is being written.
@@ -210,15 +219,19 @@ impl Stored {
     }
 
     /// It is its turn. `has_source`: what it was given with is still there, and this try was
-    /// counted when it was stored.
-    pub(super) fn due(&mut self, has_source: bool, at: At) -> Vec<Action> {
+    /// counted when it was stored; `is_here`: whoever it goes to next is connected.
+    pub(super) fn due(&mut self, has_source: bool, is_here: bool, at: At) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.trying || self.change.is_some() {
             // Two writes of one record might change places.
             actions.extend([Action::NotTried, Action::Wait(Wait::Tick)]);
         } else if self.entry.expires < at.passed && self.storing.is_none() {
             actions.push(Action::NotTried);
-            self.expire(at, &mut actions);
+            if self.waits_for_relay(is_here, at) {
+                actions.push(Action::Wait(Wait::Tick));
+            } else {
+                self.expire(at, &mut actions);
+            }
         } else {
             self.trying = true;
             if !has_source {
@@ -233,6 +246,7 @@ impl Stored {
     pub(super) fn tried(&mut self, ended: Ended, at: At) -> Vec<Action> {
         let mut actions = Vec::new();
         (self.trying, self.unsure) = (false, ended.unsure);
+        self.guessed &= ended.unsure && !ended.sent;
         match &mut self.storing {
             None => self.judge(ended, at, &mut actions),
             Some(Storing { failed: true, .. }) => self.leave_out(Some(ended), at, &mut actions),
@@ -285,11 +299,16 @@ impl Stored {
                 }
             },
             (true, None) => {
-                // A relay has it. It is asked again now and then, which costs no content.
+                // A relay has it, and can't be told to let go of it: who wants it out is told so. It
+                // is asked again now and then, which costs no content.
+                self.cancelled &= self.revoked;
                 actions.push(Action::Wait(Wait::AskRelay));
                 if self.entry.state != OutboxState::Stored {
                     return;
                 }
+                // What was said before it was taken is of an earlier time that the relay had it. If
+                // not, it is said again.
+                self.said.take_if(|(_, said)| said.kind() == WordKind::Failed);
                 OutboxState::Relayed { at }
             }
         };
@@ -309,33 +328,16 @@ impl Stored {
             // It had ended for those who waited, and wrongly.
             actions.push(Action::Renew);
         }
-        let state = self.as_far_as_known(state);
+        let state = self.as_far_as_known(state, by.is_some());
+        if words::sets_right(&self.entry.state, &state) {
+            // What was heard of it is not this word, though both are of a failure.
+            self.entry.heard = None;
+        }
         let before = std::mem::replace(&mut self.entry.state, state);
         let arrives = !matches!(before, OutboxState::Delivered { .. });
         let by = by.map(|(peer, what)| (peer, what, before));
         self.change = Some(Change::Concluded { arrives, by });
         actions.extend([Action::Close, Action::Put]);
-    }
-
-    /// Returns the state of a delivery that is given up, with what is known of it.
-    fn as_far_as_known(&mut self, state: OutboxState) -> OutboxState {
-        let OutboxState::Dead { at, failure } = state else { return state };
-        // What goes by a relay ends by its word, and lives no longer than its package.
-        if !self.unsure || self.entry.is_package() || failure.kind == FailureKind::Integrity {
-            return OutboxState::Dead { at, failure };
-        }
-        let text = format!(
-            "{}; it was offered before, and the receiver did not say how that ended: it may have \
-             it",
-            failure.message
-        );
-        let unknown = Failure::new(FailureKind::Unknown, text);
-        // Kept with the record, however it ended.
-        self.entry.last_failure = Some(unknown.clone());
-        OutboxState::Dead {
-            at,
-            failure: if failure.kind == FailureKind::Expired { unknown } else { failure },
-        }
     }
 
     /// The change that was being written is durable, or could not be made so.
@@ -421,41 +423,14 @@ impl Stored {
         if self.entry.is_open()
             && let Some(sender) = self.entry.relayed_for
         {
-            actions.push(Action::Pass(sender, words::gone()));
+            actions.push(Action::Pass(sender, words::taken_out(self.may_be_there())));
         }
         // What is forgotten need not be said again.
         let said = self.said.take();
         actions.extend(said.map(|(peer, said)| Action::Noted(peer, said.kind())));
-        actions.push(Action::Tell(Tell::Removed));
+        actions.push(Action::Tell(Tell::Removed { unsure: self.may_be_there() }));
         actions.extend([Action::Discard, Action::Forget]);
         actions
-    }
-
-    /// Time has passed.
-    pub(super) fn sweep(&mut self, at: At) -> Vec<Action> {
-        let mut actions = Vec::new();
-        let is_over = match &self.entry.state {
-            OutboxState::Dead { at: died, .. } => died.saturating_add(DEAD_KEPT) < at.passed,
-            _ => self.entry.expires < at.passed,
-        };
-        if self.is_busy() || !is_over {
-        } else if self.entry.is_open() {
-            self.expire(at, &mut actions);
-        } else {
-            self.remove(&mut actions);
-        }
-        actions
-    }
-
-    fn expire(&mut self, at: At, actions: &mut Vec<Action>) {
-        let last = self.entry.last_failure.as_ref();
-        let last = last.map_or(String::new(), |failure| format!("; the last try: {failure}"));
-        let failure = Failure::new(
-            FailureKind::Expired,
-            format!("it could not be delivered before it expired{last}"),
-        );
-        actions.push(Action::Withdraw);
-        self.conclude(OutboxState::Dead { at: at.passed, failure }, None, actions);
     }
 }
 

@@ -4,6 +4,10 @@
 use super::{Action, At, Change, Obeyed, OrderKind, OutboxEntry, OutboxState, Stored};
 use crate::delivery::TransferId;
 
+/// The reason why what a relay has stays: nobody can call it back there, and its receipt may come.
+pub(in super::super) const WITH_RELAY: &str = "is with its relay, which keeps it and may still deliver it: it stays in the outbox, where the \
+     relay's word on how it ends is told; whoever runs the relay can take it out there";
+
 impl Stored {
     /// Obeys, or says what is wrong with the order. `offered`: its receiver or a relay may have it
     /// by the try under way. What lives on as another delivery is called `new`.
@@ -46,6 +50,7 @@ impl Stored {
 
     fn judge_order(&self, what: OrderKind, offered: bool, at: At) -> Result<Verdict, &'static str> {
         let (entry, is_open) = (&self.entry, self.entry.is_open());
+        let is_relayed = matches!(entry.state, OutboxState::Relayed { .. });
         match what {
             OrderKind::Retry if is_open => Ok(Verdict::Hurry),
             OrderKind::Retry if entry.relayed_for.is_some() => {
@@ -59,18 +64,19 @@ impl Stored {
             OrderKind::Recall if offered || entry.state != OutboxState::Stored => {
                 Err("may be with its relay or its receiver already")
             }
+            OrderKind::Cancel | OrderKind::Drop if is_relayed => Err(WITH_RELAY),
             OrderKind::Cancel | OrderKind::Recall if self.is_busy() => Ok(Verdict::Stop),
             OrderKind::Drop if is_open => Err("is still to be delivered; cancel it instead"),
             _ if self.is_busy() => Err("has ended this very moment; try again"),
             // Its receiver remembers what it has at least as long as the delivery lives: until
             // then, it tells.
             OrderKind::Retry if entry.expires > at.passed => Ok(Verdict::Revive { anew: false }),
-            OrderKind::Retry if entry.is_package() => Err(
-                "has expired, and a package can't be given longer to live; send the content again",
-            ),
             OrderKind::Retry if self.unsure => Err(
                 "has expired, and may have been delivered before: look at the receiver, and send \
                  the content again if it is not there",
+            ),
+            OrderKind::Retry if entry.is_package() => Err(
+                "has expired, and a package can't be given longer to live; send the content again",
             ),
             // It was not delivered. What it is tried as has nothing to do with what the receiver
             // may have forgotten by now.
@@ -85,7 +91,7 @@ impl Stored {
         if !self.entry.is_open() {
         } else if self.is_busy() {
             // It goes when its try has ended; one that arrives nevertheless has arrived.
-            self.cancelled = true;
+            (self.cancelled, self.revoked) = (true, true);
             actions.push(Action::StopTry);
         } else {
             self.remove(&mut actions);

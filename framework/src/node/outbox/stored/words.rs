@@ -77,7 +77,7 @@ impl Stored {
             Verdict::Early => {}
             Verdict::Again(failure) => {
                 // What was said of it before the next try says it again is old.
-                (self.entry.last_failure, self.revived) = (Some(failure), true);
+                (self.entry.last_failure, self.revived, self.unsure) = (Some(failure), true, false);
                 actions.push(Action::Wait(Wait::AskRelay));
                 self.conclude(OutboxState::Stored, Some((peer, what)), actions);
             }
@@ -116,7 +116,7 @@ impl Stored {
         if self.entry.is_unheard() || self.is_busy() {
             // There is more to be said; or the record is being written, with or without this: at
             // worst it is said once more.
-        } else if what == WordKind::Failed {
+        } else if what == WordKind::Failed && !self.may_be_told_better() {
             // They may send it again, so nothing of it may be in the way.
             self.remove(&mut actions);
         } else {
@@ -124,6 +124,13 @@ impl Stored {
             actions.push(Action::Put);
         }
         actions
+    }
+
+    /// Returns `true` if another relay had it, which may still say how it ended.
+    fn may_be_told_better(&self) -> bool {
+        self.entry.via.is_some()
+            && matches!(&self.entry.state, OutboxState::Dead { failure, .. }
+                if failure.kind == FailureKind::Unknown)
     }
 
     /// Says again, to the node that packed it, what has become of it.
@@ -182,6 +189,12 @@ impl OutboxEntry {
             (Said::Passed(Word::Failed(failure)), _) if self.is_open() => {
                 Verdict::New(OutboxState::Dead { at, failure })
             }
+            // It was not known how it ended; now it is.
+            (Said::Passed(Word::Failed(failure)), OutboxState::Dead { failure: before, .. })
+                if before.kind == FailureKind::Unknown && failure.kind != FailureKind::Unknown =>
+            {
+                Verdict::New(OutboxState::Dead { at, failure })
+            }
             (Said::Passed(Word::Failed(_)), _) => Verdict::Known,
             // A proof counts whatever was said before: a relay that gave it up may have been wrong.
             (Said::Passed(Word::Delivered(receipt)), _) => match self.vouched(&receipt) {
@@ -214,12 +227,36 @@ fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
     blake3::Hash::from_bytes(*a) == blake3::Hash::from_bytes(*b)
 }
 
-/// Returns the word about a package that is not here any more.
+/// Returns the word about a package that is not here any more: nobody knows how it ended.
 pub(in super::super) fn gone() -> Word {
     Word::Failed(Failure::new(
-        FailureKind::Cancelled,
-        "it keeps it no longer: it was taken out of its outbox, or expired",
+        FailureKind::Unknown,
+        "it keeps it no longer: it was taken out of its outbox, or expired, or was delivered and \
+         forgotten",
     ))
+}
+
+/// Returns the word about a package that is taken out; `unsure`: its receiver may have it.
+pub(super) fn taken_out(unsure: bool) -> Word {
+    Word::Failed(match unsure {
+        true => Failure::new(
+            FailureKind::Unknown,
+            "it was taken out of its outbox, after somebody was offered it who did not say how that \
+             ended",
+        ),
+        false => Failure::new(FailureKind::Cancelled, "it was taken out of its outbox"),
+    })
+}
+
+/// Returns `true` if one that had failed is said to have failed in another way: whoever heard the
+/// first has not heard that.
+pub(super) fn sets_right(before: &OutboxState, now: &OutboxState) -> bool {
+    match (before, now) {
+        (OutboxState::Dead { failure, .. }, OutboxState::Dead { failure: better, .. }) => {
+            failure.kind != better.kind
+        }
+        _ => false,
+    }
 }
 
 impl OutboxEntry {
@@ -336,6 +373,40 @@ mod tests {
         ] {
             assert!(matches!(entry(over).judge(failed(), 1), Verdict::Known));
         }
+    }
+
+    #[test]
+    fn a_word_that_is_sure_counts_where_nobody_knew_how_it_had_ended_and_no_other_one() {
+        let failed = |kind| Said::Passed(Word::Failed(Failure::new(kind, "")));
+        let unsure =
+            || OutboxState::Dead { at: 1, failure: Failure::new(FailureKind::Unknown, "") };
+        for kind in [FailureKind::Refused, FailureKind::Expired, FailureKind::Cancelled] {
+            assert!(matches!(
+                entry(unsure()).judge(failed(kind), 3),
+                Verdict::New(OutboxState::Dead { failure, .. }) if failure.kind == kind
+            ));
+            assert!(matches!(entry(dead()).judge(failed(kind), 3), Verdict::Known));
+        }
+        assert!(matches!(entry(unsure()).judge(failed(FailureKind::Unknown), 3), Verdict::Known));
+        let said = Said::Passed(Word::Delivered(receipt([2; 32])));
+        let verdict = entry(unsure()).judge(said, 3);
+        assert!(matches!(verdict, Verdict::New(OutboxState::Delivered { .. })));
+    }
+
+    #[test]
+    fn who_heard_that_nobody_knows_how_it_ended_hears_how_it_did() {
+        let (packed_by, next) = (PeerId::from_bytes([8; 32]), PeerId::from_bytes([9; 32]));
+        let unsure = OutboxState::Dead { at: 1, failure: Failure::new(FailureKind::Unknown, "") };
+        let (relayed_for, heard) = (Some(packed_by), Some(WordKind::Failed));
+        let mut stored = Stored::loaded(OutboxEntry { relayed_for, heard, ..entry(unsure) });
+        assert!(stored.say().is_empty(), "it was heard");
+        let refused = Failure::new(FailureKind::Refused, "no");
+        let at = At { passed: 3, stopping: false };
+        stored.hear(next, Said::Passed(Word::Failed(refused.clone())), at);
+        let told = stored.written(true, at);
+        assert!(told.contains(&Action::Pass(packed_by, Word::Failed(refused))), "{told:?}");
+        // They may send it again, so it goes.
+        assert!(stored.heard(WordKind::Failed).contains(&Action::Remove));
     }
 
     #[test]

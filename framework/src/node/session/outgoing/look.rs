@@ -25,6 +25,7 @@ impl Session {
                 TransferPhase::Finishing
             }
             Some(Phase::Running) => TransferPhase::Running,
+            Some(Phase::Cancelling) => TransferPhase::Finishing,
         };
         let codec = out.transfer.codec.as_ref();
         TransferSnapshot {

@@ -20,7 +20,7 @@ use crate::node::sessions::StartTransfer;
 use crate::node::source_reader::{
     Gate, Own, Rewound, Run, SourceEnded, SourceOwner, SourceReader, With,
 };
-use crate::pipeline::{Budget, Compression, Source, SourceError};
+use crate::pipeline::{Budget, Compression, Source, SourceError, SourceReport};
 use crate::store::now;
 use crate::wire::{FEATURE_DESCRIPTIONS, Opening, Ranges};
 
@@ -212,13 +212,7 @@ impl Handler<SourceEnded> for Session {
             report
         });
         match outcome {
-            Ok(report) if report.skipped_total > 0 => {
-                out.state.update(|status| status.report = report.clone());
-                let news =
-                    TransferNews::Skipped { entries: report.skipped, total: report.skipped_total };
-                self.tell_outgoing(stream, news);
-            }
-            Ok(report) => out.state.update(|status| status.report = report.clone()),
+            Ok(report) => self.source_was_read(stream, report),
             Err(error) => {
                 let changed = matches!(error, SourceError::Changed { .. });
                 self.send(Event::SourceFailed { stream, failure: error.into(), changed });
@@ -242,6 +236,19 @@ impl Handler<Rewound> for Session {
 }
 
 impl Session {
+    /// Tells what of the source was left behind.
+    pub(super) fn source_was_read(&mut self, stream: u64, report: SourceReport) {
+        let Some(out) = self.outgoing.get(&stream) else { return };
+        out.state.set_report(&report);
+        if report.skipped_total > 0 {
+            let (entries, total) = (report.skipped.clone(), report.skipped_total);
+            self.tell_outgoing(stream, TransferNews::Skipped { entries, total });
+        }
+        if !report.remarks.is_empty() {
+            self.tell_outgoing(stream, TransferNews::LeftBehind { report });
+        }
+    }
+
     /// Has the source read into the stages.
     pub(super) fn run(&mut self, stream: u64) {
         let shared = Arc::clone(&self.shared);

@@ -1,9 +1,9 @@
 //! Letters of one sender, in the very types that run, through every order of what may befall them:
-//! [`Offers`](super::sending::offers::Offers) at their sender, and
+//! [`Offers`](super::sending::offers::Offers) and [`Keys`](super::keyed::Keys) at their sender, and
 //! [`Logs`](super::receiving::logs::Logs) at their receiver.
 //!
 //! In the world around them are a link, a spool and a task that writes on each side, and an actor.
-//! Not in it: what an earlier life's end counts against a letter, actors that die, windows that are
+//! Not in it: what an earlier life's end counts against a letter, actors that die, spools that are
 //! full, two senders, loss of power.
 
 mod world;
@@ -34,6 +34,32 @@ enum Break {
     NumbersAgain,
     /// Whoever hears of a letter hands over.
     ManyHands,
+    /// All names have one order.
+    OneOrder,
+    /// The window is a span of numbers that begins with the first one that is not over.
+    SpanOfNumbers,
+    /// A letter that was said is asked for, though nobody said that it is stored.
+    AskedEarly,
+    /// Refusals are forgotten too early.
+    RefusalsOverEarly,
+    /// As many are remembered as letters may be under way.
+    RefusalsOfFar,
+    /// A letter that has expired is ended though it may be with its actor.
+    SweptFromActor,
+    /// A key does not become durable with its letter.
+    KeyNotStored,
+    /// A key goes when its letter was handled.
+    KeyGoesWithLetter,
+    /// That the letter of a key was handled is not noted with its end.
+    ProcessedNotNoted,
+    /// It is told before that is durable.
+    ProcessedToldEarly,
+    /// Keys are forgotten too early.
+    KeysOverEarly,
+    /// Keys are never forgotten.
+    KeysForEver,
+    /// Whoever posts again is answered before the letter is durable.
+    AnsweredEarly,
 }
 
 #[derive(Clone)]
@@ -80,9 +106,12 @@ impl Model for Mail {
                 world.fates.iter().all(|fate| is_right(fate.end, fate.handled, fate.died_with))
             }),
             always("what is stored is never lost", |_, world| world.has_all()),
+            always("a key has one letter in its time", |_, world| {
+                !world.fates.iter().any(|fate| fate.second)
+            }),
             always("nothing is left over", |_, world| !world.has_ended() || world.is_clean()),
             Property::sometimes("all are processed", |_, world: &World| {
-                world.has_ended() && world.fates.iter().all(|fate| fate.end == Some(End::Processed))
+                world.has_ended() && world.are_processed()
             }),
         ]
     }
@@ -90,12 +119,20 @@ impl Model for Mail {
 
 const NONE: Budget = Budget {
     letters: 0,
+    absent: false,
+    registers: 0,
+    far: 0,
+    keys: false,
+    repeats: 0,
+    days: 0,
+    forgets: 0,
     cuts: 0,
     holes: 0,
     duplicates: 0,
     sender_crashes: 0,
     receiver_crashes: 0,
     lost_spools: 0,
+    lost_mail: 0,
     failed_writes: 0,
     refusals: 0,
     expiries: 0,
@@ -104,6 +141,9 @@ const NONE: Budget = Budget {
 };
 const TWO: Budget = Budget { letters: 2, ..NONE };
 const THREE: Budget = Budget { letters: 3, ..NONE };
+/// The first and the last are for a name that nobody has.
+const NAMED: Budget = Budget { letters: 3, absent: true, far: 3, ..NONE };
+const KEYED: Budget = Budget { letters: 1, keys: true, repeats: 2, ..NONE };
 
 fn mail(budgets: &[(&'static str, Budget)]) -> Vec<(&'static str, Mail)> {
     budgets.iter().map(|&(name, budget)| (name, Mail { budget, broken: None })).collect()
@@ -162,6 +202,108 @@ fn letters_end_at_both_ends_whatever_is_decided_about_them() {
     ]));
 }
 
+#[test]
+fn a_name_that_nobody_has_holds_up_its_own_letters_alone() {
+    look_at_all(mail(&[
+        ("nobody takes it, and a cut", Budget { cuts: 1, ..NAMED }),
+        ("nobody takes it, and a crash of the receiver", Budget { receiver_crashes: 1, ..NAMED }),
+        ("nobody takes it, and a crash of the sender", Budget { sender_crashes: 1, ..NAMED }),
+        ("nobody takes it, and it expires", Budget { expiries: 1, cuts: 1, ..NAMED }),
+        ("somebody takes it, and a cut", Budget { registers: 1, cuts: 1, ..NAMED }),
+        (
+            "somebody takes it, and a crash of the receiver",
+            Budget { registers: 1, receiver_crashes: 1, ..NAMED },
+        ),
+        (
+            "somebody takes it, and a crash of the sender",
+            Budget { registers: 1, sender_crashes: 1, ..NAMED },
+        ),
+        (
+            "somebody takes it, refused, and a cut",
+            Budget { registers: 1, refusals: 1, cuts: 1, ..NAMED },
+        ),
+        (
+            "nobody takes it, and it is revoked by the receiver",
+            Budget { receiver_revokes: 1, cuts: 1, ..NAMED },
+        ),
+    ]));
+}
+
+#[test]
+fn what_is_known_to_be_there_is_asked_for_and_sent_again_if_it_was_lost() {
+    let lost = Budget { receiver_crashes: 1, lost_mail: 1, ..TWO };
+    look_at_all(mail(&[
+        ("the receiver's spool is lost", lost),
+        ("the receiver's spool is lost, and a cut", Budget { cuts: 1, ..lost }),
+        (
+            "the receiver's spool is lost, and nobody has a name",
+            Budget { absent: true, far: 2, ..lost },
+        ),
+    ]));
+}
+
+#[test]
+fn as_many_refusals_are_remembered_as_letters_may_be_said_and_not_over() {
+    let few = Budget { refusals: 3, far: 2, ..THREE };
+    look_at_all(mail(&[
+        ("three are refused, and a cut", Budget { cuts: 1, ..few }),
+        ("three are refused, and a crash of the receiver", Budget { receiver_crashes: 1, ..few }),
+        ("three are refused, and a crash of the sender", Budget { sender_crashes: 1, ..few }),
+        ("three are refused, one by one, and two cuts", Budget { far: 1, cuts: 2, ..few }),
+        (
+            "two are refused, expired, and a cut",
+            Budget { refusals: 2, expiries: 1, cuts: 1, ..few },
+        ),
+        (
+            "refused while another is given up and held, and a cut",
+            Budget { letters: 2, refusals: 1, expiries: 1, cuts: 1, far: 1, ..few },
+        ),
+        (
+            "three are refused, and nobody has a name at first",
+            Budget { absent: true, registers: 1, cuts: 1, ..few },
+        ),
+    ]));
+}
+
+#[test]
+fn a_key_has_one_letter_in_its_time_whatever_breaks() {
+    look_at_all(mail(&[
+        ("posted three times, a day, and a cut", Budget { days: 1, cuts: 1, ..KEYED }),
+        (
+            "posted three times, and two crashes of the sender",
+            Budget { sender_crashes: 2, ..KEYED },
+        ),
+        (
+            "posted three times, and a crash of either side",
+            Budget { sender_crashes: 1, receiver_crashes: 1, ..KEYED },
+        ),
+        (
+            "posted three times, a day, and a crash of the sender",
+            Budget { days: 1, sender_crashes: 1, ..KEYED },
+        ),
+        (
+            "posted three times, can't be stored, and a crash of the sender",
+            Budget { failed_writes: 1, sender_crashes: 1, ..KEYED },
+        ),
+        (
+            "posted three times, refused, forgotten, and a crash of the sender",
+            Budget { refusals: 1, forgets: 1, sender_crashes: 1, ..KEYED },
+        ),
+        (
+            "posted three times, expired, forgotten, and a day",
+            Budget { expiries: 1, forgets: 1, days: 1, ..KEYED },
+        ),
+        (
+            "posted twice, the sender's spool is lost, and the receiver crashes",
+            Budget { repeats: 1, sender_crashes: 1, lost_spools: 1, receiver_crashes: 1, ..KEYED },
+        ),
+        (
+            "two, and one of them twice, and a crash of the sender",
+            Budget { letters: 2, repeats: 1, sender_crashes: 1, ..KEYED },
+        ),
+    ]));
+}
+
 /// Takes minutes and gigabytes.
 #[test]
 fn letters_are_handled_once_whatever_comes_together() {
@@ -191,6 +333,18 @@ fn letters_are_handled_once_whatever_comes_together() {
             "something is lost, something comes twice, and a crash of the receiver",
             Budget { holes: 1, duplicates: 1, receiver_crashes: 1, ..TWO },
         ),
+        (
+            "somebody takes a name that nobody had, a cut, and a crash of either side",
+            Budget { registers: 1, cuts: 1, sender_crashes: 1, receiver_crashes: 1, ..NAMED },
+        ),
+        (
+            "nobody has a name, the receiver's spool is lost, and a cut",
+            Budget { cuts: 1, receiver_crashes: 1, lost_mail: 1, ..NAMED },
+        ),
+        (
+            "two under keys, one posted again, refused, forgotten, and a crash of the sender",
+            Budget { letters: 2, repeats: 1, refusals: 1, forgets: 1, sender_crashes: 1, ..KEYED },
+        ),
     ]));
 }
 
@@ -198,7 +352,7 @@ fn letters_are_handled_once_whatever_comes_together() {
 fn what_is_done_wrong_with_letters_is_noticed() {
     let crash = Budget { receiver_crashes: 1, ..TWO };
     let hole = Budget { holes: 1, ..TWO };
-    let crashes = Budget { sender_crashes: 2, refusals: 1, ..TWO };
+    let crashes = Budget { cuts: 1, sender_crashes: 1, refusals: 1, ..TWO };
     let breaks = [
         (Break::SaidBeforeStored, crash),
         (Break::HandledBeforeNoted, crash),
@@ -209,6 +363,19 @@ fn what_is_done_wrong_with_letters_is_noticed() {
         (Break::WindowMovesEarly, crashes),
         (Break::NumbersAgain, Budget { sender_crashes: 1, ..TWO }),
         (Break::ManyHands, TWO),
+        (Break::OneOrder, NAMED),
+        (Break::SpanOfNumbers, NAMED),
+        (Break::AskedEarly, Budget { cuts: 1, ..TWO }),
+        (Break::RefusalsOverEarly, Budget { refusals: 1, cuts: 1, ..TWO }),
+        (Break::RefusalsOfFar, Budget { refusals: 1, expiries: 1, cuts: 1, far: 1, ..TWO }),
+        (Break::SweptFromActor, Budget { expiries: 1, ..TWO }),
+        (Break::KeyNotStored, Budget { sender_crashes: 1, ..KEYED }),
+        (Break::KeyGoesWithLetter, KEYED),
+        (Break::ProcessedNotNoted, Budget { sender_crashes: 1, ..KEYED }),
+        (Break::ProcessedToldEarly, KEYED),
+        (Break::KeysOverEarly, Budget { expiries: 1, ..KEYED }),
+        (Break::KeysForEver, Budget { days: 1, ..KEYED }),
+        (Break::AnsweredEarly, KEYED),
     ];
     for (broken, budget) in breaks {
         is_noticed(&format!("{broken:?}"), Mail { budget, broken: Some(broken) });

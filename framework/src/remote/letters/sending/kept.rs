@@ -16,10 +16,16 @@ use crate::wire::PeerId;
 
 /// The time that a dead letter is kept for somebody to look at, in seconds.
 const DEAD_KEPT: u64 = 30 * 24 * 3600;
-/// So many numbers are left out at each start: should a spool have forgotten its last writes, or be
-/// a copy that was put back, no number is given a second time, for a receiver would take that
-/// letter for one it has handled.
+/// So many numbers are left out at each start: should a spool have forgotten its last writes, no
+/// number is given a second time, for a receiver would take that letter for one it has handled.
 pub(in crate::remote::letters) const LEFT_OUT: u64 = 1 << 20;
+
+/// The number behind which a life gives its own, of a log whose last one known is this: beyond all
+/// of a life that began in an earlier second, too, should the spool be a copy that was put back and
+/// know nothing of it. No life gives so many a second.
+fn begun(last: u64, now: u64) -> u64 {
+    last.saturating_add(LEFT_OUT).max(now.saturating_mul(LEFT_OUT))
+}
 
 impl Letters {
     /// All letters that are kept here, the oldest of each peer first.
@@ -35,9 +41,7 @@ impl Letters {
     pub(crate) fn find(&self, id: LetterId) -> Option<Delivery> {
         let state = self.state();
         let out = state.outgoing.values().find(|out| out.log == id.log)?;
-        let open = out.offers.find(id.number).map(|open| &open.state);
-        let state = open.or_else(|| out.dead.get(&id.number).map(|(_, state)| state))?.subscribe();
-        Some(Delivery { id, state })
+        Some(Delivery { id, state: out.state_of(id)?? })
     }
 
     /// Forgets a dead letter, durably when the answer comes; `None` if there is no dead one of that
@@ -74,7 +78,8 @@ impl Letters {
 }
 
 impl Outgoing {
-    /// The state of a letter that is under way or dead; `Some(None)` while it is being stored.
+    /// The state of a letter that is under way or dead; `Some(None)` while it is being stored. One
+    /// that was handled is under way until that is durable.
     pub(in crate::remote::letters) fn state_of(
         &self,
         id: LetterId,
@@ -85,7 +90,9 @@ impl Outgoing {
         if self.offers.get(id.number).is_some() {
             return Some(self.offers.find(id.number).map(|open| open.state.subscribe()));
         }
-        self.dead.get(&id.number).map(|(_, state)| Some(state.subscribe()))
+        let handled = self.handled.get(&id.number);
+        let over = handled.or_else(|| self.dead.get(&id.number).map(|(_, state)| state));
+        over.map(|state| Some(state.subscribe()))
     }
 
     fn list(&self, peer: PeerId) -> impl Iterator<Item = LetterInfo> {
@@ -118,10 +125,7 @@ pub(in crate::remote::letters) fn load(
     for (key, value) in spool.load(LOGS)? {
         let peer = <[u8; 32]>::try_from(&key[..]).ok().map(PeerId::from_bytes);
         if let Some((peer, Log { id, last })) = record::read::<_, Log>(LOGS, &key, &value, peer) {
-            all.insert(
-                peer,
-                Outgoing::new(exchange(peer), Log { id, last: last.saturating_add(LEFT_OUT) }),
-            );
+            all.insert(peer, Outgoing::new(exchange(peer), Log { id, last: begun(last, now()) }));
         }
     }
     let mut old = Vec::new();
@@ -157,8 +161,9 @@ impl Outgoing {
             match self.exchange.target(&letter.name, &letter.message, letter.version) {
                 Ok(target) => {
                     let (cost, expires) = (cost(letter.body.len()), letter.expires);
+                    let name = Arc::clone(&target.name);
                     let open = Open::new(letter, target);
-                    return self.offers.restore(number, open, cost, expires);
+                    return self.offers.restore(number, open, name, (cost, expires));
                 }
                 Err(error) => letter.dead = Some((now(), error)),
             }
@@ -166,5 +171,19 @@ impl Outgoing {
         if let Some((_, why)) = letter.dead.clone() {
             self.dead.insert(number, (letter, watch::channel(LetterState::Dead(why)).0));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_gives_no_number_that_an_earlier_one_gave_though_it_knows_nothing_of_it() {
+        // A copy that was taken at 7, and put back after a life that gave a million letters.
+        let [first, second] = [1_000, 1_001].map(|start| begun(7, start));
+        assert!(second >= first + LEFT_OUT);
+        assert_eq!(begun(first + 5, 1_000), first + 5 + LEFT_OUT, "twice within a second");
+        assert_eq!(begun(7, 0), 7 + LEFT_OUT, "a clock that has begun anew");
     }
 }

@@ -2,6 +2,7 @@
 
 mod kept;
 pub(super) mod offers;
+pub(super) mod windows;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,18 +14,29 @@ use tokio::sync::{oneshot, watch};
 pub(super) use self::kept::LEFT_OUT;
 pub(super) use self::kept::load;
 use self::offers::{Next, Offers};
+use self::windows::Sum;
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::super::exchange::{Exchange, Target, cost};
 use super::super::letter_id::LogId;
 use super::delivery::stopped;
 use super::keyed::{self, Keys, LetterKey, Posted};
+use super::receiving::{GONE, HANDLED, Incoming, STORED};
 use super::record::{self, LETTERS, LOGS, Letter, Log};
 use super::{Delivery, LETTER_LIMIT, LetterId, LetterState, Letters, State};
 use crate::store::{now, random32};
-use crate::wire::{PeerId, TraceContext};
+use crate::wire::{Along, PeerId};
 
 /// The most dead letters that are kept for one peer; the oldest go.
 pub(super) const DEAD_MOST: usize = 10_000;
+
+/// A name may have so many times as much under way as is free: one that waits for ever leaves a
+/// tenth of all.
+const SHARE: u64 = 9;
+/// One whose turn comes when a tenth or less is free may have this part of what is free, so that a
+/// name that nobody has slows down no other one much;
+const LATER: u64 = 20;
+/// and this part of all in any case: it takes 54 names that wait for ever to fill that tenth.
+const LAST: u64 = 1000;
 
 /// The letters to one peer.
 pub(super) struct Outgoing {
@@ -34,6 +46,8 @@ pub(super) struct Outgoing {
     /// The last number that was ever said, as far as is known: an earlier life may have said all it
     /// gave.
     said: u64,
+    /// Those that were handled, until that is durable.
+    handled: BTreeMap<u64, watch::Sender<LetterState>>,
     /// Without their bodies.
     dead: BTreeMap<u64, (Letter, watch::Sender<LetterState>)>,
 }
@@ -55,19 +69,31 @@ pub(in crate::remote) struct Posting {
     pub(in crate::remote) exchange: Arc<Exchange>,
     pub(in crate::remote) target: Arc<Target>,
     pub(in crate::remote) body: Vec<u8>,
-    pub(in crate::remote) trace: Option<Arc<TraceContext>>,
+    pub(in crate::remote) along: Option<Arc<Along>>,
     pub(in crate::remote) key: Option<LetterKey>,
 }
 
 impl Outgoing {
     fn new(exchange: Arc<Exchange>, Log { id, last }: Log) -> Self {
-        Self { exchange, log: id, offers: Offers::new(last), said: last, dead: BTreeMap::new() }
+        let (offers, handled, dead) = (Offers::new(last), BTreeMap::new(), BTreeMap::new());
+        Self { exchange, log: id, offers, said: last, handled, dead }
+    }
+
+    /// A new log, for whoever has a link with its peer now, and for whoever will have one.
+    fn begun(exchange: &Arc<Exchange>, incoming: Option<&Incoming>) -> Self {
+        let mut out = Self::new(Arc::clone(exchange), new_log());
+        if let Some(incoming) = incoming
+            && let Some(epoch) = incoming.logs.epoch()
+        {
+            out.offers.up(epoch, incoming.by_name);
+        }
+        out
     }
 
     /// Those that are not over, those that are given up, and what the former cost.
     pub(super) fn counts(&self) -> (u64, u64, u64) {
-        let (open, bytes) = self.offers.counts();
-        (open as u64, self.dead.len() as u64, bytes)
+        let Sum { letters, bytes } = self.offers.sum();
+        (letters, self.dead.len() as u64, bytes)
     }
 
     pub(super) fn peer_name(&self) -> &str {
@@ -85,8 +111,8 @@ impl Outgoing {
     }
 
     /// A link is up: says again what is not over.
-    pub(super) fn up(&mut self, epoch: u64) {
-        self.offers.up(epoch);
+    pub(super) fn up(&mut self, epoch: u64, by_name: bool) {
+        self.offers.up(epoch, by_name);
         self.send();
     }
 
@@ -99,10 +125,12 @@ impl Outgoing {
 
     /// Says as many letters as may be under way.
     fn send(&mut self) {
-        while let Some(Next { epoch, number, before, letter: open }) = self.offers.next() {
-            let said = (self.log, number, before, open.letter.expires);
-            let (body, trace) = (&open.letter.body, open.letter.trace());
-            if !self.exchange.say_letter(epoch, &open.target, said, body, trace.as_ref()) {
+        while let Some(Next { epoch, number, before, letter: open, is_asked }) = self.offers.next()
+        {
+            let said = (self.log, number, before);
+            let along = open.letter.along().filter(|_| !is_asked);
+            let what = (!is_asked).then_some((open.letter.expires, &open.letter.body[..]));
+            if !self.exchange.say_letter(epoch, &open.target, said, what, along.as_ref()) {
                 return;
             }
             self.offers.said(number);
@@ -114,7 +142,7 @@ impl Outgoing {
 impl Letters {
     /// Stores a letter. The answer comes when that is durable, or has failed.
     pub(in crate::remote) fn post(&self, posting: Posting) -> Result<Posted, RemoteError> {
-        let Posting { exchange, target, body, trace, key } = posting;
+        let Posting { exchange, target, body, along, key } = posting;
         if body.len() > LETTER_LIMIT {
             let text = format!(
                 "a {} of {} bytes is no letter: {LETTER_LIMIT} are allowed; send larger things as \
@@ -137,14 +165,9 @@ impl Letters {
         {
             return Ok(self.again(*key));
         }
-        let out = outgoing.entry(peer).or_insert_with(|| {
-            let mut out = Outgoing::new(Arc::clone(&exchange), new_log());
-            if let Some(epoch) = incoming.get(&peer).and_then(|incoming| incoming.logs.epoch()) {
-                out.offers.up(epoch);
-            }
-            out
-        });
-        self.has_room(out, &exchange, body.len())?;
+        let out =
+            outgoing.entry(peer).or_insert_with(|| Outgoing::begun(&exchange, incoming.get(&peer)));
+        self.has_room(out, &exchange, &target.name, body.len())?;
         let created = now();
         let letter = Letter {
             name: target.name.to_string(),
@@ -154,17 +177,20 @@ impl Letters {
             expires: created + self.limits.expiry.as_secs().max(1),
             dead: None,
             body,
-            trace: trace.as_deref().map(record::kept_trace),
-        };
+            trace: None,
+            on_behalf: None,
+        }
+        .with(along.as_deref());
         let number = out.offers.last() + 1;
         let mut changes = vec![
             record::put(LETTERS, record::key(peer, out.log, number), &letter),
             record::put(LOGS, peer.as_bytes().to_vec(), &Log { id: out.log, last: number }),
         ];
         let (cost, expires) = (cost(letter.body.len()), letter.expires);
-        let number = out.offers.post(Open::new(letter, target), cost, expires);
+        let name = Arc::clone(&target.name);
+        let number = out.offers.post(Open::new(letter, target), name, cost, expires);
         let id = LetterId::new(out.log, number);
-        let remember = |(key, digest)| keys.remember(key, peer, id, digest, expires);
+        let remember = |(key, digest)| keys.remember(key, peer, id, digest, (created, expires));
         changes.extend(key.map(remember));
         let key = key.map(|(key, _)| key);
         let (answer, answered) = oneshot::channel();
@@ -179,17 +205,29 @@ impl Letters {
         &self,
         out: &Outgoing,
         exchange: &Exchange,
+        name: &str,
         length: usize,
     ) -> Result<(), RemoteError> {
-        let (letters, bytes) = (self.limits.letters, self.limits.bytes);
-        let (open, taken) = out.offers.counts();
-        if open < letters && (open == 0 || taken + cost(length) <= bytes) {
-            return Ok(());
+        let (letters, bytes) = (self.limits.letters as u64, self.limits.bytes);
+        let (all, of_name) = out.offers.sums(name);
+        let fits = all.bytes == 0 || all.bytes + cost(length) <= bytes;
+        if all.letters < letters && fits {
+            let most = share(letters, letters - all.letters).max(1);
+            let most_bytes = share(bytes, bytes.saturating_sub(all.bytes));
+            if of_name.letters < most && (of_name.bytes == 0 || of_name.bytes < most_bytes) {
+                return Ok(());
+            }
         }
         let text = format!(
-            "{open} letters ({taken} bytes) are under way to {} already, at most {letters} and {bytes} \
-             may be: nothing was stored; try again when some were handled",
-            exchange.peer_name()
+            "{} letters ({} bytes) are under way to {} already, {} of them ({} bytes) to {name:?}; at \
+             most {letters} and {bytes} may be, to one name {SHARE} times as many as are free, and \
+             when a tenth or less is free, a {LATER}th of that, or a {LAST}th of all if that is more: \
+             nothing was stored; try again when some were handled",
+            all.letters,
+            all.bytes,
+            exchange.peer_name(),
+            of_name.letters,
+            of_name.bytes
         );
         Err(RemoteError::new(RemoteErrorKind::Full, text))
     }
@@ -243,12 +281,16 @@ impl Letters {
             }
         }
         match code {
-            0 => {
-                if let Some(open) = out.offers.get(number) {
+            STORED => {
+                if let Some(open) = out.offers.is_there(number) {
                     open.state.send_replace(LetterState::Delivered);
                 }
             }
-            1 => self.finish(peer, (out, keys), vec![number], None),
+            HANDLED => self.finish(peer, (out, keys), vec![number], None),
+            GONE if out.offers.may_ask() => {
+                out.offers.are_gone();
+                return Err(format!("it has letter {number} no more: all come again"));
+            }
             _ => {
                 let mut why = RemoteError::told(code, text);
                 why.message = format!("{} refused it: {}", out.exchange.peer_name(), why.message);
@@ -275,6 +317,7 @@ impl Letters {
                 None => {
                     changes.push(record::remove(LETTERS, key));
                     changes.extend(keys.processed(LetterId::new(out.log, number)));
+                    out.handled.insert(number, state.clone());
                     ended.push((number, state, LetterState::Processed));
                 }
                 Some(why) => {
@@ -299,7 +342,10 @@ impl Letters {
         }
         self.write(changes, move |letters| {
             if let Some(out) = letters.state().outgoing.get_mut(&peer) {
-                ended.iter().for_each(|&(number, ..)| out.offers.ended(number));
+                for (number, ..) in &ended {
+                    out.offers.ended(*number);
+                    out.handled.remove(number);
+                }
                 out.send();
             }
             ended.into_iter().for_each(|(_, state, end)| drop(state.send_replace(end)));
@@ -308,7 +354,9 @@ impl Letters {
 
     /// Gives up what has expired, and seeks links for what waits.
     pub(super) fn look_around(&self) {
-        let (mut state, now) = (self.state(), now());
+        let now = now();
+        self.end_expired(now);
+        let mut state = self.state();
         let over = state.keys.expire(now);
         if !over.is_empty() {
             self.write(over, |_| {});
@@ -336,4 +384,12 @@ impl Letters {
 fn new_log() -> Log {
     let random = random32();
     Log { id: std::array::from_fn(|at| random[at]), last: 0 }
+}
+
+/// Returns how much of all one name may have when so much is free.
+fn share(all: u64, free: u64) -> u64 {
+    match free.saturating_mul(SHARE + 1) <= all {
+        true => (free / LATER).max(all / LAST),
+        false => free.saturating_mul(SHARE),
+    }
 }

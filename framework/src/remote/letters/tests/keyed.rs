@@ -31,6 +31,9 @@ async fn what_is_posted_again_is_the_same_letter_whatever_has_become_of_it() {
     assert_eq!(post(&world, 11).await.unwrap_err(), RemoteErrorKind::Conflict);
     world.said();
     world.letters.said(PEER, world.epoch, (first.log, first.number), (1, "")).unwrap();
+    // Its end is not durable yet, so nobody is told of it.
+    assert_eq!(world.letters.keyed(&KEY).unwrap().state(), LetterState::Stored);
+    assert_eq!(world.letters.find(first).unwrap().state(), LetterState::Stored);
     again.processed().await.unwrap();
     // When it is over, in this life and in the next one.
     for world in [world, World::new(&spool)] {

@@ -1,6 +1,7 @@
 //! Two ends of a link, and what is said between them.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use super::super::super::letter_id::LogId;
 use super::super::keyed::Posted;
@@ -18,22 +19,37 @@ pub(super) struct World {
     pub(super) letters: Arc<Letters>,
     pub(super) exchange: Arc<Exchange>,
     pub(super) spool: Arc<MemoryStore>,
+    /// The names that its peer may not send to.
+    pub(super) forbidden: Arc<Mutex<BTreeSet<String>>>,
     pub(super) epoch: u64,
+    /// Its peer hands over by name.
+    pub(super) by_name: bool,
     /// The last letter that was taken on this link.
     pub(super) last: Cell<u64>,
 }
+
+pub(super) const LIMITS: Limits =
+    Limits { letters: 4, bytes: (2 << 20) - 8192, expiry: Duration::from_secs(60), dormant: false };
 
 impl World {
     /// A node with a link to `PEER`, which may send to all names but `secret`; of `who knows`,
     /// nobody knows now.
     pub(super) fn new(spool: &Arc<MemoryStore>) -> Self {
-        let mut world = Self::unlinked(spool);
+        Self::with(spool, LIMITS)
+    }
+
+    pub(super) fn with(spool: &Arc<MemoryStore>, limits: Limits) -> Self {
+        let mut world = Self::unlinked_with(spool, limits);
         world.link();
         world
     }
 
     /// The same, without a link.
     pub(super) fn unlinked(spool: &Arc<MemoryStore>) -> Self {
+        Self::unlinked_with(spool, LIMITS)
+    }
+
+    fn unlinked_with(spool: &Arc<MemoryStore>, limits: Limits) -> Self {
         let exchange = Arc::new(Exchange::new(
             PEER,
             "peer".into(),
@@ -41,25 +57,21 @@ impl World {
             || {},
             Arc::new(|_| {}),
         ));
-        let limits = Limits {
-            letters: 4,
-            bytes: (2 << 20) - 8192,
-            expiry: Duration::from_secs(60),
-            dormant: false,
-        };
         let (spool, known) = (Arc::clone(spool), Arc::clone(&exchange));
+        let forbidden = Arc::new(Mutex::new(BTreeSet::from(["secret".to_owned()])));
+        let denied = Arc::clone(&forbidden);
         let store: Arc<dyn Store> = Arc::clone(&spool) as _;
         let letters = Letters::load(
             store,
             Directory::default(),
-            |_, name| (name != "who knows").then_some(name != "secret"),
+            move |_, name| (name != "who knows").then(|| !denied.lock().unwrap().contains(name)),
             |_, _, _, _| {},
             limits,
             move |_| Arc::clone(&known),
         )
         .unwrap();
         letters.start();
-        Self { letters, exchange, spool, epoch: 0, last: Cell::new(0) }
+        Self { letters, exchange, spool, forbidden, epoch: 0, by_name: true, last: Cell::new(0) }
     }
 
     /// Another link takes the place of the one there is.
@@ -68,7 +80,7 @@ impl World {
         self.letters.down(PEER);
         self.epoch += 1;
         self.exchange.up(self.epoch);
-        self.letters.up(PEER, self.epoch, &self.exchange);
+        self.letters.up(PEER, self.epoch, self.by_name, &self.exchange);
         self.last.set(0);
     }
 
@@ -91,16 +103,32 @@ impl World {
         name: &str,
         body: &[u8],
     ) -> Result<(), String> {
+        self.come(before, 60, (log, number), name, body)
+    }
+
+    /// It is asked what has become of a letter.
+    pub(super) fn ask(&self, log: LogId, number: u64) -> Result<(), String> {
+        self.come(self.last.get(), 0, (log, number), "nobody", b"")
+    }
+
+    fn come(
+        &self,
+        before: u64,
+        expires: u64,
+        (log, number): (LogId, u64),
+        name: &str,
+        body: &[u8],
+    ) -> Result<(), String> {
         let coming = Coming {
             log,
             number,
             before,
-            expires: 60,
+            expires,
             name,
             message: "test.Note",
             version: 1,
             body,
-            trace: None,
+            along: None,
         };
         self.letters.take(PEER, self.epoch, &coming)?;
         self.last.set(number);
@@ -147,6 +175,21 @@ impl World {
         (taken, sent)
     }
 
+    /// Returns the short letters that are sent: number, length, and whether it is only asked what
+    /// has become of it.
+    pub(super) fn said_with_bodies(&self) -> Vec<(u64, usize, bool)> {
+        let mut sent = Vec::new();
+        while let Some(batch) = self.exchange.take_batch(self.epoch, <[u8]>::to_vec) {
+            let mut items = Items::new(&batch);
+            while let Some((item, _)) = items.next_item().unwrap() {
+                if let Item::Deliver { number, body, expires, .. } = item {
+                    sent.push((number, body.len(), expires == 0));
+                }
+            }
+        }
+        sent
+    }
+
     pub(super) fn post(&self, length: usize) -> Result<Posted, RemoteErrorKind> {
         self.post_under(None, length)
     }
@@ -156,10 +199,19 @@ impl World {
         key: Option<LetterKey>,
         length: usize,
     ) -> Result<Posted, RemoteErrorKind> {
+        self.post_to("sum", key, length)
+    }
+
+    pub(super) fn post_to(
+        &self,
+        name: &str,
+        key: Option<LetterKey>,
+        length: usize,
+    ) -> Result<Posted, RemoteErrorKind> {
         let (exchange, target) =
-            (Arc::clone(&self.exchange), self.exchange.target("sum", "test.Note", 1).unwrap());
+            (Arc::clone(&self.exchange), self.exchange.target(name, "test.Note", 1).unwrap());
         self.letters
-            .post(Posting { exchange, target, body: vec![7; length], trace: None, key })
+            .post(Posting { exchange, target, body: vec![7; length], along: None, key })
             .map_err(|error| error.kind)
     }
 

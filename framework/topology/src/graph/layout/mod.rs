@@ -1,6 +1,7 @@
 //! Places of boxes and edges, by layers (the method of Sugiyama, in the crate `dagre`).
 
 mod bands;
+mod lost;
 mod separate;
 mod ways;
 
@@ -113,7 +114,10 @@ impl Plan {
         };
         dagre::layout(&mut layers, Some(options));
         let mut places = self.read(&layers, sideways);
-        let has_moved = places.as_if_upright(separate::move_boxes);
+        let has_moved = places.as_if_upright(|places| {
+            let was_lost = lost::find(&self.lines, places);
+            separate::move_boxes(places) || was_lost
+        });
         self.make_room_for_heads(&mut places);
         self.frame(&mut places);
         places.as_if_upright(|places| {

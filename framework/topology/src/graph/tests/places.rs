@@ -70,8 +70,8 @@ fn apart(rects: &[Rect], what: &str) {
 
 #[test]
 fn nothing_lies_on_something_else() {
-    for topology in [two_nodes(), chain(), fan_out(20), fan_in(8), cycles(), awkward(), many(8, 24)]
-    {
+    let some = [two_nodes(), chain(), fan_out(20), fan_in(8), cycles(), awkward(), many(8, 24)];
+    for topology in some.into_iter().chain([entangled()]) {
         let (places, ends) = places(&topology);
         check(&places, &ends);
     }

@@ -150,3 +150,22 @@ pub(super) fn many(nodes: usize, routes: usize) -> Topology {
         topology.route(format!("r{at}"), RouteSpec::new(format!("n{from}"), Kind::path("x"), to))
     })
 }
+
+/// Many relays between few nodes: `dagre` gives several boxes of a layer one place in its order.
+pub(super) fn entangled() -> Topology {
+    let [long, right, slash] = [AWKWARD[11], AWKWARD[6], AWKWARD[9]];
+    let route = |from: &str, source: SourceSpec, to: &[(&str, &str)], via: &[&str]| RouteSpec {
+        source,
+        to: to.iter().map(|&(node, inbox)| Target::new(node, inbox)).collect(),
+        via: via.iter().map(|&via| via.into()).collect(),
+        ..RouteSpec::new(from, Kind::path(""), Target::new("", ""))
+    };
+    let folder = || SourceSpec::Kind(Kind::folder("a"));
+    let each = || SourceSpec::Each(EachSpec { folder: "a".into(), then: Then::Remove });
+    Topology::new("/srv")
+        .route(AWKWARD[0], route(long, folder(), &[("a", "a"), ("a", "a"), ("d", "a")], &[right]))
+        .route("a", route("b", each(), &[(long, "a"), ("a", "d")], &["d", "e"]))
+        .route("b", route("c", each(), &[], &["d", slash]))
+        .route("c", route("a", folder(), &[("b", "a"), ("c", "a")], &[slash]))
+        .route("d", route("a", folder(), &[(right, "a")], &["b"]))
+}

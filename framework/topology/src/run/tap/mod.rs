@@ -70,6 +70,11 @@ pub enum TapError {
         /// The node that would be able to open it.
         receiver: String,
     },
+    /// A reload lets nothing be recorded any more for the node for which it was.
+    #[error(
+        "the topology was changed, and lets nothing of the route `{0}` be recorded for that node any more"
+    )]
+    NoMore(String),
     /// The program makes no packages, or has not all stages.
     #[error(transparent)]
     Registry(#[from] RegistryError),

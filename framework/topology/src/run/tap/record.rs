@@ -279,8 +279,7 @@ impl Recorder {
         if self.taps.may_record(&self.route, self.receiver) {
             return Ok(());
         }
-        let (route, receiver) = (self.route.clone(), "that node any more".to_owned());
-        Err(TapError::Recorder { route, receiver })
+        Err(TapError::NoMore(self.route.clone()))
     }
 
     fn begin(&self, passing: &Passing<'_>, seen: &mut Seen) -> Option<Running> {
@@ -396,7 +395,7 @@ mod tests {
 
     /// Passes one byte of a delivery.
     fn pass(recording: &Recording, id: TransferId, (attempt, index): (u32, u64), last: bool) {
-        recording.recorder.taps.memory.adopt(id, "post", "paris/letters");
+        recording.recorder.taps.memory.know(id, "post", "paris/letters");
         let (kind, name) = (ContentKind::Bytes, ContentName::new("a").unwrap());
         let content = &Content::new(kind, name, None);
         let (transfer, stage, bytes) = (id, TAPPED_SOURCE, &b"x"[..]);
@@ -421,7 +420,7 @@ mod tests {
             let (recorded, _place) = recording.packing.next().await.unwrap();
             assert!(recorded.outcome.unwrap_err().contains(NO_MORE), "whole: {is_whole}");
             assert_eq!(std::fs::read_dir(&tapes).unwrap().count(), 0, "whole: {is_whole}");
-            assert!(matches!(recording.next().await, Err(TapError::Recorder { .. })));
+            assert!(matches!(recording.next().await, Err(TapError::NoMore(_))));
             drop(recording);
             lyon.shutdown().await;
         }

@@ -1,5 +1,6 @@
 //! A recording that goes out again by a route, as the route is now.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -59,6 +60,9 @@ pub enum ReplayError {
         /// The cause.
         failure: Failure,
     },
+    /// It can't be noted that it is one of the route.
+    #[error("it can't be noted of which route it is: {0}")]
+    Note(io::Error),
     /// It can't be stored.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -98,24 +102,27 @@ impl RouteTaps {
             // It is not opened: unpacking says why.
             let Ok(((target, peer), source)) = is_open.await else { return Ok(String::new()) };
             let to = target.to_string();
-            self.memory.adopt(id, &route.name, &to);
+            let adopted = self.memory.adopt(id, &route.name, &to).await;
+            adopted.map_err(ReplayError::Note)?;
             let place = Destination::Peer(peer, target.inbox);
             let sent = self.node.send_with(place, source, options).await;
-            if sent.is_err() {
-                self.memory.abandon(id);
+            if sent.is_err()
+                && let Err(error) = self.memory.abandon(id).await
+            {
+                tracing::warn!(%error, "a note of a replay could not be removed");
             }
-            sent.map(|_| to)
+            sent.map(|_| to).map_err(ReplayError::Send)
         };
         let (unpacked, to) = match tokio::join!(unpacking, sending) {
             (Ok(unpacked), Ok(to)) => (unpacked, to),
             // It broke off since it could not be stored.
             (Err(failure), Err(error)) if failure.message.contains(GONE) => {
-                return Err(error.into());
+                return Err(error);
             }
             (Err(failure), _) => {
                 return Err(ReplayError::Package { file: file.to_owned(), failure });
             }
-            (Ok(_), Err(error)) => return Err(error.into()),
+            (Ok(_), Err(error)) => return Err(error),
         };
         let is_shown = self.shows(&route.name) >= Shows::Names;
         let name = is_shown.then(|| unpacked.content.name.to_string());

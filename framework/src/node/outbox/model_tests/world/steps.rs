@@ -8,7 +8,7 @@ use crate::delivery::{FailureKind, TransferId};
 use crate::node::outbox::OutboxState;
 use crate::node::outbox::model_tests::desk::Out;
 use crate::node::outbox::stored::{Action, Clash, Ended, Obeyed, OrderKind, Said, Stored, gone};
-use crate::wire::{Word, WordKind};
+use crate::wire::WordKind;
 
 impl World {
     pub(in super::super) fn after(&self, step: Step) -> Self {
@@ -30,7 +30,16 @@ impl World {
                     world.fate.end = world.fate.end.or(Some(End::Unstored));
                 }
                 world.cut_near();
+                world.origin.cut();
             }
+            Step::OriginLink => world.origin_link(),
+            Step::OriginCut => {
+                world.left.cuts = world.left.cuts.saturating_sub(1);
+                world.origin.cut();
+            }
+            Step::OriginAsks => world.origin_asks(),
+            Step::ToOrigin => world.tell_origin(),
+            Step::FromOrigin => world.origin_answers(),
             Step::SenderStart => world.sender = Some(world.sender_disk.start()),
             Step::RelayCrash => {
                 world.left.relay_crashes -= 1;
@@ -101,7 +110,8 @@ impl World {
             }
             Step::Due(_) => {
                 desk.waits = false;
-                self.happen(whose, |stored| stored.due(false, at));
+                let is_here = self.link(whose);
+                self.happen(whose, |stored| stored.due(false, is_here, at));
             }
             Step::Counted(_) => {
                 if let Some(Attempt::Counting(entry)) = desk.attempt.replace(Attempt::Ready)
@@ -135,12 +145,16 @@ impl World {
             Step::Written(_) | Step::CantWrite(_) => {
                 let is_durable = matches!(step, Step::Written(_));
                 let out = desk.written(disk, is_durable, at, broken);
+                if !is_durable && whose == Whose::Sender {
+                    self.fate.recalling = false;
+                }
                 if !is_durable {
                     (self.left.failed_writes, self.ahead) = (self.left.failed_writes - 1, true);
                 }
                 self.listen(whose, out);
             }
-            Step::Sweep(_) => self.happen(whose, |stored| stored.sweep(at)),
+            // Whatever time a connected relay is given is over.
+            Step::Sweep(_) => self.happen(whose, |stored| stored.sweep(false, at)),
             Step::Order(_, what) => self.order(whose, what),
             _ => {}
         }
@@ -275,6 +289,7 @@ impl World {
             enclosed: None,
             proof: [0; 32],
             unsure: false,
+            sent: true,
         });
     }
 
@@ -291,8 +306,13 @@ impl World {
 
     fn commit(&mut self) {
         (self.committed, self.in_the_air) = (true, false);
-        let ended =
-            Ended { outcome: Ok(word()), enclosed: Some(word()), proof: PROCESSED, unsure: false };
+        let ended = Ended {
+            outcome: Ok(word()),
+            enclosed: Some(word()),
+            proof: PROCESSED,
+            unsure: false,
+            sent: true,
+        };
         self.answer_relay(ended);
     }
 
@@ -312,8 +332,10 @@ impl World {
     fn tell_sender(&mut self) {
         let said = match self.to_sender.pop_front() {
             Some(Back::Word(said)) => said,
-            Some(Back::Ended(ended)) => {
+            Some(Back::Ended(mut ended)) => {
                 self.answered = false;
+                // It was here, whole.
+                ended.unsure |= matches!(&ended.outcome, Err(failure) if !failure.kind.denies());
                 if let Some(sender) = &mut self.sender
                     && sender.attempt == Some(Attempt::Offered)
                 {
@@ -352,7 +374,7 @@ impl World {
     }
 
     /// Lets something happen to the delivery in one outbox.
-    fn happen(&mut self, whose: Whose, event: impl FnOnce(&mut Stored) -> Vec<Action>) {
+    pub(super) fn happen(&mut self, whose: Whose, event: impl FnOnce(&mut Stored) -> Vec<Action>) {
         let broken = self.broken;
         let Some((desk, disk)) = self.desk_mut(whose) else { return };
         let out = desk.happen(disk, event, broken);
@@ -386,9 +408,14 @@ impl World {
                 fault(processed && !self.processed, "it is said to be processed, and is not");
                 self.fate.end = Some(if processed { End::Processed } else { End::Delivered });
             }
-            Out::Dead => self.fate.end = Some(End::Dead),
-            Out::Revived => (self.fate.end, self.fate.retried) = (None, true),
-            Out::Removed => {
+            Out::Dead { surely } => {
+                (self.fate.end, self.fate.denied) = (Some(End::Dead), surely);
+            }
+            Out::Revived => {
+                (self.fate.end, self.fate.retried, self.fate.denied) = (None, true, false);
+            }
+            Out::Removed { unsure } => {
+                self.fate.taken_out |= self.fate.end.is_none() && !unsure;
                 self.fate.end = self.fate.end.or(Some(End::Removed));
                 self.fate.recalled |= std::mem::take(&mut self.fate.recalling);
             }
@@ -407,6 +434,7 @@ impl World {
                 fault(is_early && !self.ahead, "a word is answered before it is durable");
                 self.to_relay.push_back(what);
             }
+            Out::Pass(said) if self.left.chain => self.pass_to_origin(said),
             Out::Pass(_) => self.fault = Some("whoever packed it passes words on"),
         }
     }
@@ -417,20 +445,12 @@ impl World {
             Out::Answered(false) => self.not_kept(),
             Out::Noted(..) => self.processed_heard = true,
             Out::Pass(said) => {
-                let record = self.relay_disk.record.as_ref();
-                let is_durable = match &said {
-                    // Of what was taken out, or has ended.
-                    Word::Failed(_) => record.is_none_or(|entry| !entry.is_open()),
-                    _ => record.is_some_and(|entry| !entry.is_open()),
-                };
-                if !is_durable && !self.ahead {
-                    self.fault = Some("a word is passed on before it is durable");
-                }
+                self.must_be_durable(&self.relay_disk.record.clone(), &said);
                 if self.near {
                     self.to_sender.push_back(Back::Word(said));
                 }
             }
-            Out::Delivered { .. } | Out::Dead | Out::Removed | Out::Revived => {}
+            Out::Delivered { .. } | Out::Dead { .. } | Out::Removed { .. } | Out::Revived => {}
         }
     }
 }

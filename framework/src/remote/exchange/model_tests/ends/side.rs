@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use crate::remote::error::{RemoteError, RemoteErrorKind};
 use crate::remote::exchange::outbound::{Outbound, Windows};
 use crate::remote::exchange::{
-    Answer, Deadline, Exchange, Pending, Requested, Sending, Served, Sink, StreamLimits, Target,
+    Answer, Bundle, Deadline, Exchange, Pending, Replied, Requested, Sending, Served, Sink,
+    StreamLimits, Target,
 };
 use crate::remote::queue::{Lengths, Queue};
 use crate::store::ledger::Account;
@@ -61,7 +62,7 @@ pub(super) struct Serves {
 /// The end of a channel at which what comes in a call is heard.
 pub(super) enum Ear {
     Answer(oneshot::Receiver<Answer>),
-    Replies(UnboundedReceiver<Answer>),
+    Replies(UnboundedReceiver<Replied>),
 }
 
 /// An exchange that runs, and who listens to it.
@@ -230,7 +231,7 @@ impl Live {
                         came.push((call, Came::End(None)));
                     }
                 },
-                Ear::Replies(replies) => all(call, replies, one, &mut came),
+                Ear::Replies(replies) => all(call, replies, bundled, &mut came),
             }
         }
         came
@@ -240,7 +241,7 @@ impl Live {
     pub(super) fn requests(&mut self) -> Vec<(u64, Came)> {
         let mut came = Vec::new();
         for (&call, requests) in &mut self.requests {
-            let bodies = |request: Requested| one(request.map(|(body, _)| body));
+            let bodies = |request: Requested| vec![one(request.map(|(body, _)| body))];
             all(call, requests, bodies, &mut came);
         }
         came
@@ -254,15 +255,23 @@ fn one(answer: Result<Bytes, RemoteError>) -> Came {
     }
 }
 
+fn bundled(replied: Replied) -> Vec<Came> {
+    let all = |mut bundle: Bundle| {
+        let next = || bundle.next().map(|body| Came::One(body[0], body.len()));
+        std::iter::from_fn(next).collect()
+    };
+    replied.map_or_else(|error| vec![Came::End(Some(error.kind))], all)
+}
+
 fn all<T>(
     call: u64,
     from: &mut UnboundedReceiver<T>,
-    to: impl Fn(T) -> Came,
+    to: impl Fn(T) -> Vec<Came>,
     came: &mut Vec<(u64, Came)>,
 ) {
     loop {
         match from.try_recv() {
-            Ok(one) => came.push((call, to(one))),
+            Ok(some) => came.extend(to(some).into_iter().map(|one| (call, one))),
             Err(TryRecvError::Empty) => return,
             Err(TryRecvError::Disconnected) => return came.push((call, Came::End(None))),
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use self::handler::Handler;
-use self::parts::{Caller, Way, read};
+use self::parts::{Caller, Way, read, reply_of};
 use super::side::{Came, Ear, Live, Side};
 use super::{AT_ONCE, Break};
 use crate::remote::error::RemoteErrorKind;
@@ -264,7 +264,7 @@ impl World {
         let length = if shape.streams_requests() { 0 } else { SHORT };
         let body = vec![0; length];
         let deadline = (late > 0).then_some(AT_ONCE);
-        let opening = Opening { shape, body: &body, trace: None, deadline };
+        let opening = Opening { shape, body: &body, along: None, deadline };
         let opened = if shape == Shape::Ask {
             a.exchange.ask(&a.target, &opening).map(|(begun, answer)| (begun, Ear::Answer(answer)))
         } else {
@@ -361,8 +361,9 @@ impl World {
         if self.broken == Some(Break::EndOvertakes) {
             items.sort_by_key(|item| !matches!(read(item), Item::RepliesEnd { .. }));
         }
-        for item in items {
-            let item = read(&item);
+        let mut items = items.iter().peekable();
+        while let Some(item) = items.next() {
+            let item = read(item);
             match item {
                 Item::Reply { call, .. }
                     if self.broken == Some(Break::AnyReplyEnds) && self.a.is_given_up(call) =>
@@ -370,6 +371,17 @@ impl World {
                     drop(a.exchange.end_call(call));
                 }
                 Item::Failed { .. } if self.broken == Some(Break::EndUnheard) => {}
+                Item::Reply { call, body } => {
+                    let mut bodies = vec![body];
+                    while let Some(body) = items.peek().and_then(|item| reply_of(call, item)) {
+                        bodies.push(body);
+                        items.next();
+                    }
+                    let taken = a.exchange.on_replies(call, &bodies, Bytes::copy_from_slice);
+                    if taken.is_err() {
+                        self.fault = Some("an honest callee is taken for one that is not");
+                    }
+                }
                 _ => {
                     if a.exchange.heard(&item, Bytes::copy_from_slice).is_err() {
                         self.fault = Some("an honest callee is taken for one that is not");

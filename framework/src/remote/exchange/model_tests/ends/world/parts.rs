@@ -95,3 +95,11 @@ impl Way {
 pub(super) fn read(item: &[u8]) -> Item<'_> {
     Items::new(item).next_item().expect("it was written here").expect("there is one").0
 }
+
+/// The body of a reply to this call, if it is one.
+pub(super) fn reply_of(call: u64, item: &[u8]) -> Option<&[u8]> {
+    match read(item) {
+        Item::Reply { call: of, body } if of == call => Some(body),
+        _ => None,
+    }
+}

@@ -1,0 +1,104 @@
+//! Deliveries whose time is over, and what is known of one that is given up.
+//!
+//! Invariant: one that somebody else had, who has not said how it ended, is not told as not
+//! delivered.
+
+use super::{Action, At, DEAD_KEPT, OutboxState, Stored};
+use crate::delivery::{Failure, FailureKind};
+
+/// The wait, after its time, for the word of a connected relay that has it, in seconds. That one
+/// looks once a minute what has expired, and waits for the word of its receiver.
+const RELAY_GRACE: u64 = 75;
+
+impl Stored {
+    /// Time has passed. `is_here`: whoever it goes to next is connected.
+    pub(in super::super) fn sweep(&mut self, is_here: bool, at: At) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let is_over = match &self.entry.state {
+            OutboxState::Dead { at: ended, .. } => ended.saturating_add(DEAD_KEPT) < at.passed,
+            // Who packed it may know no better than that it may have been delivered.
+            OutboxState::Delivered { at: ended, .. } | OutboxState::Processed { at: ended, .. }
+                if self.entry.is_unheard() =>
+            {
+                ended.saturating_add(DEAD_KEPT) < at.passed
+            }
+            _ => self.entry.expires < at.passed,
+        };
+        if self.is_busy() || !is_over {
+        } else if !self.entry.is_open() {
+            self.remove(&mut actions);
+        } else if !self.waits_for_relay(is_here, at) {
+            self.expire(at, &mut actions);
+        }
+        actions
+    }
+
+    /// Returns `true` if its relay is about to say how it ended.
+    pub(super) fn waits_for_relay(&self, is_here: bool, at: At) -> bool {
+        let is_relayed = matches!(self.entry.state, OutboxState::Relayed { .. });
+        is_relayed && is_here && at.passed <= self.entry.expires.saturating_add(RELAY_GRACE)
+    }
+
+    pub(super) fn expire(&mut self, at: At, actions: &mut Vec<Action>) {
+        let last = self.entry.last_failure.as_ref();
+        let last = last.map_or(String::new(), |failure| format!("; the last try: {failure}"));
+        let failure = Failure::new(
+            FailureKind::Expired,
+            format!("it could not be delivered before it expired{last}"),
+        );
+        actions.push(Action::Withdraw);
+        self.conclude(OutboxState::Dead { at: at.passed, failure }, None, actions);
+    }
+
+    /// Returns the state of a delivery that ends, with what is known of it; `is_word`: somebody who
+    /// had it says so.
+    pub(super) fn as_far_as_known(&mut self, state: OutboxState, is_word: bool) -> OutboxState {
+        let OutboxState::Dead { at, failure } = state else { return state };
+        let says_so = matches!(failure.kind, FailureKind::Integrity | FailureKind::Unknown);
+        let is_relayed = matches!(self.entry.state, OutboxState::Relayed { .. });
+        if is_word {
+            self.unsure = failure.kind == FailureKind::Unknown;
+            self.entry.last_failure = Some(failure.clone());
+        }
+        if is_word || says_so || !self.may_be_there() {
+            return OutboxState::Dead { at, failure };
+        }
+        let whose = match (is_relayed, self.guessed) {
+            (true, _) => {
+                "a relay has it, and has not said how that ended: it may have been delivered"
+            }
+            (_, false) => {
+                "it was sent before, and the receiver did not say how that ended: it may have it"
+            }
+            (_, true) => {
+                "an earlier process may have sent it, so that it may have been delivered: look at \
+                 the receiver before you send it again"
+            }
+        };
+        let text = match (failure.kind, &self.entry.last_failure) {
+            (FailureKind::Expired, Some(last)) if !is_relayed => {
+                format!("its time is over; {whose}; the last try: {last}")
+            }
+            (FailureKind::Expired, _) => format!("its time is over; {whose}"),
+            _ => format!("{}; {whose}", failure.message),
+        };
+        // Kept with the record, however it ended.
+        self.unsure = true;
+        self.entry.last_failure = Some(Failure::new(FailureKind::Unknown, &text));
+        // A receiver that trusts its sender no more has not looked whether it has it; who may send
+        // it again is told by that. Whom it is passed on to knows no more than its word. And what is
+        // only guessed hides no reason, but that the time is over.
+        let is_own = self.entry.relayed_for.is_none();
+        let kind = match failure.kind {
+            kind @ FailureKind::Untrusted if is_own => kind,
+            kind if self.guessed && kind != FailureKind::Expired => kind,
+            _ => FailureKind::Unknown,
+        };
+        OutboxState::Dead { at, failure: Failure::new(kind, text) }
+    }
+
+    /// Returns `true` if somebody has it, or may have it, who has not said how that ended.
+    pub(super) fn may_be_there(&self) -> bool {
+        self.unsure || matches!(self.entry.state, OutboxState::Relayed { .. })
+    }
+}

@@ -7,8 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::http::Extensions;
+#[cfg(any(feature = "http", feature = "grpc"))]
+use axum::http::HeaderMap;
 use estafette::{Node, PeerId, RemoteError, RemoteErrorKind};
 
+use crate::pages::Origin;
+#[cfg(any(feature = "http", feature = "grpc"))]
+use crate::pages::{Page, Stranger};
 use crate::tokens::{Pass, Refusal, Right, Tokens};
 
 /// A node, and who may reach others through it. Cloning it is cheap.
@@ -22,6 +27,8 @@ pub struct Access {
     name: Option<Arc<str>>,
     /// The places that they are led to at most; anywhere, if there is none.
     to: Option<Arc<[Right]>>,
+    /// The origins of the pages that may ask.
+    origins: Arc<BTreeSet<Origin>>,
 }
 
 /// An actor, or an inbox, of another node that somebody may speak to.
@@ -38,7 +45,8 @@ pub struct Reached {
 impl Access {
     /// The access of whoever has one of these tokens, through this node.
     pub fn of(node: &Node, tokens: &Tokens) -> Self {
-        Self { node: node.clone(), tokens: tokens.clone(), only: None, name: None, to: None }
+        let (only, name, to, origins) = Default::default();
+        Self { node: node.clone(), tokens: tokens.clone(), only, name, to, origins }
     }
 
     /// By a door of this name, which the node's snapshot shows.
@@ -63,6 +71,19 @@ impl Access {
         Self { to: Some(rights.into_iter().collect()), ..self }
     }
 
+    /// Lets pages of these origins ask, with a token as everybody; no page is let in that is of
+    /// another one.
+    #[must_use]
+    pub fn pages_of(self, origins: impl IntoIterator<Item = Origin>) -> Self {
+        Self { origins: Arc::new(origins.into_iter().collect()), ..self }
+    }
+
+    /// The page that asks with these headers, if one does that may.
+    #[cfg(any(feature = "http", feature = "grpc"))]
+    pub(crate) fn page(&self, headers: &HeaderMap) -> Result<Option<Page>, Stranger> {
+        Page::of(headers, |origin| self.origins.iter().any(|known| known.is(origin)))
+    }
+
     /// Lets somebody in by the value of an `Authorization` header, `Bearer` and the token; who
     /// shows none, by the certificate that the connection had.
     pub(crate) fn admit(
@@ -71,14 +92,17 @@ impl Access {
         connection: &Extensions,
     ) -> Result<Pass, Refusal> {
         #[cfg(feature = "tls")]
-        let pass = match (authorization, connection.get::<crate::tls::ClientNames>()) {
-            (None, Some(names)) => self.tokens.admit_named(&names.0)?,
-            _ => self.tokens.admit_bearer(authorization)?,
-        };
+        if let (None, Some(names)) = (authorization, connection.get::<crate::tls::ClientNames>()) {
+            let pass = self.tokens.admit_named(&names.0)?;
+            return self.lets_in(pass).map_err(Refusal::by_name);
+        }
         #[cfg(not(feature = "tls"))]
         let _ = connection;
-        #[cfg(not(feature = "tls"))]
-        let pass = self.tokens.admit_bearer(authorization)?;
+        self.lets_in(self.tokens.admit_bearer(authorization)?)
+    }
+
+    /// Lets in who has a pass that may come in here.
+    fn lets_in(&self, pass: Pass) -> Result<Pass, Refusal> {
         match &self.only {
             Some(only) if !only.contains(&*pass.name) => Err(Refusal::Unknown),
             _ => Ok(pass),
@@ -94,7 +118,6 @@ impl Access {
     }
 
     /// Returns whether a pass may read what arrived in this inbox of the node, through here.
-    #[cfg(feature = "http")]
     pub(crate) fn reads(&self, pass: &Pass, inbox: &str) -> bool {
         let is_here = self.to.as_ref().is_none_or(|to| to.iter().any(|right| right.reads(inbox)));
         is_here && pass.reads(inbox)
@@ -102,7 +125,6 @@ impl Access {
 
     /// Returns whether a pass may say that what arrived in this inbox of the node is processed,
     /// through here.
-    #[cfg(feature = "http")]
     pub(crate) fn ends(&self, pass: &Pass, inbox: &str) -> bool {
         let is_here = self.to.as_ref().is_none_or(|to| to.iter().any(|right| right.ends(inbox)));
         is_here && pass.ends(inbox)
@@ -116,6 +138,26 @@ impl Access {
     /// The tokens.
     pub const fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    /// Returns the peer of this name or id, for who may speak to somebody there.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn reach_peer(&self, pass: &Pass, peer: &str) -> Result<PeerId, RemoteError> {
+        let is_led = |names: &[&str]| {
+            let is_here = |right: &Right| right.is_of(names);
+            self.to.as_ref().is_none_or(|to| to.iter().any(is_here)) && pass.leads_to_some(names)
+        };
+        match self.node.trust().find(peer) {
+            Ok((id, trusted)) if is_led(&[&trusted.name, &id.to_string()]) => Ok(id),
+            Err(_) if is_led(&[peer]) => {
+                let text = format!("this node knows no peer {peer:?}");
+                Err(RemoteError::new(RemoteErrorKind::UnknownPeer, text))
+            }
+            _ => {
+                let text = format!("the token {:?} does not lead to {peer}", pass.name);
+                Err(RemoteError::new(RemoteErrorKind::Forbidden, text))
+            }
+        }
     }
 
     /// Returns what `peer` and `name` mean, for who has this pass.

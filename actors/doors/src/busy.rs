@@ -15,9 +15,12 @@ use tokio::time::{Instant, sleep_until};
 /// The requests of a connection.
 #[derive(Debug)]
 pub(crate) struct Busy {
+    opened: Instant,
     state: Mutex<State>,
     /// Nothing is open any more, and somebody waits for that.
     ended: Notify,
+    /// Something was asked.
+    began: Notify,
 }
 
 #[derive(Debug)]
@@ -31,7 +34,6 @@ struct State {
 }
 
 /// The mark of an answer that anybody gets: it is no reason to keep a connection.
-#[cfg(feature = "grpc")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Anybodys;
 
@@ -49,28 +51,42 @@ pub(crate) struct Counted {
 impl Default for Busy {
     fn default() -> Self {
         let state = State { open: 0, ever: false, since: Instant::now(), awaited: false };
-        Self { state: Mutex::new(state), ended: Notify::new() }
+        let (opened, state) = (state.since, Mutex::new(state));
+        Self { opened, state, ended: Notify::new(), began: Notify::new() }
     }
 }
 
 impl Busy {
     pub(crate) fn begin(self: &Arc<Self>) -> Open {
         self.state().open += 1;
+        self.began.notify_one();
         Open(Arc::clone(self))
     }
 
     /// Waits until nothing has been open for so long, `later`; on a connection on which nothing was
     /// ever answered but refusals, until nothing is open when it is as old as `first`.
-    ///
-    /// It looks when its time is over, and is woken by no request.
     pub(crate) async fn idle(&self, first: Duration, later: Duration) {
-        let began = Instant::now();
+        let called = Instant::now();
+        self.until(|state| match state.ever {
+            true => state.since.max(called) + later,
+            false => self.opened + first,
+        })
+        .await;
+    }
+
+    /// Waits until nothing has been open for so long, beginning now.
+    pub(crate) async fn quiet(&self, long: Duration) {
+        let called = Instant::now();
+        self.until(|state| state.since.max(called) + long).await;
+    }
+
+    /// It looks when its time is over, and is woken by no request.
+    async fn until(&self, end: impl Fn(&State) -> Instant) {
         loop {
             let until = {
                 let mut state = self.state();
                 state.awaited = state.open > 0;
-                let end = if state.ever { state.since.max(began) + later } else { began + first };
-                (state.open == 0).then_some(end)
+                (state.open == 0).then(|| end(&state))
             };
             match until {
                 None => self.ended.notified().await,
@@ -78,6 +94,12 @@ impl Busy {
                 Some(until) => sleep_until(until).await,
             }
         }
+    }
+
+    /// Waits until something was ever asked, for so long at most. One waits at a time.
+    pub(crate) async fn asked(&self, within: Duration) {
+        // Nothing comes any more then.
+        let _ = tokio::time::timeout(within, self.began.notified()).await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -93,7 +115,6 @@ impl Open {
         if is_refused {
             return None;
         }
-        #[cfg(feature = "grpc")]
         if answer.extensions().get::<Anybodys>().is_some() {
             return Some(self);
         }
@@ -150,8 +171,11 @@ mod tests {
         let busy = Arc::new(Busy::default());
         let (first, later) = (Duration::from_secs(10), Duration::from_secs(60));
         let start = tokio::time::Instant::now();
+        let _ = tokio::time::timeout(Duration::from_secs(9), busy.idle(first, later)).await;
         busy.idle(first, later).await;
-        assert_eq!(start.elapsed(), first, "nothing ever was");
+        assert_eq!(start.elapsed(), first, "nothing ever was, whenever that was asked");
+        busy.quiet(first).await;
+        assert_eq!(start.elapsed(), first * 2, "last words have their time");
         let (one, two) = (busy.begin(), busy.begin());
         let one = one.answered(&Response::new(()));
         let ends = async {

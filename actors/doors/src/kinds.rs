@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
-#[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +11,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::{Access, CONNECTIONS, Serving, Tokens, serve_at_most};
+use crate::serve::{Security, serve_with};
+use crate::{Access, CONNECTIONS, Tokens};
 
 /// Registers the kinds of doors `http` and, with the features of their names, `grpc` and `webhook`.
 #[must_use]
@@ -54,6 +54,8 @@ struct Common {
     read: BTreeSet<String>,
     /// Those of which it may be said through it that what arrived is processed.
     done: BTreeSet<String>,
+    /// The origins of pages that may ask.
+    origins: BTreeSet<String>,
     #[cfg(feature = "tls")]
     tls: Option<TlsTable>,
 }
@@ -106,6 +108,9 @@ struct HttpTable {
     /// Those of them of which tokens with that right may say that what arrived is processed
     #[serde(default)]
     done: BTreeSet<String>,
+    /// The origins of pages of browsers that may ask, `https://shop.example`; default: none may
+    #[serde(default)]
+    origins: BTreeSet<String>,
     /// By TLS alone, with these certificates
     #[cfg(feature = "tls")]
     #[serde(default)]
@@ -148,6 +153,7 @@ impl OfAddress for HttpSettings {
             connections: table.connections,
             read: table.read,
             done: table.done,
+            origins: table.origins,
             #[cfg(feature = "tls")]
             tls: table.tls.map(TlsTable::placed),
         };
@@ -205,6 +211,7 @@ impl Common {
             connections: CONNECTIONS,
             read: BTreeSet::new(),
             done: BTreeSet::new(),
+            origins: BTreeSet::new(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -218,6 +225,7 @@ impl Common {
         if !(1..=65_536).contains(&self.connections) {
             return Err("connections are 1 to 65536".into());
         }
+        self.pages()?;
         self.reads().map(drop)
     }
 
@@ -226,6 +234,14 @@ impl Common {
         #[cfg(feature = "tls")]
         self.tls.as_ref().map(TlsTable::read).transpose()?;
         Ok(())
+    }
+
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self))]
+    fn private_files(&self) -> Vec<(&'static str, PathBuf)> {
+        #[cfg(feature = "tls")]
+        return self.tls.iter().map(|tls| ("tls.key", tls.key.clone())).collect();
+        #[cfg(not(feature = "tls"))]
+        Vec::new()
     }
 
     /// Makes the access: who comes in, and where to. It blocks.
@@ -241,7 +257,15 @@ impl Common {
         }
         let rights = at.to.iter().map(|to| to.parse::<crate::Right>());
         let rights = rights.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+        access = access.pages_of(self.pages()?);
         Ok(access.to(rights.into_iter().chain(self.reads()?)))
+    }
+
+    /// The origins of pages that may ask.
+    fn pages(&self) -> Result<Vec<crate::Origin>, String> {
+        crate::pages::check(self.origins.len())?;
+        let origins = self.origins.iter().map(|origin| origin.parse());
+        origins.collect::<Result<_, _>>().map_err(|error: crate::OriginError| error.to_string())
     }
 
     /// The rights in inboxes here, of which a door has none that it does not say.
@@ -260,19 +284,17 @@ impl Common {
     ) -> BoxFuture<'static, Result<Box<dyn OpenDoor>, String>> {
         let common = self.clone();
         Box::pin(async move {
-            let own = common.clone();
+            let (own, listeners) = (common.clone(), at.listeners.clone());
             #[cfg(feature = "tls")]
             let tls = common.tls.as_ref().map(TlsTable::read).transpose()?;
             let access = estafette::node::blocking(move || own.access(&at));
             let access = access.await.map_err(|error| error.to_string())??;
             #[cfg(feature = "tls")]
-            if let Some(tls) = tls {
-                let served =
-                    crate::serve_tls(router(&access)?, &common.listen, common.connections, tls);
-                let serving = served.await.map_err(|error| error.to_string())?;
-                return Ok(Box::new(serving) as Box<dyn OpenDoor>);
-            }
-            let served = serve_at_most(router(&access)?, &common.listen, common.connections);
+            let security = tls.map(Security::from).unwrap_or_default();
+            #[cfg(not(feature = "tls"))]
+            let security = Security::default();
+            let (router, connections) = (router(&access)?, common.connections);
+            let served = serve_with(router, &common.listen, connections, security, &listeners);
             let serving = served.await.map_err(|error| error.to_string())?;
             Ok(Box::new(serving) as Box<dyn OpenDoor>)
         })
@@ -280,10 +302,13 @@ impl Common {
 }
 
 #[cfg(feature = "http")]
-#[cfg(feature = "http")]
 impl estafette::node::Door for HttpSettings {
     fn address(&self) -> &str {
         &self.door.listen
+    }
+
+    fn private_files(&self) -> Vec<(&'static str, PathBuf)> {
+        self.door.private_files()
     }
 
     fn prepare(&self) -> Result<(), String> {
@@ -292,16 +317,6 @@ impl estafette::node::Door for HttpSettings {
 
     fn open(&self, at: DoorPlace) -> BoxFuture<'static, Result<Box<dyn OpenDoor>, String>> {
         self.door.open(at, |access| Ok(crate::http(access)))
-    }
-}
-
-impl OpenDoor for Serving {
-    fn address(&self) -> String {
-        Self::address(self).to_string()
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(self.stop())
     }
 }
 
@@ -330,6 +345,10 @@ mod grpc {
         /// The most connections at once
         #[serde(default = "super::connections")]
         connections: usize,
+        /// The origins of pages of browsers that may call by gRPC-Web, `https://shop.example`;
+        /// default: none may
+        #[serde(default)]
+        origins: BTreeSet<String>,
         /// By TLS alone, with these certificates
         #[cfg(feature = "tls")]
         #[serde(default)]
@@ -380,6 +399,7 @@ mod grpc {
                 connections: table.connections,
                 read: BTreeSet::new(),
                 done: BTreeSet::new(),
+                origins: table.origins,
                 #[cfg(feature = "tls")]
                 tls: table.tls.map(super::TlsTable::placed),
             };
@@ -444,6 +464,10 @@ mod grpc {
     impl Door for GrpcSettings {
         fn address(&self) -> &str {
             &self.door.listen
+        }
+
+        fn private_files(&self) -> Vec<(&'static str, PathBuf)> {
+            self.door.private_files()
         }
 
         fn prepare(&self) -> Result<(), String> {

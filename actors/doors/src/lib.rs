@@ -30,19 +30,34 @@
 )]
 
 mod access;
+mod begun;
 #[cfg(all(feature = "http", feature = "grpc"))]
 mod both;
 mod busy;
+#[cfg(any(feature = "http", feature = "grpc"))]
+mod content;
 mod counted;
+#[cfg(any(feature = "http", feature = "grpc"))]
+mod ending;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 #[cfg(feature = "http")]
 mod http;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "grpc"))]
 mod inbox;
 mod kinds;
+mod over;
+mod pages;
 mod rest;
+#[cfg(any(feature = "http", feature = "grpc"))]
+mod room;
+#[cfg(any(feature = "http", feature = "grpc"))]
+mod sent;
 mod serve;
+#[cfg(any(feature = "http", feature = "grpc"))]
+mod shared;
+#[cfg(any(feature = "http", feature = "grpc"))]
+mod states;
 mod status;
 #[cfg(feature = "tls")]
 mod tls;
@@ -61,6 +76,7 @@ pub use self::both::both;
 #[cfg(feature = "http")]
 pub use self::http::http;
 pub use self::kinds::with_kinds;
+pub use self::pages::{Origin, OriginError};
 #[cfg(feature = "tls")]
 pub use self::serve::serve_tls;
 pub use self::serve::{CONNECTIONS, ServeError, Serving, serve, serve_at_most};
@@ -73,5 +89,5 @@ pub use self::tokens::{
 #[cfg(feature = "webhooks")]
 pub use self::webhook::{
     Disabled, Format, Kept, KeptError, KeptMessage, KeptState, Network, NetworkError, OpenWebhook,
-    SecretError, Webhook, WebhookError, webhook_folder, webhooks_of,
+    Rests, SecretError, Webhook, WebhookError, unopened_webhooks, webhook_folder, webhooks_of,
 };

@@ -5,8 +5,8 @@
 //! [`IDLE`], one on which nobody was ever let in after [`HEAD_WITHIN`].
 
 use std::io;
-use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,18 +14,23 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::Version;
+use axum::http::{HeaderMap, StatusCode, Version, header};
+use axum::response::{IntoResponse, Response};
+use estafette::node::OpenDoor;
+use futures_util::future::{BoxFuture, Either, ready};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 
+use crate::begun::Begun;
 use crate::busy::{Busy, Counted};
+use crate::over::{Over, Protocol};
 use crate::rest::Rest;
 
 /// The longest that a client may take until its first request that is not refused, and for the head
@@ -54,7 +59,8 @@ const WINDOWS: u32 = 1 << 20;
 const REST: Duration = Duration::from_millis(100);
 /// The time that a connection that ends has for its last words.
 const AFTERWARDS: Duration = Duration::from_secs(1);
-/// The longest that open requests may take to their end when a server stops.
+/// The longest that open requests may take to their end when a server stops: those that are open
+/// then hear that it does, and have the time for last words.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The most connections at once, unless it is said otherwise; further ones wait to be accepted.
@@ -65,6 +71,8 @@ pub const CONNECTIONS: usize = 1024;
 #[derive(Debug)]
 pub struct Serving {
     address: SocketAddr,
+    /// The socket, for the door that comes in its place.
+    listener: Option<StdListener>,
     stop: Option<watch::Sender<Stop>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -79,15 +87,23 @@ enum Stop {
 #[derive(Clone)]
 struct Served {
     router: Router,
+    over: Over,
     #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there is none without TLS"))]
     security: Security,
 }
 
 /// The security of connections; none, if there is nothing.
 #[derive(Clone, Default)]
-struct Security {
+pub(crate) struct Security {
     #[cfg(feature = "tls")]
     tls: Option<Arc<crate::Tls>>,
+}
+
+#[cfg(feature = "tls")]
+impl From<crate::Tls> for Security {
+    fn from(tls: crate::Tls) -> Self {
+        Self { tls: Some(Arc::new(tls)) }
+    }
 }
 
 /// The names of a client, of which there are none without TLS.
@@ -120,14 +136,31 @@ impl Serving {
         self.address
     }
 
-    /// Takes no more requests, and ends when those that are open have ended; after 5 s, whatever
-    /// is open.
-    pub async fn stop(self) {
+    /// Takes no more requests, and ends when those that are open have ended; after 5 s, what is
+    /// open ends in a word of that (503, `UNAVAILABLE`, the end of a stream of events), or breaks
+    /// off where an answer of bytes had begun.
+    pub async fn stop(mut self) {
+        // Or who comes now would wait for nobody.
+        drop(self.listener.take());
         if let Some(stop) = &self.stop {
             stop.send_replace(Stop::Gently);
             // The thread lets go of its end when it is done.
             stop.closed().await;
         }
+    }
+}
+
+impl OpenDoor for Serving {
+    fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    fn listener(&self) -> Option<StdListener> {
+        self.listener.as_ref()?.try_clone().ok()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(self.stop())
     }
 }
 
@@ -159,7 +192,7 @@ pub async fn serve_at_most(
     address: &str,
     connections: usize,
 ) -> Result<Serving, ServeError> {
-    serve_with(router, address, connections, Security::default()).await
+    serve_with(router, address, connections, Security::default(), &[]).await
 }
 
 /// [`serve_at_most`] by TLS: HTTP/2 or HTTP/1.1, as the client likes it.
@@ -173,20 +206,27 @@ pub async fn serve_tls(
     connections: usize,
     tls: crate::Tls,
 ) -> Result<Serving, ServeError> {
-    serve_with(router, address, connections, Security { tls: Some(Arc::new(tls)) }).await
+    serve_with(router, address, connections, tls.into(), &[]).await
 }
 
-async fn serve_with(
+/// Serves at the one of these sockets that listens at the address, or at one of its own.
+pub(crate) async fn serve_with(
     router: Router,
     address: &str,
     connections: usize,
     security: Security,
+    listeners: &[Arc<StdListener>],
 ) -> Result<Serving, ServeError> {
     let failed = |error| ServeError::Listen { address: address.to_owned(), error };
     let found: Vec<_> = lookup_host(address).await.map_err(failed)?.collect();
-    let listener = TcpListener::bind(&*found).await.map_err(failed)?;
+    let is_there = |held: &&Arc<StdListener>| held.local_addr().is_ok_and(|at| found.contains(&at));
+    let listener = match listeners.iter().find(is_there) {
+        Some(held) => held.try_clone(),
+        None => TcpListener::bind(&*found).await.and_then(TcpListener::into_std),
+    };
+    let listener = listener.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    let listener = listener.into_std().map_err(failed)?;
+    let kept = listener.try_clone().map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -198,8 +238,7 @@ async fn serve_with(
             runtime.block_on(async move {
                 match TcpListener::from_std(listener) {
                     Ok(listener) => {
-                        let service = Served { router, security };
-                        run(listener, service, connections, stopped).await;
+                        run(listener, router, security, connections, stopped).await;
                     }
                     Err(error) => tracing::error!(%error, "the doors are not served"),
                 }
@@ -208,27 +247,33 @@ async fn serve_with(
             runtime.shutdown_background();
         })
         .map_err(ServeError::Thread)?;
-    Ok(Serving { address: bound, stop: Some(stop), thread: Some(thread) })
+    Ok(Serving { address: bound, listener: Some(kept), stop: Some(stop), thread: Some(thread) })
 }
 
 async fn run(
     listener: TcpListener,
-    served: Served,
+    router: Router,
+    security: Security,
     connections: usize,
     mut stopped: watch::Receiver<Stop>,
 ) {
     let places = Arc::new(Semaphore::new(connections));
     let ends = stopped.clone();
+    let (over, is_over) = watch::channel(false);
+    let served = Served { router, over: Over(is_over), security };
     tokio::select! {
         () = accept(listener, served, &places, &ends) => {}
         // Gently, or because it was dropped.
         changed = stopped.changed() => if changed.is_err() { return },
     }
     let all = u32::try_from(connections).unwrap_or(u32::MAX);
-    tokio::select! {
-        _ = places.acquire_many(all) => {}
-        () = tokio::time::sleep(GRACE) => {}
-        _ = stopped.changed() => {}
+    for wait in [GRACE, AFTERWARDS] {
+        tokio::select! {
+            _ = places.acquire_many(all) => return,
+            () = tokio::time::sleep(wait) => {}
+            _ = stopped.changed() => return,
+        }
+        over.send_replace(true);
     }
 }
 
@@ -245,15 +290,16 @@ async fn accept(
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((socket, _)) => {
-                let (socket, router) = (timed(socket), served.router.clone());
+                let (socket, called) =
+                    (timed(socket), (served.router.clone(), served.over.clone()));
                 #[cfg(feature = "tls")]
                 if let Some(tls) = &served.security.tls {
                     let stopped = stopped.clone();
-                    tokio::spawn(shaken(socket, tls.acceptor(), router, stopped, place));
+                    tokio::spawn(shaken(socket, tls.acceptor(), called, stopped, place));
                     continue;
                 }
                 // Spawned as it is: a block that waits for it would hold it twice.
-                tokio::spawn(spoken(socket, router, None, stopped.clone(), place));
+                tokio::spawn(spoken(socket, called, None, stopped.clone(), place));
             }
             Err(error) => {
                 tracing::debug!(%error, "a connection to the doors could not be accepted");
@@ -277,14 +323,14 @@ fn timed(socket: TcpStream) -> Pin<Box<TimeoutStream<TcpStream>>> {
 async fn shaken(
     socket: Pin<Box<TimeoutStream<TcpStream>>>,
     acceptor: tokio_rustls::TlsAcceptor,
-    router: Router,
+    called: (Router, Over),
     stopped: watch::Receiver<Stop>,
     place: OwnedSemaphorePermit,
 ) {
     match tokio::time::timeout(HEAD_WITHIN, acceptor.accept(socket)).await {
         Ok(Ok(secured)) => {
             let names = ClientNames::of(secured.get_ref().1.peer_certificates());
-            tokio::spawn(spoken(secured, router, names, stopped, place));
+            tokio::spawn(spoken(secured, called, names, stopped, place));
         }
         Ok(Err(error)) => tracing::debug!(%error, "a client is not let in by TLS"),
         Err(_) => tracing::debug!("a client did not begin TLS in time"),
@@ -294,7 +340,7 @@ async fn shaken(
 /// Serves what is spoken on a connection, by a client of these names.
 async fn spoken(
     socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: Router,
+    (router, over): (Router, Over),
     names: Option<ClientNames>,
     mut stopped: watch::Receiver<Stop>,
     _place: OwnedSemaphorePermit,
@@ -307,58 +353,127 @@ async fn spoken(
             request.extensions_mut().insert(names.clone());
         }
         let open = counted.begin();
-        let rest = Rest::default();
-        let answer = router.call(match request.version() {
+        let (rest, over) = (Rest::default(), over.clone());
+        let protocol = Protocol::of(request.headers());
+        let request = match request.version() {
             Version::HTTP_2 => request.map(|body| rest.lend(body)),
             _ => request.map(Body::new),
-        });
+        };
+        let refusal =
+            unclear(request.version(), request.headers()).map(IntoResponse::into_response);
+        let answer = match refusal.or_else(|| too_many(request.headers())) {
+            Some(refusal) => Either::Left(ready(Ok(refusal))),
+            None => Either::Right(router.call(request)),
+        };
         async move {
-            let answer = answer.await?;
+            let answer = tokio::select! {
+                answer = answer => answer?,
+                () = over.clone().wait() => protocol.answer(),
+            };
             let open = open.answered(&answer);
             rest.read().await;
             Ok::<_, std::convert::Infallible>(
-                answer.map(|body| Body::new(Counted::new(body, open))),
+                protocol.until(over, answer).map(|body| Body::new(Counted::new(body, open))),
             )
         }
     });
-    let served = BUILDER.serve_connection_with_upgrades(TokioIo::new(socket), service);
-    let mut served = pin!(served);
+    let (is_http2, begun) = tokio::select! {
+        begun = Begun::of(socket) => match begun {
+            Ok(begun) => begun,
+            Err(error) => return tracing::debug!(%error, "a connection to the doors has ended"),
+        },
+        () = until_it_ends(&busy, &mut stopped) => return,
+    };
+    let io = TokioIo::new(begun);
+    // Each has as much memory as it takes, and not as the other one would.
+    if is_http2 {
+        let served = Box::pin(HTTP_2.serve_connection(io, service));
+        until_over(served, http2::Connection::graceful_shutdown, &busy, stopped).await;
+    } else {
+        let served = Box::pin(HTTP_1.serve_connection(io, service).with_upgrades());
+        until_over(served, http1::UpgradeableConnection::graceful_shutdown, &busy, stopped).await;
+    }
+}
+
+/// Serves a connection to its end: that of its client, or its own, with some time for last words.
+async fn until_over<C: Future<Output = hyper::Result<()>>>(
+    mut served: Pin<Box<C>>,
+    shut_down: impl FnOnce(Pin<&mut C>),
+    busy: &Busy,
+    mut stopped: watch::Receiver<Stop>,
+) {
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
-        () = until_it_ends(&busy, &mut stopped) => {
-            served.as_mut().graceful_shutdown();
+        () = until_it_ends(busy, &mut stopped) => {
+            shut_down(served.as_mut());
             tokio::select! {
                 ended = served => ended,
-                () = busy.idle(AFTERWARDS, AFTERWARDS) => Ok(()),
+                () = busy.quiet(AFTERWARDS) => Ok(()),
             }
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(error, "a connection to the doors has ended");
+        tracing::debug!(%error, "a connection to the doors has ended");
     }
+}
+
+/// The refusal of a request of HTTP/1.1 that others on its way may read in another way: one that is
+/// for no host or for several, or whose body is packed by more than its parts (RFC 9112).
+fn unclear(version: Version, headers: &HeaderMap) -> Option<impl IntoResponse + use<>> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let (coding, more) = (codings.next(), codings.next());
+    let is_known = coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let hosts = headers.get_all(header::HOST).iter().count();
+    let (status, text) = if version != Version::HTTP_11 {
+        return None;
+    } else if hosts != 1 {
+        (StatusCode::BAD_REQUEST, "a request of HTTP/1.1 has one header Host\n")
+    } else if !is_known || more.is_some() {
+        let text = "the only Transfer-Encoding that is known here is chunked\n";
+        (StatusCode::NOT_IMPLEMENTED, text)
+    } else {
+        return None;
+    };
+    let headers = [("content-type", "text/plain"), ("connection", "close"), (crate::HANDLED, "no")];
+    Some((status, headers, text))
+}
+
+/// The refusal of a request with more headers than one may have, which by HTTP/1.1 is not read.
+fn too_many(headers: &HeaderMap) -> Option<Response> {
+    if headers.len() <= HEADERS_MOST {
+        return None;
+    }
+    let text = format!("a request has {HEADERS_MOST} headers at most\n");
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    Some((status, [("content-type", "text/plain"), (crate::HANDLED, "no")], text).into_response())
 }
 
 /// Waits until nothing is asked on a connection for too long, or the server stops.
 async fn until_it_ends(busy: &Busy, stopped: &mut watch::Receiver<Stop>) {
     tokio::select! {
         () = busy.idle(HEAD_WITHIN, IDLE) => {}
-        _ = stopped.changed() => {}
+        gently = async { stopped.wait_for(|stop| *stop != Stop::Not).await.is_ok() } => if gently {
+            // The first request of one that has just come may be on its way.
+            busy.asked(AFTERWARDS).await;
+        }
     }
 }
 
 /// Of all connections, none of which has to keep it.
-static BUILDER: LazyLock<auto::Builder<TokioExecutor>> = LazyLock::new(builder);
-
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+static HTTP_1: LazyLock<http1::Builder> = LazyLock::new(|| {
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(HEAD_MOST)
         .max_headers(HEADERS_MOST);
     builder
-        .http2()
+});
+
+/// The same.
+static HTTP_2: LazyLock<http2::Builder<TokioExecutor>> = LazyLock::new(|| {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .keep_alive_interval(ALIVE)
         .keep_alive_timeout(ALIVE)
@@ -368,4 +483,4 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOWS);
     builder
-}
+});

@@ -62,6 +62,16 @@ impl Status {
         Self { http, grpc, handled: kind.handled(), retry }
     }
 
+    /// The status of HTTP of a delivery that is dead: none that stock clients repeat by themselves,
+    /// since each without a key would be another delivery.
+    #[cfg(feature = "http")]
+    pub(crate) const fn dead(kind: RemoteErrorKind) -> u16 {
+        match Self::of(kind).http {
+            status @ (400 | 403 | 404 | 409 | 410) => status,
+            _ => DEAD,
+        }
+    }
+
     /// The status of an error of a message that was to be stored: what is too much or too large was
     /// not stored, and so not handled.
     pub(crate) const fn of_storing(kind: RemoteErrorKind) -> Self {
@@ -74,6 +84,10 @@ impl Status {
         }
     }
 }
+
+/// The status of HTTP of what is dead for another reason than one that has a status of its own.
+#[cfg(feature = "http")]
+pub(crate) const DEAD: u16 = 422;
 
 /// The name of a kind in addresses and logs: `no-such-name`.
 pub(crate) const fn name(kind: RemoteErrorKind) -> &'static str {
@@ -159,6 +173,17 @@ mod tests {
             assert!(!is_retried || status.handled == Handled::No, "{kind:?}");
             assert!(status.retry.is_none() || status.handled == Handled::No, "{kind:?}");
             assert!(status.retry.is_none() || is_retried, "{kind:?}");
+        }
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn no_delivery_that_is_dead_is_sent_again_by_a_client_that_was_told_so() {
+        for kind in KINDS {
+            let status = Status::dead(kind);
+            // curl repeats 408, 429 and some of 5xx, others 413 and 425 as well.
+            assert!((400..500).contains(&status), "{kind:?}");
+            assert!(![408, 413, 425, 429].contains(&status), "{kind:?}");
         }
     }
 

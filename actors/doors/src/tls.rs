@@ -5,6 +5,7 @@
 //! One that it does vouch for says who the client is by the names of DNS in it, and gives it what
 //! the token of such a name leads to, no more.
 
+use std::fs::{File, Permissions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -37,9 +38,11 @@ struct Files {
     client_authority: Option<PathBuf>,
 }
 
+type Change = (SystemTime, Permissions);
+
 struct Current {
     acceptor: TlsAcceptor,
-    changed: Vec<Option<SystemTime>>,
+    changed: Vec<Option<Change>>,
     looked: Instant,
 }
 
@@ -95,10 +98,13 @@ impl Tls {
 }
 
 impl Files {
-    fn changed(&self) -> Vec<Option<SystemTime>> {
+    /// Their state, as a look finds it; who may read a file belongs to it.
+    fn changed(&self) -> Vec<Option<Change>> {
         let files = [Some(&self.certificates), Some(&self.key), self.client_authority.as_ref()];
-        let changed =
-            |file: &PathBuf| std::fs::metadata(file).and_then(|file| file.modified()).ok();
+        let changed = |file: &PathBuf| {
+            let metadata = std::fs::metadata(file).ok()?;
+            Some((metadata.modified().ok()?, metadata.permissions()))
+        };
         files.into_iter().flatten().map(changed).collect()
     }
 
@@ -108,7 +114,7 @@ impl Files {
         let unread = |why: &dyn std::fmt::Display| {
             TlsError::of("the key of the door's certificate", &self.key, why)
         };
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| unread(&error))?;
+        let key = key(&self.key).map_err(|why| unread(&why))?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| unread(&error))?;
@@ -120,6 +126,24 @@ impl Files {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
+}
+
+/// The key in a file that nobody but its owner can read.
+fn key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let mut open = File::open(file).map_err(|error| error.to_string())?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // Of the very file that is read.
+        let metadata = open.metadata().map_err(|error| error.to_string())?;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(format!(
+                "others than its owner can read it (its mode is {mode:o}): chmod 600 it"
+            ));
+        }
+    }
+    PrivateKeyDer::from_pem_reader(&mut open).map_err(|error| error.to_string())
 }
 
 fn verifier(
@@ -187,9 +211,38 @@ mod tests {
         for (ending, text) in texts {
             let path = folder.join("door").with_extension(ending);
             std::fs::write(&path, text).unwrap();
+            readable(&path, 0o600);
             let file = std::fs::File::options().write(true).open(path).unwrap();
             file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(at)).unwrap();
         }
+    }
+
+    fn readable(file: &Path, mode: u32) {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(file, permissions).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused_until_they_can_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        write(folder.path(), None, 1);
+        readable(&file("door.key"), 0o644);
+        let open = || Tls::of_files(file("door.pem"), file("door.key"), None);
+        let why = open().unwrap_err().to_string();
+        assert!(why.contains("door.key") && why.contains("644") && why.contains("chmod 600"));
+        readable(&file("door.key"), 0o600);
+        let tls = open().unwrap();
+        let looked = || {
+            tls.current.lock().unwrap().looked = Instant::now().checked_sub(LOOK_EVERY).unwrap();
+            Arc::clone(tls.acceptor().config())
+        };
+        let first = looked();
+        write(folder.path(), None, 2);
+        readable(&file("door.key"), 0o640);
+        assert!(Arc::ptr_eq(&first, &looked()), "the new one can be read by others");
+        readable(&file("door.key"), 0o600);
+        assert!(!Arc::ptr_eq(&first, &looked()), "that it can't any more is noticed");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 
 mod support;
 
-use support::http::{Client, curl};
+use support::http::{Answer, Client, curl};
 use support::{World, within};
+use tokio::io::AsyncReadExt;
 
 const ORDER: &str = "/v1/ask/paris/shop/shop.Order";
 const JSON: &str = "Content-Type: application/json";
@@ -60,6 +61,47 @@ async fn nobody_is_let_in_without_a_token_that_leads_there() {
     assert_eq!(answer.header("access-control-allow-origin"), "");
     assert_eq!(world.shop.orders(), [""; 0]);
     is_well(&client).await;
+}
+
+#[tokio::test]
+async fn pages_of_an_origin_that_the_door_was_told_of_ask_as_everybody_does_with_a_token() {
+    let world = World::new().await;
+    let access = world.access.clone().pages_of(["https://shop.example".parse().unwrap()]);
+    let router = estafette_doors::http(&access);
+    let serving = estafette_doors::serve(router, "127.0.0.1:0").await.unwrap();
+    let client = Client { address: serving.address(), ..world.client() };
+    let ours = "Origin: https://shop.example";
+    let seen = |answer: &Answer| {
+        assert_eq!(answer.header("access-control-allow-origin"), "https://shop.example");
+        assert_eq!(answer.header("access-control-expose-headers"), "*");
+        assert_eq!(answer.header("access-control-allow-credentials"), "");
+        assert_eq!(answer.header("vary"), "origin");
+    };
+    let asked = [
+        ours,
+        "Access-Control-Request-Method: PATCH",
+        "Access-Control-Request-Headers: authorization,upload-offset",
+    ];
+    for path in [ORDER, "/v1/uploads/paris/files", "/openapi.json"] {
+        let may = client.with(None).ask("OPTIONS", path, &asked, b"").await;
+        assert_eq!((may.status, &*may.body), (204, ""), "{may:?}");
+        seen(&may);
+        assert_eq!(may.header("access-control-allow-methods"), "PATCH");
+        assert_eq!(may.header("access-control-allow-headers"), "authorization,upload-offset");
+    }
+    let answer = client.ask("POST", ORDER, &[ours, JSON], TEA.as_bytes()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    seen(&answer);
+    let refused = client.with(None).ask("POST", ORDER, &[ours, JSON], TEA.as_bytes()).await;
+    refused.problem(401, "no-token", "no");
+    seen(&refused);
+    // What tus asks without a page is its own.
+    let plain = client.ask("OPTIONS", "/v1/uploads/paris/files", &[], b"").await;
+    assert_eq!((plain.status, plain.header("tus-version")), (204, "1.0.0"), "{plain:?}");
+    let two = [ours, "Origin: https://evil.example", JSON];
+    let two = client.ask("POST", ORDER, &two, TEA.as_bytes()).await;
+    two.problem(403, "origin", "no");
+    assert_eq!(two.header("access-control-allow-origin"), "");
 }
 
 #[tokio::test]
@@ -123,8 +165,10 @@ async fn a_request_that_is_wrong_is_told_what_is_right() {
     let latin = client.ask("POST", ORDER, &[JSON], b"{\"article\":\"th\xe9\"}").await;
     latin.problem(400, "no-json", "no");
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-    let refused = client.post(ORDER, &deep).await;
-    assert!([400, 413].contains(&refused.status), "{refused:?}");
+    for path in [ORDER, "/v1/tell/paris/shop/shop.Order", "/v1/deliver/paris/shop/shop.Order"] {
+        let why = client.post(path, &deep).await.problem(400, "no-json", "no");
+        assert!(why.contains("nested more than 128 deep"), "{why}");
+    }
     for path in ["/v1/ask/paris/sh%FFop/shop.Order", "/v1/ask/paris/shop/shop.Order?version=x"] {
         client.post(path, TEA).await.problem(400, "bad-request", "no");
     }
@@ -244,6 +288,10 @@ async fn heads_that_are_too_large_or_half_or_none_are_in_nobodys_way() {
     for headers in [&[&*long][..], &many] {
         assert_eq!(client.ask("POST", ORDER, headers, b"").await.status, 431);
     }
+    // By HTTP/2 they are no more. It has no body, which curl may lose an answer by.
+    let (many, url) = (many.iter().flat_map(|header| ["-H", header]), world.url("/openapi.json"));
+    let request: Vec<_> = many.chain(["--http2-prior-knowledge", &url]).collect();
+    assert_eq!(curl(&request).await.0, 431);
     let mut sockets = Vec::new();
     for text in
         ["", "P", "POST /v1/ask", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}"]
@@ -263,19 +311,62 @@ async fn heads_that_are_too_large_or_half_or_none_are_in_nobodys_way() {
 }
 
 #[tokio::test]
-async fn more_connections_than_there_may_be_wait_and_are_served() {
+async fn a_head_that_others_may_read_in_another_way_is_refused() {
+    let world = World::new().await;
+    let client = world.client();
+    let answer = async |head: &str, body: &str| {
+        let mut socket = client.connect().await;
+        let head = head.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+        socket.say(head + body).await;
+        let answer = socket.rest().await;
+        (answer[..12].to_owned(), answer.contains("estafette-handled: no"))
+    };
+    let head = |line: &str| client.head("POST", ORDER, &[JSON, line]);
+    let chunked = head("Transfer-Encoding: Chunked");
+    let body = format!("{:x}\r\n{TEA}\r\n0\r\n\r\n", TEA.len());
+    assert_eq!(answer(&chunked, &body).await, ("HTTP/1.1 200".into(), false));
+    let refused = |status: &str| (format!("HTTP/1.1 {status}"), true);
+    let host = format!("Host: {}\r\n", client.address);
+    assert_eq!(answer(&chunked.replace(&host, ""), "").await, refused("400"), "for no host");
+    let two = chunked.replace(&host, &host.repeat(2));
+    assert_eq!(answer(&two, "").await, refused("400"), "for two of them");
+    let packed = head("Transfer-Encoding: gzip, chunked");
+    assert_eq!(answer(&packed, "").await, refused("501"));
+    assert_eq!(world.shop.orders().len(), 1);
+    is_well(&client).await;
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_or_half_a_head_end_and_more_than_there_may_be_wait() {
+    const PLACES: usize = 50;
     let world = World::new().await;
     let router = estafette_doors::http(&world.access);
-    let serving = estafette_doors::serve_at_most(router, "127.0.0.1:0", 50).await.unwrap();
+    let serving = estafette_doors::serve_at_most(router, "127.0.0.1:0", PLACES).await.unwrap();
     let client = Client { address: serving.address(), ..world.client() };
-    let mut slow = Vec::new();
-    for _ in 0..150 {
+    let mut kept = client.connect().await;
+    let mut ask = async || {
+        kept.say(client.head("GET", "/openapi.json", &[])).await;
+        let head = kept.head().await;
+        kept.body(&head).await;
+        assert_eq!(head.status, 200, "{head:?}");
+    };
+    ask().await;
+    // Twice as many as there are places.
+    let mut idle = Vec::new();
+    for number in 0..2 * PLACES {
         let mut socket = client.connect().await;
-        socket.say("POST /v1/ask/paris/shop/shop.Order HTTP/1.1\r\nHost: x\r\n").await;
-        slow.push(socket);
+        if number % 2 == 0 {
+            socket.say("POST /v1/ask/paris/shop/shop.Order HTTP/1.1\r\nHost: x\r\n").await;
+        }
+        idle.push(socket);
     }
+    // Who has a connection is served meanwhile, and who comes behind all of them in turn.
+    ask().await;
     is_well(&client).await;
-    drop(slow);
+    for mut socket in idle {
+        // One that is reset has ended, too.
+        let _ = within(socket.socket.read_to_end(&mut Vec::new())).await;
+    }
     is_well(&client).await;
 }
 
@@ -309,12 +400,15 @@ async fn requests_of_http_2_that_are_reset_without_a_fault_are_not_whole() {
     // Of those that have an end, by data or behind it, all is there.
     for (method, path) in [("POST", ORDER), ("PUT", FILE)] {
         for trailers in [false, true] {
-            let (answer, mut to) = client.send_request(head(method, path), false).unwrap();
+            // The receiver refuses a second one of a name, which may be told at once.
+            let path = if trailers { path.replace("a.json", "b.json") } else { path.to_owned() };
+            let (answer, mut to) = client.send_request(head(method, &path), false).unwrap();
             to.send_data(TEA.into(), !trailers).unwrap();
             if trailers {
                 to.send_trailers(http::HeaderMap::new()).unwrap();
             }
-            assert!(within(answer).await.unwrap().status().is_success(), "{method} {trailers}");
+            let status = within(answer).await.unwrap().status();
+            assert!(status.is_success(), "{method} {trailers}: {status}");
             client = within(client.ready()).await.unwrap();
         }
     }

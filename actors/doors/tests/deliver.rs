@@ -134,9 +134,12 @@ async fn what_is_refused_is_dead_and_says_why_and_curl_sees_it_all() {
     let bearer = format!("Authorization: Bearer {}", world.token);
     let url = world.url("/v1/deliver/paris/shop/shop.Order");
     let key = "Idempotency-Key: lost";
-    let given = ["-H", &*bearer, "-H", key, "--json", "{\"pieces\":1}", &*url];
+    let wait = "Prefer: wait=60";
+    let given = ["-H", &*bearer, "-H", key, "-H", wait, "--json", "{\"pieces\":1}", &*url];
     let (status, body) = curl(&given).await;
-    assert_eq!(status, 202, "{body}");
+    assert_eq!(status, 400, "{body}");
+    let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((&told["key"], &told["state"]), (&"lost".into(), &"dead".into()));
     let dead = over(&world.client(), "/v1/deliveries/lost").await;
     let why = &dead.json()["why"];
     assert_eq!(dead.json()["state"], "dead");
@@ -185,4 +188,20 @@ async fn a_tell_is_on_its_way_and_waits_for_nobody() {
         assert_eq!(soon.header("retry-after"), "1");
     }
     assert_eq!(world.shop.orders(), ["tea"]);
+}
+
+#[tokio::test]
+async fn a_message_for_a_name_that_nobody_has_holds_up_no_other_token_s() {
+    let world = World::new().await;
+    let client = world.client();
+    let slip = client.ask("POST", "/v1/deliver/paris/shpo/shop.Order", &[JSON], TEA).await;
+    assert_eq!(slip.status, 202);
+    let place = slip.header("location").to_owned();
+    let other = client.with(Some(&world.token("other", "paris/shop", None)));
+    let order = deliver(&other, "order-1", TEA).await;
+    let over = over(&other, order.header("location")).await;
+    assert_eq!(over.json()["state"], "processed");
+    assert_eq!(world.shop.orders(), ["tea"]);
+    let slip = client.get(&place).await;
+    assert!(["stored", "delivered"].contains(&slip.json()["state"].as_str().unwrap()), "{slip:?}");
 }

@@ -72,6 +72,31 @@ async fn who_does_not_read_is_not_sent_to_and_who_goes_cancels_the_call() {
 }
 
 #[tokio::test]
+async fn who_does_not_read_keeps_no_call_without_a_token() {
+    let world = World::new().await;
+    for (name, accept) in [("one", "application/jsonl"), ("two", "text/event-stream")] {
+        let token = world.token(name, "paris/counter", None);
+        let socket = tokio::net::TcpStream::connect(world.serving.address()).await.unwrap();
+        let mut unread = h2::client::Builder::new();
+        let handshake = unread.initial_window_size(0).handshake::<_, bytes::Bytes>(socket);
+        let (client, connection) = within(handshake).await.unwrap();
+        tokio::spawn(connection);
+        let mut client = within(client.ready()).await.unwrap();
+        let request = http::Request::post(world.url(COUNT))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("accept", accept)
+            .body(())
+            .unwrap();
+        let (answer, mut to) = client.send_request(request, false).unwrap();
+        to.send_data("{}".into(), true).unwrap();
+        assert_eq!(within(answer).await.unwrap().status(), 200);
+        assert!(world.access.tokens().remove(name).unwrap());
+        within(world.shop.given_up.acquire()).await.unwrap().forget();
+    }
+}
+
+#[tokio::test]
 async fn a_download_that_broke_off_is_not_passed_off_as_one_that_goes_on() {
     let world = World::new().await;
     let headers = ["Content-Type: application/json", "Last-Event-ID: 7"];

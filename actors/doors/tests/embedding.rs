@@ -5,8 +5,18 @@
 use std::process::Command;
 
 /// Crates that doors are made of, and nodes are not.
-const OF_DOORS: [&str; 9] =
-    ["axum", "h2", "http", "hyper", "hyper-util", "prost", "tonic", "tower", "tungstenite"];
+const OF_DOORS: [&str; 10] = [
+    "axum",
+    "h2",
+    "http",
+    "hyper",
+    "hyper-util",
+    "prost",
+    "tonic",
+    "tonic-web",
+    "tower",
+    "tungstenite",
+];
 
 fn crates_of(package: &str) -> Vec<String> {
     let tree = Command::new(env!("CARGO"))

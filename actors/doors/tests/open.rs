@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::http::Incoming;
+use support::http::{Client, Incoming};
 use support::{World, within};
 use tokio::io::AsyncReadExt;
 
@@ -36,7 +36,10 @@ async fn next(socket: &mut Incoming) -> (u8, Vec<u8>) {
 }
 
 async fn opened(world: &World, path: &str) -> Incoming {
-    let client = world.client();
+    opened_by(&world.client(), path).await
+}
+
+async fn opened_by(client: &Client, path: &str) -> Incoming {
     let mut socket = client.connect().await;
     socket.say(client.head("GET", path, &UPGRADE)).await;
     // The head, and nothing behind it, which is read from the socket itself.
@@ -73,7 +76,7 @@ async fn a_problem_closes_with_its_status_and_its_word() {
     let world = World::new().await;
     for (path, text, code, word) in [
         (COUNT, &br#"{"to":"x"}"#[..], 4422_u16, "other"),
-        (COUNT, b"{", 4413, "unencodable"),
+        (COUNT, b"{", 4400, "no-json"),
         ("/v1/open/paris/nobody/shop.Count", b"{}", 4404, "no-such-name"),
     ] {
         let mut socket = opened(&world, path).await;
@@ -85,6 +88,14 @@ async fn a_problem_closes_with_its_status_and_its_word() {
     socket.say(frame(2, b"binary")).await;
     let (kind, body) = next(&mut socket).await;
     assert_eq!((kind, &body[..2]), (8, &1003_u16.to_be_bytes()[..]));
+    let long = [&[0x81, 0xff][..], &((1_u64 << 20) + 1).to_be_bytes(), &[0; 4]].concat();
+    let long = [&long[..], &vec![b'1'; (1 << 20) + 1]].concat();
+    for (bytes, code) in [(frame(1, b"\xff"), 1007_u16), (frame(3, b"?"), 1002), (long, 1009)] {
+        let mut socket = opened(&world, COUNT).await;
+        socket.say(bytes).await;
+        let (kind, body) = next(&mut socket).await;
+        assert_eq!((kind, &body[..2]), (8, &code.to_be_bytes()[..]));
+    }
     let plain = world.client().get(COUNT).await;
     plain.problem(426, "upgrade", "no");
     let client = world.client();
@@ -95,19 +106,25 @@ async fn a_problem_closes_with_its_status_and_its_word() {
 async fn a_call_for_which_a_peer_has_no_room_is_told_so() {
     let world = World::new().await;
     let mut open = Vec::new();
-    for _ in 0..128 {
-        open.push(opened(&world, COUNT).await);
-    }
     let client = world.client();
+    let other = client.with(Some(&world.token("other", "paris/*", None)));
+    for number in 0..128 {
+        // One token has 96 of them at most.
+        open.push(opened_by(if number < 96 { &client } else { &other }, COUNT).await);
+    }
     let json = ["Content-Type: application/json"];
     let path = "/v1/download/paris/counter/shop.Count";
-    for refused in [
-        client.ask("GET", COUNT, &UPGRADE, b"").await,
-        client.ask("POST", path, &json, b"{}").await,
+    for (client, said) in [
+        (&other, "paris has as many calls with streams under way as it may"),
+        (&client, "the token \"till\" has as many calls with streams at paris as one may"),
     ] {
-        let text = refused.problem(429, "full", "no");
-        assert!(text.contains("paris has as many calls"), "{text}");
-        assert_eq!(refused.header("retry-after"), "1");
+        for refused in [
+            client.ask("GET", COUNT, &UPGRADE, b"").await,
+            client.ask("POST", path, &json, b"{}").await,
+        ] {
+            assert_eq!(refused.problem(429, "full", "no"), said);
+            assert_eq!(refused.header("retry-after"), "1");
+        }
     }
     open.clear();
     // Where one has ended there is room again.

@@ -4,6 +4,9 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
+
+use support::held::{Held, Holding};
 use support::http::{Incoming, curl};
 use support::{World, within};
 
@@ -108,7 +111,11 @@ async fn who_heard_that_content_is_dead_hears_that_it_arrives_after_all() {
     // It is refused while there is something of that name.
     let taken = world.inbox().join("photo.raw");
     std::fs::write(&taken, "taken").unwrap();
-    let stored = world.client().ask("PUT", FILE, &[], b"0123456789").await;
+    let stored = world.client().ask("PUT", FILE, &["Prefer: wait=60"], b"0123456789").await;
+    assert_eq!((stored.status, &stored.json()["state"]), (409, &"dead".into()), "{stored:?}");
+    let told = stored.json()["why"].to_string();
+    let folder = world.inbox().display().to_string();
+    assert!(told.contains("…/photo.raw exists already") && !told.contains(&folder), "{told}");
     let id = stored.json()["id"].as_str().unwrap().to_owned();
     let place = format!("/v1/transfers/{id}");
     let open = async |after: &str| {
@@ -208,6 +215,132 @@ async fn content_that_is_put_again_with_its_key_is_one_delivery_over_a_restart_t
     assert_eq!(world.lyon.outbox().list().await.unwrap().len(), 4);
 }
 
+/// The requests that are open at the door, and the bytes that have come by it.
+async fn open(world: &World) -> (u64, u64) {
+    let doors = world.lyon.snapshot().await.doors;
+    let web = doors.iter().find(|door| door.kind == "http").unwrap();
+    (web.open, web.received_bytes)
+}
+
+async fn until(world: &World, is_so: impl Fn((u64, u64)) -> bool) {
+    within(async { while !is_so(open(world).await) {} }).await;
+}
+
+#[tokio::test]
+async fn content_keeps_its_place_and_its_key_until_it_is_stored_though_its_client_has_gone() {
+    let mut world = World::new().await;
+    let spool = Mutex::new(None);
+    world
+        .lyon_restarts_with(|made| {
+            let held = Held::new(made);
+            *spool.lock().unwrap() = Some(Arc::clone(&held));
+            held
+        })
+        .await;
+    let spool = spool.into_inner().unwrap().unwrap();
+    let (client, key) = (world.client(), "Idempotency-Key: photo-1");
+    let begin = async |headers: &[&str]| {
+        let mut socket = client.connect().await;
+        socket.say(client.head("PUT", FILE, headers)).await;
+        socket.say("0123456789").await;
+        socket
+    };
+    let before = open(&world).await.1;
+    // A token has eight places: seven are for what is still coming.
+    let mut coming = Vec::new();
+    for _ in 0..7 {
+        coming.push(begin(&["Content-Length: 20"]).await);
+    }
+    until(&world, |now| now == (7, before + 70)).await;
+    spool.hold();
+    let holding = Holding(Arc::clone(&spool));
+    let whole = begin(&["Content-Length: 10", key]).await;
+    within(spool.reached()).await;
+    drop(whole);
+    until(&world, |now| now.0 == 7).await;
+    let nine = client.ask("PUT", FILE, &[], b"x").await;
+    nine.problem(503, "busy", "no");
+    let again = client.ask("PUT", FILE, &[key], b"0123456789").await;
+    again.problem(409, "in-progress", "unknown");
+    drop(holding);
+    // It is stored, once, and its place is free again.
+    let stored = loop {
+        let answer = client.ask("PUT", FILE, &[key], b"0123456789").await;
+        if answer.status != 409 {
+            break answer;
+        }
+    };
+    assert!([200, 202].contains(&stored.status), "{stored:?}");
+    let mut other = client.ask("PUT", FILE, &[], b"x").await;
+    while other.status == 503 {
+        other = client.ask("PUT", FILE, &[], b"x").await;
+    }
+    // It is stored, too; its receiver may have refused it by now, as the first one has its name.
+    let is_refused = other.status == 409 && other.body.contains("exists already");
+    assert!(other.status == 202 || is_refused, "{other:?}");
+    drop(coming);
+    within(async { while world.lyon.outbox().list().await.unwrap().len() != 2 {} }).await;
+}
+
+#[tokio::test]
+async fn content_that_is_not_what_its_client_says_is_not_stored() {
+    let world = World::new().await;
+    let client = world.client();
+    let [right, wrong] = [
+        "sha-256=:uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=:",
+        "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:",
+    ];
+    let key = "Idempotency-Key: hello";
+    for header in ["Content-Digest", "repr-digest"] {
+        for path in [FILE, "/v1/send/paris/files/"] {
+            let path = if path.ends_with('/') { format!("{path}other.raw") } else { path.into() };
+            let headers = [key, &format!("{header}: {wrong}")];
+            let told = client.ask("PUT", &path, &headers, b"hello world").await;
+            let text = told.problem(400, "digest", "no");
+            // Both are told, for who looks for what happened on the way.
+            assert!(text.contains("sha-256 AAAAAAAA") && text.contains("has uU0nuZNN"), "{text}");
+        }
+        let headers = [&*format!("{header}: {wrong}"), "Transfer-Encoding: chunked"];
+        let mut pieces = client.connect().await;
+        pieces.say(client.head("PUT", FILE, &headers)).await;
+        pieces.say("b\r\nhello world\r\n0\r\n\r\n").await;
+        assert_eq!(pieces.head().await.status, 400);
+        let headers = [&*format!("{header}: sha-256=uU0nuZNN")];
+        let told = client.ask("PUT", FILE, &headers, b"hello world").await;
+        told.problem(400, "bad-request", "no");
+    }
+    assert!(world.lyon.outbox().list().await.unwrap().is_empty());
+    // Its key is free for what is meant, in any words that are known and agree.
+    let other = format!("Content-Digest: crc32c=:AAAAAA==:, {right}");
+    let headers = [key, &*other, &format!("Repr-Digest: {right}"), "Prefer: wait=60"];
+    let whole = client.ask("PUT", FILE, &headers, b"hello world").await;
+    assert_eq!((whole.status, &whole.json()["state"]), (200, &"delivered".into()), "{whole:?}");
+    assert_eq!(world.arrived("photo.raw"), Some(b"hello world".to_vec()));
+}
+
+#[tokio::test]
+async fn content_that_is_sent_only_if_its_key_is_new_is_sent_once() {
+    let mut world = World::new().await;
+    world.paris_goes().await;
+    let client = world.client();
+    let (key, first) = ("Idempotency-Key: photo-1", "If-None-Match: *");
+    let refused = client.ask("PUT", FILE, &[first], b"x").await;
+    refused.problem(400, "bad-request", "no");
+    let stored = client.ask("PUT", FILE, &[key, first], b"x").await;
+    assert_eq!(stored.status, 202, "{stored:?}");
+    let again = client.ask("PUT", FILE, &[key, first], b"x").await;
+    // What has become of the first one is told where it is.
+    again.problem(412, "precondition", "unknown");
+    assert_eq!(again.header("location"), stored.header("location"));
+    let known = client.ask("PUT", FILE, &[key, "If-None-Match: \"x\""], b"x").await;
+    assert_eq!((known.status, &known.json()["id"]), (202, &stored.json()["id"]), "{known:?}");
+    for changed in ["If-Match: *", "If-Match: \"x\""] {
+        let refused = client.ask("PUT", FILE, &[changed], b"x").await;
+        refused.problem(412, "precondition", "no");
+    }
+    assert_eq!(world.lyon.outbox().list().await.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn what_can_t_be_sent_is_refused_before_its_content() {
     let world = World::new().await;
@@ -222,9 +355,17 @@ async fn what_can_t_be_sent_is_refused_before_its_content() {
     }
     let part = client.ask("PUT", FILE, &["Content-Range: bytes 0-0/2"], b"x").await;
     part.problem(400, "bad-request", "no");
+    // Its receiver would not know, and have other bytes than its name says.
+    for coding in ["gzip", "identity, br", ""] {
+        let coding = format!("Content-Encoding: {coding}");
+        let packed = client.ask("PUT", FILE, &["Content-Encoding: identity", &coding], b"x").await;
+        packed.problem(415, "content-type", "no");
+        assert_eq!(packed.header("accept-encoding"), "identity");
+    }
     client.ask("POST", FILE, &[], b"x").await.problem(405, "method", "no");
     assert!(world.lyon.outbox().list().await.unwrap().is_empty());
-    let empty = client.ask("PUT", FILE, &["Prefer: wait=60"], b"").await;
+    let plain = ["Prefer: wait=60", "Content-Encoding: Identity"];
+    let empty = client.ask("PUT", FILE, &plain, b"").await;
     assert_eq!(empty.status, 200, "{empty:?}");
     assert_eq!(world.arrived("photo.raw"), Some(Vec::new()));
 }

@@ -39,6 +39,8 @@ impl Authority {
         let made = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
         std::fs::write(self.path(&format!("{name}.pem")), made.pem()).unwrap();
         std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+        let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(self.path(&format!("{name}.key")), owner).unwrap();
         self
     }
 
@@ -91,6 +93,10 @@ async fn who_is_vouched_for_has_the_rights_of_the_token_of_its_name_and_no_more(
         let shown: Vec<_> = shown.iter().map(String::as_str).collect();
         order(&at, &ca, &shown).await.1
     };
+    let nobody = shows(&ours, "nobody");
+    let nobody: Vec<_> = nobody.iter().map(String::as_str).collect();
+    let told = order(&at, &ca, &nobody).await.2;
+    assert!(told.contains("no token has a name of this certificate"), "{told}");
     let bearer = format!("Authorization: Bearer {}", world.token);
     let by_token = order(&at, &ca, &["-H", &bearer]).await;
     assert_eq!(by_token, ("2".into(), "200".into(), "{\"Ok\":1}".into()));

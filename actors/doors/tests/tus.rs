@@ -163,6 +163,15 @@ async fn lies_about_offset_length_and_checksum_change_nothing() {
     let told = client.ask("PATCH", &place, &headers, &sent[400..]).await;
     told.problem(460, "checksum", "no");
     assert_eq!((told.header("upload-offset"), offset(&client, &place).await), ("400", 400));
+    let digest = "Content-Digest: sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:";
+    let headers = [TUS, PART, "Upload-Offset: 400", digest];
+    let told = client.ask("PATCH", &place, &headers, &sent[400..]).await;
+    told.problem(400, "digest", "no");
+    assert_eq!((told.header("upload-offset"), offset(&client, &place).await), ("400", 400));
+    let headers = [TUS, PART, "Upload-Offset: 400", "Content-Encoding: gzip"];
+    let told = client.ask("PATCH", &place, &headers, &sent[400..]).await;
+    told.problem(415, "content-type", "no");
+    assert_eq!(offset(&client, &place).await, 400);
     let blake = BASE64.encode(blake3::hash(&sent[400..]).as_bytes());
     let blake = format!("Upload-Checksum: blake3 {blake}");
     let mut broken = client.connect().await;
@@ -181,6 +190,13 @@ async fn lies_about_offset_length_and_checksum_change_nothing() {
     longer.problem(400, "bad-request", "no");
     let end = [TUS, PART, "Upload-Offset: 400", &blake];
     assert_eq!(client.ask("PATCH", &place, &end, &sent[400..]).await.status, 204);
+    // Behind the end of what is whole there is nothing more either.
+    assert_eq!(patch(&client, &place, 1000, b"").await.status, 204);
+    let more = patch(&client, &place, 1000, b"more").await;
+    more.problem(413, "too-large", "no");
+    assert_eq!(more.header("upload-offset"), "1000");
+    let end = [TUS, PART, "Upload-Offset: 1000", &blake];
+    client.ask("PATCH", &place, &end, b"").await.problem(460, "checksum", "no");
     arrives(&world, &place, &sent).await;
 }
 

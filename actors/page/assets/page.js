@@ -571,7 +571,9 @@ function drawHappenings() {
     const name = told.peer === null ? "" : names.get(told.peer) || told.peer.slice(0, 8);
     const way = told.direction === "outgoing" ? "→ " : told.direction === "incoming" ? "← " : "";
     const said = told.kind === "failed" || told.kind === "deferred" ? `${told.kind}: ` : "";
-    set(item.children[2], `${way}${name && !told.text.includes(name) ? `${name}: ` : ""}${said}${told.text}`);
+    // By a relay a delivery goes as a file that has its id for a name.
+    const text = told.text.replace(/\b([0-9a-f]{16})[0-9a-f]{32}(-\w+)?\.package\b/g, "package $1");
+    set(item.children[2], `${way}${name && !text.includes(name) ? `${name}: ` : ""}${said}${text}`);
   });
   by("no-happenings").hidden = list.length > 0;
   const faults = list.filter((told) => told.severity === "fault").length;

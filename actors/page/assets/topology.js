@@ -145,6 +145,7 @@ function drawRoutes(routes) {
     set(time, last ? `${seconds(last.seconds)} / ${last.predicted === null ? "–" : seconds(last.predicted)}` : "–");
     const limit = last?.bound_by ?? route.running[0]?.bound_by;
     set(bound, route.failure ?? (limit ? BOUNDS[limit] : ""));
+    bound.classList.toggle("limit", !route.failure && Boolean(limit));
   });
   by("routes-more").hidden = routes.length <= list.length;
   set(by("routes-more"), `and ${routes.length - list.length} more`);

@@ -7,22 +7,25 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use estafette::Node;
 use estafette::remote::{Handled, Presence, RemoteError, RemoteErrorKind};
-use futures_util::stream::{BoxStream, Stream, StreamExt, once, unfold};
+use futures_util::stream::{Stream, StreamExt, once};
 use tokio::task::JoinHandle;
 use tonic::{Code, Status, Streaming};
 
 use super::body::Meter;
 use super::deadline::Deadline;
+use super::ending::{Answers, no_longer, until};
 use super::form::Form;
 use super::method::Way;
 use super::status::{self, not_handled};
 use super::target::{Replies, Sending, Target};
-use crate::Reached;
+use crate::room::Held;
+use crate::shared::Shared;
+use crate::{Access, Pass, Reached, Refusal};
 
 /// The longest wait for a link.
 const LINK_WITHIN: Duration = Duration::from_secs(3);
@@ -31,12 +34,11 @@ const ROOM_WITHIN: Duration = Duration::from_secs(1);
 /// The longest that a message may take from its first byte to its last.
 const MESSAGE_WITHIN: Duration = Duration::from_secs(30);
 
-/// The answers to a call, and its status.
-pub(super) type Answers = BoxStream<'static, Result<Bytes, Status>>;
-
 /// A call that is to be made.
 pub(super) struct Calling {
-    pub(super) node: Node,
+    pub(super) access: Access,
+    pub(super) shared: Arc<Shared>,
+    pub(super) pass: Pass,
     /// The node that is called.
     pub(super) peer: Reached,
     pub(super) target: Target,
@@ -61,21 +63,23 @@ impl Calling {
                 self.reachable().await?;
                 let body = self.only(&mut requests).await?;
                 self = self.in_time();
-                let replies = self.with_room(self.target.download(body)).await?;
-                Ok(answers(self.form, replies, Pumping::none()))
+                let (replies, place) = self.with_room(self.target.download(body)).await?;
+                Ok(self.while_admitted(answers(&self.form, replies, (Pumping::none(), place))))
             }
             Way::Upload => {
                 self.reachable().await?;
                 self = self.in_time();
-                let (sending, mut replies) = self.with_room(self.target.upload()).await?;
+                let ((sending, mut replies), _place) = self.with_room(self.target.upload()).await?;
                 // The actor may have enough before the client has said all.
                 let answer = {
                     let pump = pump(&self.form, &mut requests, sending);
-                    tokio::pin!(pump);
+                    let ended = self.ended();
+                    tokio::pin!(pump, ended);
                     let mut pumping = true;
                     loop {
                         tokio::select! {
                             biased;
+                            refusal = &mut ended => return Err(no_longer(refusal)),
                             pumped = &mut pump, if pumping => { pumped?; pumping = false; }
                             answer = replies.next() => break answer,
                         }
@@ -88,9 +92,9 @@ impl Calling {
             Way::Open => {
                 self.reachable().await?;
                 self = self.in_time();
-                let (sending, replies) = self.with_room(self.target.open()).await?;
-                let pumping = Pumping::spawn(self.form.clone(), requests, sending);
-                Ok(answers(self.form, replies, pumping))
+                let ((sending, replies), place) = self.with_room(self.target.open()).await?;
+                let pumping = Pumping::spawn(self.form.clone(), requests, sending, self.ended());
+                Ok(self.while_admitted(answers(&self.form, replies, (pumping, place))))
             }
         }
     }
@@ -105,28 +109,16 @@ impl Calling {
 
     /// The one request of a call that has one.
     pub(super) async fn only(&self, requests: &mut Requests) -> Result<Bytes, Status> {
-        let body = async {
-            let wrong = |text| not_handled(Code::InvalidArgument, "REQUESTS", text);
-            let none = || wrong("this method takes one request, and there was none");
-            let first = requests.next().await?.ok_or_else(none)?;
-            let more = tokio::time::timeout(MESSAGE_WITHIN, requests.next()).await;
-            if more.map_err(|_| slow("the request has no end", Handled::No))??.is_some() {
-                return Err(wrong("this method takes one request, and there were more"));
-            }
-            self.form.request(first)
-        };
-        tokio::select! {
-            body = body => body,
-            () = Deadline::passed(self.deadline) => Err(not_handled(
-                Code::DeadlineExceeded, "DEADLINE", "its time was over before the request was whole",
-            )),
-        }
+        self.form.request(requests.only(self.deadline).await?)
     }
 
     /// Returns once there is a link; an error, if none comes soon: nothing was sent then.
     pub(super) async fn reachable(&self) -> Result<(), Status> {
-        let mut watch =
-            self.node.watch(&self.peer.peer.to_string()).map_err(|error| status::of(&error))?;
+        let mut watch = self
+            .access
+            .node()
+            .watch(&self.peer.peer.to_string())
+            .map_err(|error| status::of(&error))?;
         let limit = self.deadline.map_or(LINK_WITHIN, |deadline| deadline.left().min(LINK_WITHIN));
         let up = async {
             loop {
@@ -146,17 +138,34 @@ impl Calling {
         })
     }
 
-    /// Begins a call with streams, of which a peer takes so many at a time.
+    /// Begins a call with streams, of which a peer takes so many at a time, and so many of one
+    /// token; with it, its place among those of the token.
     async fn with_room<T>(
         &self,
         begin: impl Future<Output = Result<T, RemoteError>>,
-    ) -> Result<T, Status> {
-        let text =
-            format!("{} has as many calls with streams under way as it may", self.peer.peer_name);
-        tokio::time::timeout(ROOM_WITHIN, begin)
+    ) -> Result<(T, Held), Status> {
+        let (peer, token) = (&self.peer.peer_name, &self.pass.name);
+        let place = self.shared.call(self.peer.peer, token).ok_or_else(|| {
+            let text = "has as many calls with streams at";
+            status::full(&format!("the token {token:?} {text} {peer} as one may"))
+        })?;
+        let text = format!("{peer} has as many calls with streams under way as it may");
+        let begun = tokio::time::timeout(ROOM_WITHIN, begin)
             .await
             .map_err(|_| status::full(&text))?
-            .map_err(|error| status::of(&error))
+            .map_err(|error| status::of(&error))?;
+        Ok((begun, place))
+    }
+
+    /// Returns when its token is none any more.
+    fn ended(&self) -> impl Future<Output = Refusal> + Send + use<> {
+        let (tokens, pass) = (self.access.tokens().clone(), self.pass.clone());
+        async move { tokens.ended(&pass).await }
+    }
+
+    /// Answers until the token is none any more. The time of the call, the actor's end knows.
+    fn while_admitted(&self, answers: Answers) -> Answers {
+        until(answers, None, Box::pin(self.ended()))
     }
 }
 
@@ -166,7 +175,7 @@ fn may_come(kind: RemoteErrorKind) -> bool {
     matches!(kind, LinkLost | ShuttingDown | Unreachable)
 }
 
-fn too_late() -> Status {
+pub(super) fn too_late() -> Status {
     let text = "its time was over before the request was whole";
     not_handled(Code::DeadlineExceeded, "DEADLINE", text)
 }
@@ -205,13 +214,31 @@ impl Requests {
         first.ok_or_else(|| not_handled(Code::InvalidArgument, "REQUESTS", "there is no request"))
     }
 
+    /// The one request of a call that has one, within the time of that.
+    pub(super) async fn only(&mut self, deadline: Option<Deadline>) -> Result<Bytes, Status> {
+        let only = async {
+            let wrong = |text| not_handled(Code::InvalidArgument, "REQUESTS", text);
+            let none = || wrong("this method takes one request, and there was none");
+            let first = self.next().await?.ok_or_else(none)?;
+            let more = tokio::time::timeout(MESSAGE_WITHIN, self.next()).await;
+            if more.map_err(|_| slow("the request has no end", Handled::No))??.is_some() {
+                return Err(wrong("this method takes one request, and there were more"));
+            }
+            Ok(first)
+        };
+        tokio::select! {
+            only = only => only,
+            () = Deadline::passed(deadline) => Err(too_late()),
+        }
+    }
+
     /// Gives a request once more.
     pub(super) fn put_back(&mut self, request: Bytes) {
         self.again = Some(request);
     }
 
     /// The next one; `None` when the client has said that there are no more.
-    async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         if let Some(again) = self.again.take() {
             return Ok(Some(again));
         }
@@ -282,11 +309,23 @@ impl Pumping {
         Self { task: None, why: Arc::default() }
     }
 
-    fn spawn(form: Form, mut requests: Requests, mut sending: Sending) -> Self {
+    /// Gives requests until there are no more, or the token is none any more: nobody asks for
+    /// answers, and so sees its end, while a client takes none.
+    fn spawn(
+        form: Form,
+        mut requests: Requests,
+        mut sending: Sending,
+        ended: impl Future<Output = Refusal> + Send + 'static,
+    ) -> Self {
         let why = Arc::<OnceLock<Status>>::default();
         let noted = Arc::clone(&why);
         let task = tokio::spawn(async move {
-            match give(&form, &mut requests, &mut sending).await {
+            let given = tokio::select! {
+                biased;
+                refusal = ended => Err(no_longer(refusal)),
+                given = give(&form, &mut requests, &mut sending) => given,
+            };
+            match given {
                 Ok(true) => sending.finish(),
                 Ok(false) => {}
                 // Noted before the call is given up, by what is dropped here.
@@ -306,32 +345,31 @@ impl Drop for Pumping {
 }
 
 /// One answer, and its status.
-fn only_answer(answer: Bytes, meter: &Meter) -> Result<Answers, Status> {
-    let untaken = meter.answer(answer.len()).ok_or_else(status::untaken)?;
-    let answer = async move {
-        // From here on its body counts.
-        drop(untaken);
-        Ok(answer)
-    };
-    Ok(once(answer).chain(once(async { Err(status::success()) })).boxed())
+pub(super) fn only_answer(answer: Bytes, meter: &Meter) -> Result<Answers, Status> {
+    if !meter.answer(answer.len()) {
+        return Err(status::untaken());
+    }
+    Ok(once(async { Ok(answer) }).chain(once(async { Err(status::success()) })).boxed())
 }
 
 /// The replies of a call, then its status.
-fn answers(form: Form, replies: Replies, pumping: Pumping) -> Answers {
-    unfold(Some((form, replies, pumping)), |state| async {
-        let (form, mut replies, pumping) = state?;
-        let status = match replies.next().await {
-            Some(Ok(reply)) => match form.reply(reply) {
-                Ok(reply) => return Some((Ok(reply), Some((form, replies, pumping)))),
-                Err(status) => status,
-            },
+fn answers(form: &Form, replies: Replies, with: (Pumping, Held)) -> Answers {
+    let (form, mut open) = (form.clone(), Some((replies, with)));
+    // No future for each: there may be millions.
+    futures_util::stream::poll_fn(move |cx| {
+        let Some((replies, (pumping, _))) = &mut open else { return Poll::Ready(None) };
+        let answer = match ready!(replies.poll_next(cx)) {
+            Some(Ok(reply)) => form.reply(reply),
             Some(Err(error)) => {
                 let why = pumping.why.get().filter(|_| error.kind == RemoteErrorKind::Cancelled);
-                why.cloned().unwrap_or_else(|| status::of(&error))
+                Err(why.cloned().unwrap_or_else(|| status::of(&error)))
             }
-            None => status::success(),
+            None => Err(status::success()),
         };
-        Some((Err(status), None))
+        if answer.is_err() {
+            open = None;
+        }
+        Poll::Ready(Some(answer))
     })
     .boxed()
 }
@@ -344,7 +382,7 @@ mod tests {
     use futures_util::stream::iter;
     use tokio::time::{Instant, sleep};
 
-    use super::super::body::{Metered, Unfinished};
+    use super::super::body::Metered;
     use super::super::codec::AsTheyAre;
     use super::*;
 
@@ -354,9 +392,9 @@ mod tests {
             sleep(wait).await;
             Ok::<_, std::io::Error>(byte)
         });
-        let meter = Meter::of(&Arc::<Unfinished>::default());
+        let meter = Meter::of(&Arc::default(), "till", false);
         let body = Body::from_stream(frames.chain(futures_util::stream::pending()));
-        let metered = Metered { body, meter: Arc::clone(&meter) };
+        let metered = Metered { body, meter: Arc::clone(&meter), web: None };
         let messages = Streaming::new_request(AsTheyAre, metered, None, None);
         Requests::new(messages, &meter, streams)
     }

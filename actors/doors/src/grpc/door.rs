@@ -14,18 +14,20 @@ use tonic::codegen::Service;
 use tonic::{Code, Status};
 use tonic_health::pb::health_server::HealthServer;
 
-use super::body::{Answer, Brief, Meter, Metered, Unfinished};
+use super::body::{Answer, Brief, Meter, Metered, Unfinished, Web};
 use super::call::Calling;
 use super::codec::AsTheyAre;
 use super::deadline::Deadline;
 use super::health::{self, Ready};
 use super::method::Route;
-use super::node::{Does, Naming};
+use super::naming::{Does, Naming};
 use super::once::{Make, Once};
 use super::status::{self, not_handled};
 use super::target::Target;
+use super::web::{self, is_grpc};
 use super::{MESSAGE_MOST, Methods};
 use crate::busy::Anybodys;
+use crate::shared::Shared;
 use crate::whole::whole;
 use crate::{Access, Pass};
 
@@ -37,20 +39,22 @@ struct Door {
     /// Services of the door itself, for who has a token.
     own: Router,
     health: HealthServer<Ready>,
+    shared: Arc<Shared>,
 }
 
 pub(super) fn router(access: &Access, methods: Methods) -> Router {
     let own = own(&methods);
     let health = health::service(access.node(), &methods.routes);
-    let (access, routes) = (access.clone(), methods.routes);
-    let door = Arc::new(Door { access, routes, unfinished: Arc::default(), own, health });
+    let (routes, shared) = (methods.routes, Shared::of(access.node()));
+    let door =
+        Door { access: access.clone(), routes, unfinished: Arc::default(), own, health, shared };
+    let door = Arc::new(door);
     // Whoever looks whether the door is there, needs no token: what asks often has no place for one.
-    let counted_by = door.access.clone();
-    let router = Router::new()
+    let calls = Router::new()
         .route("/grpc.health.v1.Health/{method}", any(serve_health))
         .fallback(serve)
         .with_state(door);
-    crate::counted::counted(router, &counted_by, "grpc")
+    crate::counted::counted(web::with_pages(calls, access), access, "grpc")
 }
 
 #[cfg(feature = "proto")]
@@ -79,13 +83,19 @@ async fn serve(State(door): State<Arc<Door>>, request: Request) -> Response {
     match door.make(&request, pass) {
         Ok((make, meter)) => {
             let answered = Arc::clone(&meter);
-            let request = request.map(|body| Metered { body, meter });
-            tonic::server::Grpc::new(AsTheyAre)
+            let web = request.extensions().get::<Web>().cloned();
+            let is_web = web.is_some();
+            let request = request.map(|body| Metered { body, meter, web });
+            let answer = tonic::server::Grpc::new(AsTheyAre)
                 .max_decoding_message_size(MESSAGE_MOST)
                 .max_encoding_message_size(usize::MAX)
                 .streaming(Once(Some(make)), request)
-                .await
-                .map(|body| Body::new(Answer { body, meter: answered }))
+                .await;
+            match is_web {
+                // What goes to a page is written anew on its way.
+                true => web::to_be_kept(answer.map(Body::new), answered),
+                false => answer.map(|body| Body::new(Answer { body, meter: answered })),
+            }
         }
         Err(status) => status.into_http(),
     }
@@ -104,12 +114,13 @@ async fn serve_health(State(door): State<Arc<Door>>, request: Request) -> Respon
 
 /// Returns the refusal of a request that is no call of gRPC.
 fn refused(request: &Request) -> Option<(StatusCode, &'static str)> {
-    let kind = request.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
-    if !kind.is_some_and(is_grpc) {
-        let why = "this is a door for gRPC: its requests are of the type application/grpc\n";
+    if !is_grpc(request.headers()) {
+        let why = "this is a door for gRPC: its requests are of the type application/grpc, or \
+                   application/grpc-web\n";
         return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
-    if request.version() != Version::HTTP_2 {
+    let is_web = request.extensions().get::<Web>().is_some();
+    if request.version() != Version::HTTP_2 && !is_web {
         let why = "gRPC needs HTTP/2: is there a proxy before this door that speaks HTTP/1.1?\n";
         return Some((StatusCode::HTTP_VERSION_NOT_SUPPORTED, why));
     }
@@ -117,12 +128,6 @@ fn refused(request: &Request) -> Option<(StatusCode, &'static str)> {
         return Some((StatusCode::METHOD_NOT_ALLOWED, "a call of gRPC is a POST\n"));
     }
     None
-}
-
-/// `application/grpc`, with a subtype or a parameter.
-pub(crate) fn is_grpc(kind: &[u8]) -> bool {
-    let Some(rest) = kind.strip_prefix(b"application/grpc") else { return false };
-    matches!(rest.first(), None | Some(b'+' | b';' | b' '))
 }
 
 impl Door {
@@ -142,15 +147,15 @@ impl Door {
         let (path, headers) = (request.uri().path(), request.headers());
         let wrong = |text: String| not_handled(Code::InvalidArgument, "HEADERS", &text);
         let deadline = Deadline::of(headers).map_err(wrong)?;
-        let (trace, meter) = (trace(headers), Meter::of(&self.unfinished));
+        let is_text = request.extensions().get::<Web>().is_some() && web::is_text(headers);
+        let meter = Meter::of(&self.unfinished, &pass.name, is_text);
+        let trace = trace(headers);
         let metered = Arc::clone(&meter);
         let make = match (self.routes.get(path), Does::of(path)) {
-            (Some(route), _) => {
-                Make::Known(self.calling(route, &pass, deadline, (trace, meter))?)
-            }
+            (Some(route), _) => Make::Known(self.calling(route, pass, deadline, (trace, meter))?),
             (None, Some(does)) => {
-                let access = self.access.clone();
-                Make::Named(Naming { access, pass, does, deadline, trace, meter })
+                let (access, shared) = (self.access.clone(), Arc::clone(&self.shared));
+                Make::Named(Naming { access, shared, pass, does, deadline, trace, meter })
             }
             (None, None) => return Err(no_such_method(path)),
         };
@@ -160,20 +165,22 @@ impl Door {
     fn calling(
         &self,
         route: &Route,
-        pass: &Pass,
+        pass: Pass,
         deadline: Option<Deadline>,
         (trace, meter): (Option<TraceContext>, Arc<Meter>),
     ) -> Result<Calling, Status> {
-        let reached = self.access.reach(pass, &route.peer, &route.name);
+        let reached = self.access.reach(&pass, &route.peer, &route.name);
         let reached = reached.map_err(|error| status::of(&error))?;
         let node = self.access.node();
-        let mut target = Target::new(node, &reached.address(), &route.takes)
+        let mut target = Target::new(node, &reached.address(), &route.takes, &pass.name)
             .map_err(|error| status::of(&error))?;
         if let Some(trace) = trace {
             target = target.traced(trace);
         }
         Ok(Calling {
-            node: node.clone(),
+            access: self.access.clone(),
+            shared: Arc::clone(&self.shared),
+            pass,
             peer: reached,
             target,
             form: route.form.clone(),

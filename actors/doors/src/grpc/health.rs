@@ -13,6 +13,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::method::Route;
+use super::naming::SERVICE;
 use super::status::full;
 
 /// The interval at which the status is looked at for those who watch.
@@ -22,8 +23,8 @@ const REQUEST_MOST: usize = 1 << 10;
 /// The most who may watch at once.
 const WATCHES: usize = 64;
 
-/// The answers to whether something is ready: the node under the empty name; a service, whose peers
-/// must be linked, too, under its own.
+/// The answers to whether something is ready: the node under the empty name, and that of
+/// `estafette.v1`; a service, whose peers must be linked, too, under its own.
 pub(super) struct Ready(Arc<Asked>);
 
 struct Asked {
@@ -36,6 +37,8 @@ struct Asked {
 /// The service.
 pub(super) fn service(node: &Node, routes: &HashMap<String, Route>) -> HealthServer<Ready> {
     let mut services = HashMap::<String, Vec<Arc<str>>>::new();
+    // Whom it calls, each request says.
+    services.insert(SERVICE.trim_matches('/').to_owned(), Vec::new());
     for (path, route) in routes {
         let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
         let peers = services.entry(service.to_owned()).or_default();

@@ -64,4 +64,6 @@ pub(crate) enum State {
     Stored = 1,
     Delivered = 2,
     Processed = 3,
+    Relayed = 4,
+    Dead = 5,
 }

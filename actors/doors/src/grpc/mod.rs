@@ -14,20 +14,27 @@
 //! feature `proto`, a proto that is read when the door starts makes any client of that proto one of
 //! actors that take JSON.
 //!
+//! Pages of browsers call by gRPC-Web, if their origins were told ([`Access::pages_of`]).
+//!
 //! The end-to-end sealing of estafette ends at the door: between it and its client there is what
 //! the connection has. `framework/docs/doors.md` has the codes, limits and rules.
 
+mod arrivals;
 mod body;
 mod call;
 mod codec;
+mod contents;
 mod deadline;
 mod door;
+mod ending;
 mod form;
 mod health;
 mod messages;
 mod method;
+mod naming;
 mod node;
 mod once;
+mod own;
 mod payload;
 #[cfg(feature = "proto")]
 mod proto;
@@ -37,15 +44,17 @@ mod status;
 mod target;
 #[cfg(feature = "proto")]
 mod translation;
+mod watching;
+mod web;
 
 use std::collections::HashMap;
 
-#[cfg(feature = "http")]
-pub(crate) use self::door::is_grpc;
 use self::method::Route;
 pub use self::method::{Method, Way};
 #[cfg(feature = "proto")]
 pub use self::proto::{ProtoError, Protos, Service};
+#[cfg(feature = "http")]
+pub(crate) use self::web::is_call;
 use crate::Access;
 use axum::Router;
 
@@ -53,6 +62,9 @@ use axum::Router;
 pub(crate) const MESSAGE_MOST: usize = 16 << 20;
 /// The most bytes of messages that have begun to come and are not whole, of all calls together.
 pub(crate) const UNFINISHED_MOST: usize = 64 << 20;
+/// The most bytes of answers that their clients have not taken, of calls with one; a quarter of
+/// them by one token: that of a message, as a text.
+pub(crate) const ANSWERS_MOST: usize = 96 << 20;
 
 /// The methods of a door, and the actors behind them.
 #[derive(Clone, Debug, Default)]

@@ -1,75 +1,53 @@
 //! `estafette.v1`: any actor that a token leads to, by its name, which the first request says.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use estafette::remote::{Delivery, RemoteError, RemoteErrorKind, TraceContext};
+use estafette::remote::{Delivery, RemoteError, RemoteErrorKind};
 use futures_util::stream::{StreamExt, once, unfold};
 use prost::Message;
 use tonic::{Code, Status};
 
-use super::body::Meter;
-use super::call::{Answers, Calling, Requests};
+use super::call::{Calling, Requests};
 use super::deadline::Deadline;
+use super::ending::{Answers, in_time};
 use super::form::Form;
 use super::messages::{self, Asked, DeliverResponse, State};
 use super::method::{Way, actor};
+use super::naming::{Does, Naming};
 use super::payload::decoded;
 use super::status::{self, not_handled};
 use super::target::{Takes, Target};
-use crate::{Access, Pass};
+use super::{arrivals, contents, watching};
+use crate::states::unplaced;
 
 /// The service, as descriptors of all its messages, for reflection.
 #[cfg(feature = "proto")]
 pub(super) const DESCRIPTORS: &[u8] = include_bytes!("../../proto/estafette.v1.binpb");
-/// The beginning of its methods' paths.
-const SERVICE: &str = "/estafette.v1.NodeService/";
 /// The longest that a message without an answer waits for a link, or for room.
 const TELL_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// The work of a method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Does {
-    Call(Way),
-    Tell,
-    Deliver,
-}
-
-impl Does {
-    /// The method of a path, if it is one.
-    pub(super) fn of(path: &str) -> Option<Self> {
-        Some(match path.strip_prefix(SERVICE)? {
-            "Ask" => Self::Call(Way::Ask),
-            "Tell" => Self::Tell,
-            "Deliver" => Self::Deliver,
-            "Download" => Self::Call(Way::Download),
-            "Upload" => Self::Call(Way::Upload),
-            "Open" => Self::Call(Way::Open),
-            _ => return None,
-        })
-    }
-
-    /// Returns `true` if requests are a stream.
-    pub(super) fn streams_requests(self) -> bool {
-        matches!(self, Self::Call(Way::Upload | Way::Open))
-    }
-}
-
-/// A call whose target comes with its first request.
-pub(super) struct Naming {
-    pub(super) access: Access,
-    pub(super) pass: Pass,
-    pub(super) does: Does,
-    pub(super) deadline: Option<Deadline>,
-    pub(super) trace: Option<TraceContext>,
-    pub(super) meter: std::sync::Arc<Meter>,
-}
-
 impl Naming {
-    pub(super) async fn make(self, mut requests: Requests) -> Result<Answers, Status> {
+    pub(super) async fn make(self, requests: Requests) -> Result<Answers, Status> {
+        match self.does {
+            Does::Call(_) | Does::Tell | Does::Deliver => self.call(requests).await,
+            Does::Watch => watching::watch(self, requests).await,
+            Does::Send => contents::send(self, requests).await,
+            Does::Follow => contents::follow(self, requests).await,
+            Does::Outbox => contents::outbox(self, requests).await,
+            Does::Arrivals => arrivals::arrivals(self, requests).await,
+            Does::Receive => arrivals::receive(self, requests).await,
+            Does::Processed => arrivals::processed(self, requests).await,
+        }
+    }
+
+    /// A call of an actor.
+    async fn call(self, mut requests: Requests) -> Result<Answers, Status> {
         let first = requests.first(self.deadline).await?;
         let asked = decoded(&first)?;
         let has_payload = asked.payload.is_some();
         let calling = self.calling(asked)?;
-        if has_payload || !self.does.streams_requests() {
+        if has_payload || !self.does.is_handled_in_parts() {
             requests.put_back(first);
         }
         match self.does {
@@ -80,10 +58,11 @@ impl Naming {
                 tell(&calling.target, body, self.deadline).await?;
                 Ok(only(Bytes::new()))
             }
-            Does::Deliver => {
+            _ => {
                 let body = calling.only(&mut requests).await?;
                 let delivery = calling.target.deliver(body).await;
-                Ok(states(delivery.map_err(|error| status::of_storing(&error))?))
+                let told = states(delivery.map_err(|error| status::of_storing(&error))?);
+                Ok(in_time(told, &self))
             }
         }
     }
@@ -101,22 +80,25 @@ impl Naming {
             message => Takes::Json(message.into(), version.max(1)),
         };
         let node = self.access.node();
-        let mut target = Target::new(node, &reached.address(), &takes).map_err(failed)?;
+        let mut target =
+            Target::new(node, &reached.address(), &takes, &self.pass.name).map_err(failed)?;
         if let Some(trace) = self.trace.clone() {
             target = target.traced(trace);
         }
         let way = match self.does {
             Does::Call(way) => way,
-            Does::Tell | Does::Deliver => Way::Ask,
+            _ => Way::Ask,
         };
         Ok(Calling {
-            node: node.clone(),
+            access: self.access.clone(),
+            shared: Arc::clone(&self.shared),
+            pass: self.pass.clone(),
             peer: reached,
             target,
             form: Form::Named { is_json: !r#type.is_empty() },
             way,
             deadline: self.deadline,
-            meter: std::sync::Arc::clone(&self.meter),
+            meter: Arc::clone(&self.meter),
         })
     }
 }
@@ -143,7 +125,7 @@ fn states(delivery: Delivery) -> Answers {
             State::Unspecified => Ok(State::Stored),
             State::Stored => delivery.delivered().await.map(|()| State::Delivered),
             State::Delivered => delivery.processed().await.map(|()| State::Processed),
-            State::Processed => return Some((Err(status::success()), None)),
+            _ => return Some((Err(status::success()), None)),
         };
         match next {
             Ok(state) => {
@@ -151,7 +133,10 @@ fn states(delivery: Delivery) -> Answers {
                 let said = DeliverResponse { id, state: state.into() };
                 Some((Ok(said.encode_to_vec().into()), Some((delivery, state))))
             }
-            Err(error) => Some((Err(status::of(&error)), None)),
+            Err(mut error) => {
+                error.message = unplaced(&error.message);
+                Some((Err(status::of(&error)), None))
+            }
         }
     })
     .boxed()
@@ -163,10 +148,12 @@ mod tests {
 
     use std::path::Path;
 
-    use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage as _};
-    use serde_json::json;
+    use std::collections::HashSet;
 
-    use super::super::payload::reply;
+    use prost_reflect::{DescriptorPool, DynamicMessage, Kind, Value};
+
+    use super::super::naming::SERVICE;
+    use super::super::own;
     use super::*;
 
     fn compiled() -> Vec<u8> {
@@ -186,37 +173,79 @@ mod tests {
         assert!(compiled == DESCRIPTORS, "write them again: ESTAFETTE_PROTO=overwrite");
     }
 
+    /// The bytes of a message of the proto, read and written again.
+    fn again<M: Message + Default>(bytes: &[u8]) -> Vec<u8> {
+        M::decode(bytes).unwrap().encode_to_vec()
+    }
+
+    /// A message of the proto with each field set, however deep; none of them to its default.
+    fn full(of: &prost_reflect::MessageDescriptor) -> DynamicMessage {
+        let mut message = DynamicMessage::new(of.clone());
+        for field in of.fields() {
+            let value = match field.kind() {
+                Kind::String => Value::String(format!("{}!", field.name())),
+                Kind::Bytes => Value::Bytes(Bytes::from(field.name().to_owned())),
+                Kind::Uint32 => Value::U32(field.number() + 300),
+                Kind::Uint64 => Value::U64(u64::from(field.number()) << 40),
+                Kind::Bool => Value::Bool(true),
+                Kind::Enum(of) => {
+                    Value::EnumNumber(of.values().map(|value| value.number()).max().unwrap())
+                }
+                Kind::Message(of) => Value::Message(full(&of)),
+                other => panic!("{other:?}"),
+            };
+            let value =
+                if field.is_list() { Value::List(vec![value.clone(), value]) } else { value };
+            message.set_field(&field, value);
+        }
+        message
+    }
+
     #[test]
     fn the_messages_here_are_those_of_the_proto() {
         let pool = DescriptorPool::decode(&*compiled()).unwrap();
         let service = pool.get_service_by_name("estafette.v1.NodeService").unwrap();
         for method in service.methods() {
-            let does = Does::of(&format!("{SERVICE}{}", method.name())).unwrap();
-            assert_eq!(does.streams_requests(), method.is_client_streaming(), "{}", method.name());
-            let request = json!({
-                "target": { "actor": "paris/shop", "type": "shop.Order", "version": 2 },
-                "payload": { "json": "{}" },
-            });
-            let request = DynamicMessage::deserialize(method.input(), request).unwrap();
-            let asked = Asked::decode(&*request.encode_to_vec()).unwrap();
-            let target = asked.target.clone().unwrap();
-            assert_eq!(
-                (&*target.actor, &*target.r#type, target.version),
-                ("paris/shop", "shop.Order", 2)
-            );
-            assert_eq!(asked.encode_to_vec(), request.encode_to_vec(), "nothing is left over");
-            let output = method.output();
-            let (said, fields) = match does {
-                Does::Tell => (Vec::new(), 0),
-                Does::Deliver => {
-                    let state = State::Processed.into();
-                    (DeliverResponse { id: "7".into(), state }.encode_to_vec(), 2)
+            let name = method.name().to_owned();
+            let does = Does::of(&format!("{SERVICE}{name}")).unwrap();
+            let streams = does.is_handled_in_parts() || does == Does::Send;
+            assert_eq!(streams, method.is_client_streaming(), "{name}");
+            type Again = fn(&[u8]) -> Vec<u8>;
+            let (asked, told): (Again, Again) = match does {
+                Does::Call(_) => (again::<Asked>, again::<messages::Answered>),
+                Does::Tell => (again::<Asked>, again::<()>),
+                Does::Deliver => (again::<Asked>, again::<DeliverResponse>),
+                Does::Watch => (again::<own::WatchRequest>, again::<own::WatchResponse>),
+                Does::Send => (again::<own::SendRequest>, again::<own::Followed>),
+                Does::Follow => (again::<own::FollowRequest>, again::<own::Followed>),
+                Does::Outbox => (again::<own::OutboxRequest>, again::<own::OutboxResponse>),
+                Does::Arrivals => (again::<own::ArrivalsRequest>, again::<own::ArrivalsResponse>),
+                Does::Receive => (again::<own::ReceiveRequest>, again::<own::ReceiveResponse>),
+                Does::Processed => {
+                    (again::<own::ProcessedRequest>, again::<own::ProcessedResponse>)
                 }
-                Does::Call(_) => (reply("x".into(), false).to_vec(), 1),
             };
-            let answer = DynamicMessage::decode(output.clone(), &*said).unwrap();
-            assert_eq!(answer.descriptor().fields().len(), fields, "{}", method.name());
-            assert_eq!(answer.unknown_fields().count(), 0, "{}", method.name());
+            for (of, again) in [(method.input(), asked), (method.output(), told)] {
+                let bytes = full(&of).encode_to_vec();
+                assert!(again(&bytes) == bytes, "{}: nothing is left over", of.name());
+            }
+        }
+        let methods: HashSet<_> =
+            service.methods().map(|method| method.name().to_owned()).collect();
+        assert_eq!(methods.len(), 13);
+        let values = |name: &str| {
+            let of = pool.get_enum_by_name(&format!("estafette.v1.{name}")).unwrap();
+            let values: Vec<_> =
+                of.values().map(|value| (value.number(), value.name().to_owned())).collect();
+            values
+        };
+        for (number, name) in values("State") {
+            let here = format!("STATE_{:?}", State::try_from(number).unwrap());
+            assert_eq!(here.to_ascii_uppercase(), name);
+        }
+        for (number, name) in values("Presence") {
+            let here = format!("PRESENCE_{:?}", own::Presence::try_from(number).unwrap());
+            assert_eq!(here.to_ascii_uppercase(), name);
         }
     }
 }

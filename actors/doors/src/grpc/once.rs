@@ -5,9 +5,10 @@ use futures_util::future::BoxFuture;
 use tonic::server::StreamingService;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::call::{Answers, Calling, Requests};
+use super::call::{Calling, Requests};
+use super::ending::Answers;
 use super::method::Way;
-use super::node::Naming;
+use super::naming::Naming;
 
 /// A call, to whom the door knows or the first request says.
 pub(super) enum Make {
@@ -35,7 +36,7 @@ impl StreamingService<Bytes> for Once {
                     calling.make(requests).await
                 }
                 Make::Named(naming) => {
-                    let streams = naming.does.streams_requests();
+                    let streams = naming.does.is_handled_in_parts();
                     let requests = Requests::new(messages, &naming.meter, streams);
                     naming.make(requests).await
                 }

@@ -1,16 +1,21 @@
 //! The content of requests and replies: JSON, or what a message of `estafette.v1` has.
 
 use bytes::Bytes;
+use estafette::remote::JsonRemote;
 use prost::Message;
-use serde::de::IgnoredAny;
 use tonic::{Code, Status};
 
 use super::messages::{Answered, Asked, Body, Payload};
 use super::status::not_handled;
 
-/// A request of `estafette.v1`.
+/// A request of `estafette.v1` to an actor.
 pub(super) fn decoded(message: &Bytes) -> Result<Asked, Status> {
-    Asked::decode(message.clone()).map_err(|error| {
+    read(message)
+}
+
+/// A request of `estafette.v1`.
+pub(super) fn read<M: Message + Default>(message: &Bytes) -> Result<M, Status> {
+    M::decode(message.clone()).map_err(|error| {
         let text = format!("the request is none of estafette.v1: {error}");
         not_handled(Code::InvalidArgument, "UNDECODABLE", &text)
     })
@@ -45,11 +50,8 @@ pub(super) fn reply(reply: Bytes, is_json: bool) -> Bytes {
 /// Refuses what is no JSON: it is known not to have been handled, where that is seen here.
 pub(super) fn json(message: &[u8]) -> Result<(), Status> {
     let text = std::str::from_utf8(message).map_err(|error| error.to_string());
-    let read = text.and_then(|text| {
-        serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| error.to_string())
-    });
-    read.map_err(|why| {
-        let text = format!("the request is no JSON: {why}");
+    text.and_then(JsonRemote::check).map_err(|why| {
+        let text = format!("the request is no message: {why}");
         not_handled(Code::InvalidArgument, "NO_JSON", &text)
     })
 }

@@ -1,6 +1,7 @@
 //! Reflection, v1 and v1alpha: clients ask which services there are, and how their messages look.
 
 use axum::Router;
+use tonic_reflection::pb;
 use tonic_reflection::server::Builder;
 
 use super::proto::Protos;
@@ -11,10 +12,14 @@ const REQUEST_MOST: usize = 4 << 10;
 /// Both services. What a set of descriptors lacks is not told of.
 pub(super) fn router(protos: &[Protos]) -> Router {
     let builder = || {
-        let health = Builder::configure()
+        // Each of the two tells of both.
+        let own = Builder::configure()
+            .include_reflection_service(false)
+            .register_encoded_file_descriptor_set(pb::v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(pb::v1alpha::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(super::node::DESCRIPTORS);
-        protos.iter().fold(health, |builder, protos| {
+        protos.iter().fold(own, |builder, protos| {
             builder.register_encoded_file_descriptor_set(protos.encoded())
         })
     };

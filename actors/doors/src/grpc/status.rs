@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use estafette::remote::{Handled, RemoteError};
+use estafette::remote::{Handled, RemoteError, RemoteErrorKind};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -27,9 +27,13 @@ pub(super) fn of_storing(error: &RemoteError) -> Status {
 
 fn told(error: &RemoteError, status: crate::Status) -> Status {
     let crate::Status { grpc, handled, retry, .. } = status;
-    // As gRPC writes reasons: `NO_SUCH_NAME`.
-    let reason = crate::status::name(error.kind).to_ascii_uppercase().replace('-', "_");
-    failed(Code::from_i32(grpc.into()), handled, &reason, &error.to_string(), retry)
+    let code = Code::from_i32(grpc.into());
+    failed(code, handled, &reason(error.kind), &error.to_string(), retry)
+}
+
+/// The kind of an error, as gRPC writes reasons: `NO_SUCH_NAME`.
+pub(super) fn reason(kind: RemoteErrorKind) -> String {
+    crate::status::name(kind).to_ascii_uppercase().replace('-', "_")
 }
 
 /// The status of who is not let in.
@@ -40,6 +44,9 @@ pub(super) fn refused(refusal: Refusal) -> Status {
             unauthenticated("a token is wanted, as metadata: authorization: Bearer TOKEN")
         }
         Refusal::Unknown => unauthenticated("this is no token of this node, or not any more"),
+        Refusal::Unnamed => {
+            unauthenticated("no token has a name of this certificate, or not any more")
+        }
         Refusal::Expired => unauthenticated("the time of this token is over"),
         Refusal::TooOften(wait) => {
             let (code, text) =
@@ -134,8 +141,6 @@ fn failed(
 
 #[cfg(test)]
 mod tests {
-    use estafette::RemoteErrorKind;
-
     use super::*;
 
     #[test]

@@ -1,6 +1,8 @@
 //! The actor behind a method, whichever form its messages have.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,12 +50,21 @@ fn text(body: &[u8]) -> &str {
 }
 
 impl Target {
-    pub(super) fn new(node: &Node, to: &str, takes: &Takes) -> Result<Self, RemoteError> {
+    /// That of a message for an actor, on behalf of a token.
+    pub(super) fn new(
+        node: &Node,
+        to: &str,
+        takes: &Takes,
+        token: &str,
+    ) -> Result<Self, RemoteError> {
         Ok(match takes {
             Takes::Raw(method) => {
-                Self::Raw { remote: node.remote(to)?, method: Arc::clone(method) }
+                let remote = node.remote(to)?.on_behalf_of(token);
+                Self::Raw { remote, method: Arc::clone(method) }
             }
-            Takes::Json(message, version) => Self::Json(node.remote_json(to, message, *version)?),
+            Takes::Json(message, version) => {
+                Self::Json(node.remote_json(to, message, *version)?.on_behalf_of(token))
+            }
         })
     }
 
@@ -155,9 +166,20 @@ impl Sending {
 
 impl Replies {
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, RemoteError>> {
-        Some(match self {
-            Self::Raw(replies) => replies.next().await?.map(|reply| reply.0.into()),
-            Self::Json(replies) => replies.next().await?.map(Bytes::from),
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, RemoteError>>> {
+        Poll::Ready(match self {
+            Self::Raw(replies) => {
+                ready!(replies.poll_next_unpin(cx)).map(|reply| Ok(reply?.0.into()))
+            }
+            Self::Json(replies) => {
+                ready!(replies.poll_next_unpin(cx)).map(|reply| Ok(reply?.into()))
+            }
         })
     }
 }

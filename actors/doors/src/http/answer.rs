@@ -19,7 +19,7 @@ use http_body::{Frame, SizeHint};
 use tokio::task::AbortHandle;
 
 use super::problem::Problem;
-use super::room::{Held, Room};
+use crate::room::{Held, Room};
 
 /// A client has this long for an answer, and a second more for each [`LEAST`] bytes of it.
 const WITHIN: Duration = Duration::from_secs(60);

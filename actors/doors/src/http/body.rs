@@ -6,15 +6,15 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
-use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use bytes::{Bytes, BytesMut};
+use estafette::remote::JsonRemote;
 use futures_util::StreamExt;
 use http_body::Body as _;
-use serde::de::IgnoredAny;
 
 use super::Seat;
 use super::problem::Problem;
-use super::room::{Held, Room};
+use crate::room::{Held, Room};
 use crate::tokens::{Pass, Refusal};
 
 /// The most bytes of a message, as everywhere.
@@ -58,7 +58,7 @@ impl Json {
             text.push_str(empty);
         }
         // Its fields are for its receiver to judge.
-        serde_json::from_str::<IgnoredAny>(&text).map_err(|error| no_json(&error))?;
+        JsonRemote::check(&text).map_err(|error| no_json(&error))?;
         Ok(Self { text, _held: held })
     }
 }
@@ -71,21 +71,28 @@ pub(crate) fn is_json(kind: &str) -> bool {
 }
 
 fn no_json(error: &impl std::fmt::Display) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "no-json", format!("the body is no JSON: {error}"))
+    Problem::new(StatusCode::BAD_REQUEST, "no-json", format!("the body is no message: {error}"))
+}
+
+/// Refuses a body that is compressed, of which nobody behind the door would know.
+pub(super) fn is_unpacked(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let Some(coding) = codings.find(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    else {
+        return Ok(());
+    };
+    let text = format!("a body that is compressed (Content-Encoding: {coding:?}) is not taken");
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", text)
+        .with(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
 /// Refuses what says that it is something else than JSON, or that it is compressed.
 fn says_json(headers: &HeaderMap) -> Result<(), Problem> {
     let unsupported = |detail: String| {
-        let accepted = HeaderValue::from_static("application/json");
         Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail)
-            .with(header::HeaderName::from_static("accept-post"), accepted)
+            .with(ACCEPT_POST, JSON)
     };
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        return Err(unsupported(format!("a body that is compressed ({encoding:?}) is not taken")));
-    }
+    is_unpacked(headers).map_err(|problem| problem.with(ACCEPT_POST, JSON))?;
     let mut given = headers.get_all(header::CONTENT_TYPE).iter();
     let kind = given.next().and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if is_json(kind) && given.next().is_none() {
@@ -95,6 +102,9 @@ fn says_json(headers: &HeaderMap) -> Result<(), Problem> {
         "a message is JSON, and says so, Content-Type: application/json; this is {kind:?}"
     )))
 }
+
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// All of a body.
 async fn whole(

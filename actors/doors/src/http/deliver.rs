@@ -15,6 +15,7 @@ use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use estafette::remote::{Delivery, Handled, LetterKey, LetterState};
+use estafette::{RemoteError, RemoteErrorKind};
 use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
 
@@ -22,11 +23,13 @@ use super::Seat;
 use super::body::Json;
 use super::problem::Problem;
 use super::target::{self, Target};
+use crate::content::KEY_MOST;
+use crate::ending::until;
+use crate::room::Held;
+use crate::states::unplaced;
 use crate::status::{self, HANDLED, Status};
 use crate::tokens::Pass;
 
-/// The longest key, in bytes.
-const KEY_MOST: usize = 255;
 /// The longest silence of a stream: what lies between does not take it for dead.
 pub(crate) const ALIVE: Duration = Duration::from_secs(15);
 
@@ -57,8 +60,10 @@ pub(crate) async fn store(
         Some(wait) => over_within(&delivery, wait).await,
         None => delivery.state(),
     };
-    let status = match state {
+    let status = match &state {
         LetterState::Processed => StatusCode::OK,
+        // It will not be delivered: whoever looks at the status alone sees so.
+        LetterState::Dead(why) => super::status(Status::dead(why.kind)),
         _ => StatusCode::ACCEPTED,
     };
     let mut response = (status, told(&delivery, key, &state)).into_response();
@@ -89,13 +94,10 @@ pub(crate) async fn delivery(
         Problem::new(StatusCode::NOT_FOUND, "no-such-delivery", text)
     })?;
     if wants_events(&headers) {
-        let place = seat.stream()?;
+        let place = seat.stream(&pass)?;
         let after = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-        let tokens = seat.access.tokens().clone();
-        let ended = async move { tokens.ended(&pass).await };
-        let events = events(delivery, key, after.unwrap_or(0), place).take_until(Box::pin(ended));
-        let kept = Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE));
-        return Ok(([("x-accel-buffering", "no")], kept).into_response());
+        let events = events(delivery, key, after.unwrap_or(0), place);
+        return Ok(told_as_events(&seat, pass, events));
     }
     let wait = target::wait(&headers);
     let state = match wait {
@@ -105,6 +107,26 @@ pub(crate) async fn delivery(
     let mut response = told(&delivery, &key, &state);
     applied(response.headers_mut(), wait);
     Ok(response)
+}
+
+/// States as events, for as long as the token is one. Where there will be no last one, `error` says
+/// why, with a problem: it has no id, so that who comes again goes on behind the last state.
+pub(crate) fn told_as_events(
+    seat: &Seat,
+    pass: Pass,
+    states: impl Stream<Item = Result<Event, RemoteError>> + Send + 'static,
+) -> Response {
+    let tokens = seat.access.tokens().clone();
+    let ended =
+        async move { Err(Problem::from(tokens.ended(&pass).await).handled(Handled::Unknown)) };
+    let states = states.map(|next| next.map_err(Problem::from));
+    let events = until(Box::pin(states), ended).map(|next| {
+        Ok::<_, Infallible>(next.unwrap_or_else(|problem| {
+            Event::default().event("error").data(problem.body().to_string())
+        }))
+    });
+    let kept = Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE));
+    ([("x-accel-buffering", "no")], kept).into_response()
 }
 
 /// A key for who gives none.
@@ -163,7 +185,7 @@ fn shown(delivery: &Delivery, key: &str, state: &LetterState) -> Value {
     if let LetterState::Dead(why) = state {
         shown["why"] = json!({
             "type": format!("{}{}", super::problem::KIND, status::name(why.kind)),
-            "detail": why.to_string(),
+            "detail": unplaced(&why.to_string()),
             "handled": Status::of(why.kind).handled.as_str(),
         });
     }
@@ -186,9 +208,10 @@ fn events(
     delivery: Delivery,
     key: String,
     after: u64,
-    place: tokio::sync::OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold((delivery, key, after, place), async |(delivery, key, after, place)| {
+    place: Held,
+) -> impl Stream<Item = Result<Event, RemoteError>> {
+    stream::unfold(Some((delivery, key, after, place)), async |open| {
+        let (delivery, key, after, place) = open?;
         let now = match after {
             0 => delivery.state(),
             1 => {
@@ -206,15 +229,16 @@ fn events(
             (0, state) if !matches!(state, LetterState::Dead(_)) => LetterState::Stored,
             (1, LetterState::Processed) => LetterState::Delivered,
             (1 | 2, LetterState::Stored | LetterState::Delivered) if after >= step(&now).0 => {
-                // The node has stopped.
-                return None;
+                let text = "this node has stopped: what is stored goes on when it is started";
+                let stopped = RemoteError::new(RemoteErrorKind::ShuttingDown, text);
+                return Some((Err(stopped), None));
             }
             _ => now,
         };
         let (number, name) = step(&next);
         let data = shown(&delivery, &key, &next).to_string();
         let event = Event::default().event(name).id(number.to_string()).data(data);
-        Some((Ok(event), (delivery, key, number, place)))
+        Some((Ok(event), Some((delivery, key, number, place))))
     })
 }
 

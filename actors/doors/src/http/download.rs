@@ -20,13 +20,14 @@ use bytes::Bytes;
 use estafette::remote::{Handled, JsonDownload};
 use estafette::{RemoteError, RemoteErrorKind};
 use futures_util::stream::{self, Stream, StreamExt};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Seat;
 use super::body::Json;
 use super::deliver::{ALIVE, applied, wants_events};
 use super::problem::Problem;
 use super::target::{Target, with_room};
+use crate::ending::{Until, until};
+use crate::room::Held;
 use crate::status::HANDLED;
 use crate::tokens::{Pass, Tokens};
 
@@ -52,21 +53,22 @@ pub(crate) async fn download(
                     asked again for what it has said; ask it for what is missing, in its own words";
         return Err(Problem::new(StatusCode::CONFLICT, "not-resumable", text));
     }
-    let place = seat.stream()?;
+    let place = seat.stream(&pass)?;
     let remote = match target.wait {
         Some(wait) => target.remote.within(wait),
         None => target.remote,
     };
     let begins = remote.download(&text);
-    let items = begun(with_room(&seat, &target.reached, begins).await?).await?;
-    let items = while_admitted(items, seat.access.tokens().clone(), pass);
+    let (answers, call) = with_room(&seat, &pass, &target.reached, begins).await?;
+    let (items, place) = (begun(answers).await?, [place, call]);
+    let items = while_admitted(items, place, seat.access.tokens().clone(), pass);
     let mut response = if wants_events(&headers) {
-        let events = Sse::new(events(items, place));
+        let events = Sse::new(events(items));
         let kept = events.keep_alive(KeepAlive::new().interval(ALIVE));
         ([("x-accel-buffering", "no")], kept).into_response()
     } else {
         let kind = [(header::CONTENT_TYPE, "application/jsonl")];
-        (kind, Body::from_stream(lines(items, place))).into_response()
+        (kind, Body::from_stream(lines(items))).into_response()
     };
     let own = response.headers_mut();
     own.insert(HANDLED, header::HeaderValue::from_static(Handled::Unknown.as_str()));
@@ -83,40 +85,35 @@ async fn begun(mut answers: JsonDownload) -> Result<Items, RemoteError> {
     }
 }
 
-/// The answers, for as long as the token is one.
-fn while_admitted(items: Items, tokens: Tokens, pass: Pass) -> Items {
-    let ended = Box::pin(async move {
+/// The answers, for as long as the token is one: then their call is cancelled, though its client
+/// takes none of them.
+fn while_admitted(items: Items, place: [Held; 2], tokens: Tokens, pass: Pass) -> Until<Items> {
+    let ended = async move {
         tokens.ended(&pass).await;
         let text = format!("the token {:?} was removed, or its time is over", pass.name);
-        RemoteError::new(RemoteErrorKind::Forbidden, text)
+        Err(RemoteError::new(RemoteErrorKind::Forbidden, text))
+    };
+    let held = items.map(move |item| {
+        let _kept = &place;
+        item
     });
-    Box::pin(stream::unfold(Some((items, ended)), async |open| {
-        let (mut items, mut ended) = open?;
-        tokio::select! {
-            biased;
-            error = ended.as_mut() => Some((Err(error), None)),
-            item = items.next() => Some((item?, Some((items, ended)))),
-        }
-    }))
+    until(Box::pin(held), ended)
 }
 
-fn lines(
-    items: Items,
-    place: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<Bytes, io::Error>> {
-    stream::unfold(Some((items, place, None)), async |open| {
-        let (mut items, place, broken) = open?;
+fn lines(items: impl Stream<Item = Item> + Unpin) -> impl Stream<Item = Result<Bytes, io::Error>> {
+    stream::unfold(Some((items, None)), async |open| {
+        let (mut items, broken) = open?;
         if let Some(error) = broken {
             // What was said before is written meanwhile.
             tokio::time::sleep(FLUSH).await;
             return Some((Err(error), None));
         }
         match items.next().await? {
-            Ok(json) => Some((Ok(line(&json)), Some((items, place, None)))),
+            Ok(json) => Some((Ok(line(&json)), Some((items, None)))),
             Err(error) => {
                 let last = line(&Problem::from(error).body().to_string());
                 let broken = io::Error::other("the call has failed");
-                Some((Ok(last), Some((items, place, Some(broken)))))
+                Some((Ok(last), Some((items, Some(broken)))))
             }
         }
     })
@@ -130,15 +127,14 @@ fn line(json: &str) -> Bytes {
 
 /// The answers, and behind them `end` or `error`: without one of these, the stream broke off.
 fn events(
-    items: Items,
-    place: OwnedSemaphorePermit,
+    items: impl Stream<Item = Item> + Unpin,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold(Some((items, place)), async |open| {
-        let (mut items, place) = open?;
+    stream::unfold(Some(items), async |open| {
+        let mut items = open?;
         let (event, open) = match items.next().await {
             Some(Ok(json)) => {
                 let answer = Event::default().event("answer").data(one_line(&json));
-                (answer, Some((items, place)))
+                (answer, Some(items))
             }
             Some(Err(error)) => {
                 let problem = Problem::from(error).body().to_string();

@@ -93,7 +93,8 @@ pub(super) async fn event(
         body = Json::or_null(request, &seat).await?;
         (event, &*body.text)
     };
-    let mut remote = seat.access.node().remote_json(&reached.address(), &event.kind, version)?;
+    let remote = seat.access.node().remote_json(&reached.address(), &event.kind, version)?;
+    let mut remote = remote.on_behalf_of(&pass.name);
     let trace = event.traceparent.as_deref().and_then(|trace| trace.parse().ok());
     if let Some(trace) = target::trace(&headers).or(trace) {
         remote = remote.traced(trace);

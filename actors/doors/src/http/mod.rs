@@ -3,6 +3,7 @@
 mod answer;
 mod ask;
 mod body;
+mod checksum;
 mod deliver;
 mod download;
 mod events;
@@ -10,10 +11,9 @@ mod guard;
 mod inbox;
 mod open;
 mod openapi;
+mod parameters;
 mod problem;
-mod room;
 mod send;
-mod sent;
 mod target;
 mod tell;
 mod tus;
@@ -24,28 +24,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{any, get, post, put};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::problem::Problem;
-use self::room::{Held, Room};
-use self::sent::Sent;
 use self::tus::Uploads;
 use crate::access::Access;
-use crate::inbox::Contents;
+use crate::room::{Held, Room};
+use crate::shared::Shared;
 use crate::tokens::Pass;
 
-/// The most streams at once, of answers and of states; a further one is answered 503.
-const STREAMS: usize = 16_384;
-/// The most contents that are being sent at once, each of which has a thread that seals it; a
-/// quarter of them by one token.
-const UPLOADS: usize = 32;
-/// The most contents of inboxes that are being read at once, each of which holds a piece of 64
-/// KiB; a quarter of them by one token.
-const READERS: usize = 256;
-/// The most of them that are compared with their digests at once; a quarter of them by one token.
-const COMPARED: usize = 8;
-/// The most arrivals that are being noted as processed at once; a quarter of them by one token.
-const NOTED: usize = 32;
 /// The memory that bodies of requests may hold, in bytes; a quarter of it, those of one token.
 const BODIES: usize = 64 << 20;
 /// The memory that answers may hold which their clients have not taken, in bytes; a quarter of it,
@@ -59,15 +45,9 @@ pub fn http(access: &Access) -> Router {
     let access = &Arc::new(access.clone());
     let seat = Seat(Arc::new(Common {
         access: Arc::clone(access),
-        streams: Arc::new(Semaphore::new(STREAMS)),
-        uploads: Room::of(UPLOADS),
+        shared: Shared::of(access.node()),
         bodies: Room::of(BODIES),
         answers: Room::of(ANSWERS),
-        readers: Room::of(READERS),
-        compared: Room::of(COMPARED),
-        noted: Room::of(NOTED),
-        contents: Contents::default(),
-        sent: Arc::default(),
         tus: Uploads::of(access.node()),
     }));
     let router = Router::new()
@@ -99,15 +79,9 @@ struct Seat(Arc<Common>);
 #[derive(Debug)]
 struct Common {
     access: Arc<Access>,
-    streams: Arc<Semaphore>,
-    uploads: Arc<Room>,
+    shared: Arc<Shared>,
     bodies: Arc<Room>,
     answers: Arc<Room>,
-    readers: Arc<Room>,
-    compared: Arc<Room>,
-    noted: Arc<Room>,
-    contents: Contents,
-    sent: Arc<Sent>,
     tus: Arc<Uploads>,
 }
 
@@ -122,12 +96,12 @@ impl Deref for Seat {
 impl Common {
     /// A place for one more content.
     fn upload(&self, pass: &Pass) -> Result<Held, Problem> {
-        self.uploads.take(&pass.name, 1).ok_or_else(|| Problem::busy("contents"))
+        self.shared.uploads.take(&pass.name, 1).ok_or_else(|| Problem::busy("contents"))
     }
 
     /// A place for one more stream.
-    fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Problem::busy("streams"))
+    fn stream(&self, pass: &Pass) -> Result<Held, Problem> {
+        self.shared.streams.take(&pass.name, 1).ok_or_else(|| Problem::busy("streams"))
     }
 }
 

@@ -4,6 +4,7 @@
 //! a frame of text    an item, as JSON; from the client an empty one says that there are no more
 //! close 1000         the answers are over
 //! close 4404         a problem: 4000 and its status, and as the reason the word of its type
+//! close 1002, 1003   what came is no frame, or none of text; 1007: no UTF-8; 1009: too long
 //! ```
 //! Invariant: a frame is read when the actor has room for its item, and an answer is taken from the
 //! actor when the client has room for it.
@@ -17,19 +18,21 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::StatusCode;
 use axum::response::Response;
 use estafette::RemoteError;
-use estafette::remote::{JsonDownload, JsonUpload};
+use estafette::remote::{JsonDownload, JsonRemote, JsonUpload};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Seat;
 use super::problem::Problem;
 use super::target::{Target, with_room};
+use crate::room::Held;
 use crate::status::{self, Status};
 use crate::tokens::{Pass, Tokens};
 
 /// The most bytes of an item, as of any stream of messages.
 const ITEM_MOST: usize = 1 << 20;
+/// The most bytes of a frame that is read, so that who sends a larger item hears why it is none.
+const FRAME_MOST: usize = 2 << 20;
 /// The interval of pings to a client, and the longest that it may be silent.
 const PING: Duration = Duration::from_secs(20);
 const SILENT_MOST: Duration = Duration::from_secs(60);
@@ -50,17 +53,17 @@ pub(crate) async fn open(
         Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade", text)
             .with(axum::http::header::UPGRADE, axum::http::HeaderValue::from_static("websocket"))
     })?;
-    let place = seat.stream()?;
+    let place = seat.stream(&pass)?;
     let Target { remote, reached, wait } = target;
     let remote = match wait {
         Some(wait) => remote.within(wait),
         None => remote,
     };
-    let (upload, download) = with_room(&seat, &reached, remote.open()).await?;
-    let socket = socket.max_message_size(ITEM_MOST).max_frame_size(ITEM_MOST);
+    let ((upload, download), call) = with_room(&seat, &pass, &reached, remote.open()).await?;
+    let socket = socket.max_message_size(FRAME_MOST).max_frame_size(FRAME_MOST);
     Ok(socket.on_upgrade(move |socket| async move {
         let tokens = seat.access.tokens().clone();
-        run(socket, (upload, download), (tokens, pass), place).await;
+        run(socket, (upload, download), (tokens, pass), [place, call]).await;
     }))
 }
 
@@ -69,38 +72,55 @@ async fn run(
     socket: WebSocket,
     (upload, mut download): (JsonUpload, JsonDownload),
     (tokens, pass): (Tokens, Pass),
-    _place: OwnedSemaphorePermit,
+    _places: [Held; 2],
 ) {
-    let (mut sink, stream) = socket.split();
+    let (mut sink, mut stream) = socket.split();
+    let calling = carry(&mut sink, &mut stream, (upload, &mut download), (&tokens, &pass));
+    let Some(close) = calling.await else { return };
+    // The call is over; what its client still says is read, lest it misses the last words.
+    drop(download);
+    let last = async {
+        let _ = sink.send(Message::Close(Some(close))).await;
+        while let Some(Ok(_)) = stream.next().await {}
+    };
+    // Whoever is gone hears nothing.
+    let _ = tokio::time::timeout(LAST_WITHIN, last).await;
+}
+
+/// Carries items; the last words for the client, if it is there.
+async fn carry(
+    sink: &mut Sink,
+    stream: &mut SplitStream<WebSocket>,
+    (upload, download): (JsonUpload, &mut JsonDownload),
+    (tokens, pass): (&Tokens, &Pass),
+) -> Option<CloseFrame> {
     let mut requests = std::pin::pin!(requests(stream, upload));
-    let mut ended = std::pin::pin!(tokens.ended(&pass));
+    let mut ended = std::pin::pin!(tokens.ended(pass));
     let mut pings = tokio::time::interval(PING);
-    let close = loop {
+    loop {
         let said = tokio::select! {
             said = requests.as_mut() => match said {
-                Ended::Wrong(close) => break close,
+                Ended::Wrong(close) => return Some(close),
                 // Dropped, the call is cancelled.
-                Ended::Gone => return,
+                Ended::Gone => return None,
             },
             answer = download.next() => match answer {
                 Some(Ok(json)) => Message::Text(json.into()),
-                Some(Err(error)) => break failed(&error),
-                None => break closing(1000, "end"),
+                Some(Err(error)) => return Some(failed(&error)),
+                None => return Some(closing(1000, "end")),
             },
-            _ = ended.as_mut() => break closing(4401, "token-ended"),
+            _ = ended.as_mut() => return Some(closing(4401, "token-ended")),
             _ = pings.tick() => Message::Ping(Default::default()),
         };
-        match tokio::time::timeout(SILENT_MOST, sink.send(said)).await {
-            Ok(Ok(())) => {}
-            _ => return,
+        tokio::select! {
+            sent = tokio::time::timeout(SILENT_MOST, sink.send(said)) => match sent {
+                Ok(Ok(())) => {}
+                _ => return None,
+            },
+            // A client that reads nothing keeps its call no longer either.
+            _ = ended.as_mut() => return Some(closing(4401, "token-ended")),
         }
-    };
-    say_last(&mut sink, close).await;
-}
-
-async fn say_last(sink: &mut Sink, close: CloseFrame) {
-    // Whoever is gone hears nothing.
-    let _ = tokio::time::timeout(LAST_WITHIN, sink.send(Message::Close(Some(close)))).await;
+    }
 }
 
 /// The end of what a client sends.
@@ -111,15 +131,25 @@ enum Ended {
 
 /// Gives items to the actor, as it has room. Behind the last one, only a client that goes is of
 /// interest.
-async fn requests(mut stream: SplitStream<WebSocket>, upload: JsonUpload) -> Ended {
+async fn requests(stream: &mut SplitStream<WebSocket>, upload: JsonUpload) -> Ended {
     let mut upload = Some(upload);
     loop {
-        let Ok(Some(Ok(message))) = tokio::time::timeout(SILENT_MOST, stream.next()).await else {
-            return Ended::Gone;
+        let message = match tokio::time::timeout(SILENT_MOST, stream.next()).await {
+            Ok(Some(Ok(message))) => message,
+            Ok(Some(Err(error))) => return broken(error),
+            Ok(None) | Err(_) => return Ended::Gone,
         };
         match (message, &mut upload) {
             (Message::Ping(_) | Message::Pong(_), _) => {}
             (Message::Close(_), _) => return Ended::Gone,
+            (Message::Text(text), _) if text.len() > ITEM_MOST => {
+                return Ended::Wrong(closing(1009, "an item has 1 MiB at most"));
+            }
+            (Message::Text(text), Some(_))
+                if !text.is_empty() && JsonRemote::check(&text).is_err() =>
+            {
+                return Ended::Wrong(closing(4400, "no-json"));
+            }
             (Message::Text(text), Some(open)) if !text.is_empty() => {
                 if let Err(error) = open.send(&text).await {
                     // What has ended the call is told by its answers.
@@ -137,6 +167,21 @@ async fn requests(mut stream: SplitStream<WebSocket>, upload: JsonUpload) -> End
             _ => return Ended::Wrong(closing(1003, "a frame is an item of JSON, as text")),
         }
     }
+}
+
+/// The end of a client whose frames are none, as RFC 6455 has it; or of one that is gone.
+fn broken(error: axum::Error) -> Ended {
+    use tungstenite::Error;
+    let Ok(error) = error.into_inner().downcast::<Error>() else { return Ended::Gone };
+    Ended::Wrong(match *error {
+        Error::Utf8(_) => closing(1007, "a text is no UTF-8"),
+        Error::Capacity(_) => closing(1009, "an item has 1 MiB at most"),
+        Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+            return Ended::Gone;
+        }
+        Error::Protocol(_) => closing(1002, "this is no frame"),
+        _ => return Ended::Gone,
+    })
 }
 
 fn failed(error: &RemoteError) -> CloseFrame {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::deliver::escaped;
 use super::problem::Problem;
-use super::{Seat, answer};
+use super::{Seat, answer, parameters};
 use crate::tokens::Pass;
 
 /// The most peers that are asked what they take.
@@ -37,7 +37,7 @@ pub(crate) async fn openapi(
     Extension(pass): Extension<Pass>,
     version: Version,
 ) -> Result<Response, Problem> {
-    let _place = seat.stream()?;
+    let _place = seat.stream(&pass)?;
     let node = seat.access.node();
     let known = node.trust().list().into_iter();
     let known = known.filter(|(id, peer)| pass.leads_to_some(&[&peer.name, &id.to_string()]));
@@ -57,6 +57,7 @@ pub(crate) async fn openapi(
             None => absent.push(peer),
         }
     }
+    parameters::add(&mut paths);
     let document = json!({
         "openapi": "3.1.0",
         "info": {
@@ -134,7 +135,6 @@ fn own_paths() -> Map<String, Value> {
 
 /// That of events of CloudEvents, which are headers and a body, or a body alone.
 fn event_path() -> Value {
-    let parameter = |place: &str, name: &str, schema: Value| json!({ "name": name, "in": place, "schema": schema });
     let event = json!({
         "application/cloudevents+json": { "schema": named("Event") },
         "application/json": { "schema": { "description": "What its type says." } },
@@ -145,15 +145,6 @@ fn event_path() -> Value {
     });
     let summary = "Take an event of CloudEvents 1.0 as a message, which is delivered once";
     let mut taken = described(summary, &["peer", "name"], Some(event), answers);
-    let text = || json!({ "type": "string" });
-    let header = |name| parameter("header", name, text());
-    let more = [
-        parameter("query", "version", json!({ "type": "integer", "minimum": 1, "default": 1 })),
-        parameter("query", "way", json!({ "enum": ["deliver", "tell"], "default": "deliver" })),
-        parameter("header", "ce-specversion", json!({ "const": "1.0" })),
-    ];
-    with_more(&mut taken, more);
-    with_more(&mut taken, ["ce-id", "ce-source", "ce-type", "ce-traceparent"].map(header));
     taken["requestBody"]["required"] = false.into();
     json!({ "post": taken })
 }
@@ -178,41 +169,24 @@ fn upload_paths() -> [(String, Value); 2] {
 
 /// Those of what arrived in inboxes of the node itself.
 fn inbox_paths() -> [(String, Value); 3] {
-    let parameter =
-        |name: &str, schema: Value| json!({ "name": name, "in": "query", "schema": schema });
-    let text = || json!({ "type": "string" });
     let arrivals = json!({ "200": json_of("A page of them.", named("Arrivals")) });
-    let mut list =
+    let list =
         described("What arrived in an inbox here, the newest first", &["inbox"], None, arrivals);
-    let more = [
-        parameter("after", text()),
-        parameter("limit", json!({ "type": "integer", "minimum": 1, "maximum": 1000 })),
-        parameter("processed", json!({ "enum": ["yes", "no"] })),
-    ];
-    with_more(&mut list, more);
     let bytes = json!({ "application/octet-stream": {} });
     let content = json!({
         "200": { "description": "All of it.", "content": bytes },
         "206": { "description": "The part that Range says.", "content": bytes },
         "304": { "description": "The client has it, as If-None-Match says." },
     });
-    let mut content = described("The content of an arrival", &["inbox", "id"], None, content);
-    with_more(&mut content, [parameter("from", text())]);
+    let content = described("The content of an arrival", &["inbox", "id"], None, content);
     let done = json!({ "200": json_of("It is noted.", named("Arrival")) });
     let right = "The application is done with it: a token with read:INBOX and done:INBOX says so";
-    let mut done = described(right, &["inbox", "id"], None, done);
-    with_more(&mut done, [parameter("from", text())]);
+    let done = described(right, &["inbox", "id"], None, done);
     [
         ("/v1/inbox/{inbox}".into(), json!({ "get": list })),
         ("/v1/inbox/{inbox}/{id}".into(), json!({ "get": content })),
         ("/v1/inbox/{inbox}/{id}/processed".into(), json!({ "post": done })),
     ]
-}
-
-fn with_more(operation: &mut Value, parameters: impl IntoIterator<Item = Value>) {
-    if let Some(known) = operation["parameters"].as_array_mut() {
-        known.extend(parameters);
-    }
 }
 
 /// A path for each message that a peer takes as JSON, and each way of it.

@@ -134,6 +134,12 @@ impl From<Refusal> for Problem {
                 "this is no token of this node, or not any more",
                 "Bearer realm=\"estafette\", error=\"invalid_token\"",
             ),
+            Refusal::Unnamed => unauthorized(
+                "unknown-token",
+                "no token has a name of this certificate, or not any more: `estafette token add` \
+                 with such a name makes one",
+                "Bearer realm=\"estafette\"",
+            ),
             Refusal::Expired => unauthorized(
                 "expired-token",
                 "the time of this token is over: `estafette token add` makes another one",

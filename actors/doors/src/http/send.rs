@@ -4,10 +4,6 @@
 //! Invariant: what is answered 202 is whole, sealed and durable in the node's spool. A body that
 //! breaks off leaves nothing.
 
-use std::convert::Infallible;
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Extension;
@@ -16,30 +12,28 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::{Request, StatusCode};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use estafette::node::{OutboxEntry, OutboxState, SendError};
 use estafette::remote::Handled;
-use estafette::{Destination, Node, RemoteErrorKind, SendOptions, TransferId};
+use estafette::{
+    Destination, Failure, FailureKind, RemoteError, RemoteErrorKind, SendOptions, TransferId,
+};
 use estafette_actors::source::ReaderSource;
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::StreamExt;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::Instant;
+use tokio::sync::mpsc;
 
-use super::Seat;
-use super::deliver::{ALIVE, applied, given_key, wants_events};
+use super::checksum::Checksums;
+use super::deliver::{applied, given_key, told_as_events, wants_events};
 use super::problem::Problem;
-use super::sent::{self, Found};
-use super::target;
+use super::{Seat, body, target};
+use crate::content::{Fed, Pace};
+use crate::sent::{self, Found};
+use crate::states::{self, Step, why};
 use crate::tokens::Pass;
 
-/// The longest wait, all together, for each [`LEAST`] bytes of content: who sends a byte a second
-/// keeps no place.
-const SENDS_WITHIN: Duration = Duration::from_secs(60);
-const LEAST: usize = 64 << 10;
 /// Parts of a body that wait to be sealed.
 pub(crate) const PARTS: usize = 2;
 
@@ -56,24 +50,29 @@ pub(crate) async fn send(
     if headers.contains_key(header::CONTENT_RANGE) {
         return Err(target::bad("a part of content is not taken: send all of it"));
     }
+    body::is_unpacked(headers)?;
+    let is_first = is_first(headers)?;
+    let mut checksums = Checksums::of_content(headers)?;
     let wait = target::wait(headers);
     let length = headers.get(header::CONTENT_LENGTH);
     let length: Option<u64> = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    let (id, _sending) = match given_key(headers)? {
+    let (id, sending) = match given_key(headers)? {
+        None if is_first => return Err(unkeyed()),
         None => (sent::fresh(&pass), None),
         Some(key) => {
             let (node, path) = (seat.access.node(), [&*reached.peer.to_string(), &inbox, &file]);
-            let found = seat.sent.find(node, &pass, &key, path).await;
+            let found = seat.shared.sent.find(node, &pass, &key, path).await;
             match found.map_err(|error| unsent(&error.into()))? {
                 Found::New(id, sending) => (id, Some(sending)),
                 Found::Sending => return Err(sending_now(&key)),
+                Found::Stored(id, _) if is_first => return Err(not_first(id)),
                 Found::Stored(id, entry) => return again(&seat, id, &entry, length, wait).await,
             }
         }
     };
     let place = seat.upload(&pass)?;
-    let (parts, fed) = mpsc::channel(PARTS);
-    let source = ReaderSource::new(&file, Fed { parts: fed, rest: Bytes::new(), ended: false })
+    let (parts, fed) = Fed::of(PARTS);
+    let source = ReaderSource::new(&file, fed)
         .map_err(|error| target::bad(format!("the name of the content: {error}")))?;
     let source = match length {
         Some(length) => source.expect_length(length),
@@ -81,10 +80,15 @@ pub(crate) async fn send(
     };
     let options = SendOptions { copy: true, id: Some(id), ..SendOptions::default() };
     let to = Destination::Peer(reached.peer, inbox.clone());
-    let sent = seat.access.node().send_with(to, source, options);
-    let (fault, sent) = tokio::join!(feed(request.into_body(), parts, |_| Ok(())), sent);
-    drop(place);
-    let handle = match (sent, fault) {
+    let node = seat.access.node().clone();
+    // What is being stored keeps its place and its key, also when its client goes away.
+    let sent = tokio::spawn(async move {
+        let sent = node.send_with(to, source, options).await;
+        drop((place, sending));
+        sent
+    });
+    let fault = feed(request.into_body(), parts, |part| checksums.admit(part)).await;
+    let handle = match (sent.await.map_err(|error| not_known(&error))?, fault) {
         (Ok(handle), _) => handle,
         // That the copy failed follows from it.
         (Err(_), Some(fault)) => return Err(fault),
@@ -123,6 +127,36 @@ async fn again(
     accepted(seat, id, wait).await
 }
 
+/// Returns whether it is to be sent only if its key is new; there is nothing else that is known
+/// here, and that a condition could be of.
+fn is_first(headers: &HeaderMap) -> Result<bool, Problem> {
+    if headers.contains_key(header::IF_MATCH) {
+        let text = "nothing of the receiver's is known here, so that If-Match never holds";
+        return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "precondition", text));
+    }
+    Ok(target::one(headers, header::IF_NONE_MATCH.as_str())? == Some("*"))
+}
+
+fn unkeyed() -> Problem {
+    target::bad(
+        "If-None-Match: * is of an Idempotency-Key, and there is none: what the receiver has by \
+         this name is not known here",
+    )
+}
+
+fn not_first(id: TransferId) -> Problem {
+    let text = format!(
+        "content was stored by this Idempotency-Key before: /v1/transfers/{id} tells what has \
+         become of it"
+    );
+    let problem = Problem::new(StatusCode::PRECONDITION_FAILED, "precondition", text);
+    let problem = problem.handled(Handled::Unknown);
+    match HeaderValue::from_str(&format!("/v1/transfers/{id}")) {
+        Ok(place) => problem.with(header::LOCATION, place),
+        Err(_) => problem,
+    }
+}
+
 fn sending_now(key: &str) -> Problem {
     let text = format!(
         "the content of Idempotency-Key {key:?} is being sent at this moment, by another request: \
@@ -136,13 +170,16 @@ async fn accepted(
     id: TransferId,
     wait: Option<Duration>,
 ) -> Result<Response, Problem> {
-    let entry = seat.access.node().outbox().entry(id).await.map_err(|error| {
+    let entry = states::entry(seat.access.node(), id).await.map_err(|error| {
         Problem::new(super::status(507), "storage", format!("it was stored, and then: {error}"))
             .handled(Handled::Unknown)
     })?;
-    let is_over =
-        matches!(entry.state, OutboxState::Delivered { .. } | OutboxState::Processed { .. });
-    let status = if is_over { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let status = match &entry.state {
+        OutboxState::Delivered { .. } | OutboxState::Processed { .. } => StatusCode::OK,
+        // It will not be delivered: whoever looks at the status alone sees so.
+        OutboxState::Dead { failure, .. } => dead(failure.kind),
+        _ => StatusCode::ACCEPTED,
+    };
     let mut response = (status, told(id, &entry)).into_response();
     let own = response.headers_mut();
     if let Ok(place) = HeaderValue::from_str(&format!("/v1/transfers/{id}")) {
@@ -150,6 +187,16 @@ async fn accepted(
     }
     applied(own, wait);
     Ok(response)
+}
+
+/// The status of content that nobody tries to deliver any more: none that clients retry.
+const fn dead(why: FailureKind) -> StatusCode {
+    match why {
+        FailureKind::Refused | FailureKind::Cancelled => StatusCode::CONFLICT,
+        FailureKind::Untrusted => StatusCode::FORBIDDEN,
+        FailureKind::Expired => StatusCode::GONE,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
 }
 
 /// Tells what has become of content: at once, or when it is over.
@@ -162,27 +209,36 @@ pub(crate) async fn transfer(
     let Path(id) = id.map_err(|error| target::bad(error.body_text()))?;
     let node = seat.access.node();
     let none = || {
-        let text = "no transfer that this token may see has this id, or its time is over";
+        let text = "no transfer that this token may see has this id, or it is forgotten: its time \
+                    is over, or somebody took it out of the outbox";
         Problem::new(StatusCode::NOT_FOUND, "no-such-transfer", text)
+    };
+    let known = |known: Result<OutboxEntry, RemoteError>| {
+        known.map_err(|error| match error.kind {
+            RemoteErrorKind::Expired => none(),
+            _ => Problem::from(error),
+        })
     };
     let id: TransferId = id.parse().map_err(|_| none())?;
     if !sent::is_of(id, &pass) {
         return Err(none());
     }
-    let mut entry = node.outbox().entry(id).await.map_err(|_| none())?;
+    let mut entry = known(states::entry(node, id).await)?;
     let peer = entry.peer.to_string();
     if entry.relayed_for.is_some() || seat.access.reach(&pass, &peer, &entry.inbox).is_err() {
         return Err(none());
     }
     if wants_events(&headers) {
-        let place = seat.stream()?;
+        let place = seat.stream(&pass)?;
         let after = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-        let tokens = seat.access.tokens().clone();
-        let ended = async move { tokens.ended(&pass).await };
-        let events = events(node.clone(), id, after.unwrap_or(0), place);
-        let kept = Sse::new(events.take_until(Box::pin(ended)));
-        let kept = kept.keep_alive(KeepAlive::new().interval(ALIVE));
-        return Ok(([("x-accel-buffering", "no")], kept).into_response());
+        let events = states::states(node.clone(), id, after.unwrap_or(0)).map(move |next| {
+            let _kept = &place;
+            next.map(|(step, entry)| {
+                let data = shown_as(id, &entry, step).to_string();
+                Event::default().event(step.name()).id((step as u64).to_string()).data(data)
+            })
+        });
+        return Ok(told_as_events(&seat, pass, events));
     }
     let wait = target::wait(&headers);
     if let Some(wait) = wait
@@ -190,11 +246,25 @@ pub(crate) async fn transfer(
     {
         // Its entry tells how it went.
         let _ = tokio::time::timeout(wait, handle.delivered()).await;
-        entry = node.outbox().entry(id).await.map_err(|_| none())?;
+        entry = known(states::entry(node, id).await)?;
+    }
+    if let OutboxState::Dead { failure, .. } = &entry.state
+        && node.outbox().withdrawn(id).await.is_ok_and(|entry| entry.is_some())
+    {
+        return Err(withdrawn(failure));
     }
     let mut response = told(id, &entry);
     applied(response.headers_mut(), wait);
     Ok(response)
+}
+
+/// The answer about content that was taken out of the outbox.
+pub(crate) fn withdrawn(failure: &Failure) -> Problem {
+    let (text, handled) = match failure.kind {
+        FailureKind::Unknown => (&*failure.message, Handled::Unknown),
+        _ => ("it was taken out of the outbox: it was not delivered, and will not be", Handled::No),
+    };
+    Problem::new(StatusCode::GONE, "taken-out", text).handled(handled)
 }
 
 fn told(id: TransferId, entry: &OutboxEntry) -> Response {
@@ -202,83 +272,27 @@ fn told(id: TransferId, entry: &OutboxEntry) -> Response {
     ([content], shown(id, entry).to_string()).into_response()
 }
 
-/// Each state that comes behind `after`, in which `delivered` is never left out, up to the last one.
-/// What was dead may go on after all: a client that heard of that hears all but `stored`.
-fn events(
-    node: Node,
-    id: TransferId,
-    after: u64,
-    place: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold((node, after, place), move |(node, after, place)| async move {
-        let mut entry = node.outbox().entry(id).await.ok()?;
-        let is_dead = matches!(entry.state, OutboxState::Dead { .. });
-        let after = if after == DEAD && !is_dead { 1 } else { after };
-        if after > 0 && step(&entry.state).0 <= after {
-            let handle = node.outbox().transfer(id).await.ok()?;
-            // What is wrong is in its state; one that is no further has been given up.
-            let _ = match after {
-                DELIVERED => handle.processed().await,
-                before if before < DELIVERED => handle.delivered().await,
-                _ => return None,
-            };
-            entry = node.outbox().entry(id).await.ok()?;
-        }
-        let (number, name) = match (after, step(&entry.state)) {
-            (0, (DEAD, _)) => (DEAD, "dead"),
-            (0, _) => (1, "stored"),
-            (before, (OVER, "processed")) if before < DELIVERED => (DELIVERED, "delivered"),
-            (before, (number, _)) if number <= before => return None,
-            (_, next) => next,
-        };
-        let data = shown_as(id, &entry, name).to_string();
-        let event = Event::default().event(name).id(number.to_string()).data(data);
-        Some((Ok(event), (node, number, place)))
-    })
-}
-
-/// The numbers of these states.
-const DELIVERED: u64 = 3;
-const OVER: u64 = 4;
-/// It is no end for ever: whoever sent it may try it again, and a relay may prove that it arrived.
-const DEAD: u64 = 5;
-
-/// The number and the name of a state: a later one has a greater number.
-const fn step(state: &OutboxState) -> (u64, &'static str) {
-    match state {
-        OutboxState::Relayed { .. } => (2, "relayed"),
-        OutboxState::Delivered { .. } => (DELIVERED, "delivered"),
-        OutboxState::Processed { .. } => (OVER, "processed"),
-        OutboxState::Dead { .. } => (DEAD, "dead"),
-        _ => (1, "stored"),
-    }
-}
-
 fn shown(id: TransferId, entry: &OutboxEntry) -> Value {
-    shown_as(id, entry, step(&entry.state).1)
+    shown_as(id, entry, Step::of(&entry.state))
 }
 
-fn shown_as(id: TransferId, entry: &OutboxEntry, state: &str) -> Value {
+fn shown_as(id: TransferId, entry: &OutboxEntry, state: Step) -> Value {
     let receipt = match &entry.state {
         OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. }
-            if state != "stored" =>
+            if state != Step::Stored =>
         {
             let digest = data_encoding::HEXLOWER.encode(&receipt.digest);
             Some(json!({ "bytes": receipt.length, "blake3": digest }))
         }
         _ => None,
     };
-    let why = match &entry.state {
-        OutboxState::Dead { failure, .. } => Some(failure.to_string()),
-        _ => entry.last_failure.as_ref().map(ToString::to_string),
-    };
     json!({
         "id": id.to_string(),
         "name": entry.name,
         "bytes": entry.length,
-        "state": state,
+        "state": state.name(),
         "receipt": receipt,
-        "why": why,
+        "why": why(entry),
     })
 }
 
@@ -295,86 +309,66 @@ pub(crate) fn unsent(error: &SendError) -> Problem {
     }
 }
 
-/// Gives the body to its reader, as fast as that takes it, and as far as it is admitted; and what
-/// is wrong with it.
+/// The words where storing broke down.
+fn not_known(error: &tokio::task::JoinError) -> Problem {
+    let text = format!("whether it is stored is not known: {error}");
+    Problem::new(super::status(507), "storage", text).handled(Handled::Unknown)
+}
+
+/// Gives the body to its reader, as fast as that takes it, and as far as each part is admitted, and
+/// its end (`None`); and what is wrong with it.
 pub(crate) async fn feed(
     body: Body,
     parts: mpsc::Sender<Option<Bytes>>,
-    mut admit: impl FnMut(usize) -> Result<(), Problem>,
+    mut admit: impl FnMut(Option<&[u8]>) -> Result<(), Problem>,
 ) -> Option<Problem> {
     let mut stream = body.into_data_stream();
-    let (mut left, mut come) = (SENDS_WITHIN, 0);
+    let mut pace = Pace::new();
     loop {
-        let began = Instant::now();
-        match tokio::time::timeout(left, stream.next()).await {
-            Ok(Some(Ok(part))) => {
-                // What the node takes is no time of the client's.
-                left = left.saturating_sub(began.elapsed());
-                come += part.len();
-                if let Err(problem) = admit(part.len()) {
+        match pace.next(stream.next()).await {
+            Some(Some(Ok(part))) => {
+                if let Err(problem) = admit(Some(&part)) {
                     return Some(problem);
                 }
-                if come >= LEAST {
-                    (left, come) = (SENDS_WITHIN, 0);
-                }
+                pace.came(part.len());
                 if parts.send(Some(part)).await.is_err() {
                     // The node says why.
                     return None;
                 }
             }
-            Ok(None) => {
+            Some(None) => {
+                if let Err(problem) = admit(None) {
+                    return Some(problem);
+                }
                 // Nobody is told of an end who has gone.
                 let _ = parts.send(None).await;
                 return None;
             }
-            Ok(Some(Err(error))) => {
-                let text = format!("the content broke off: {error}");
-                return Some(Problem::new(StatusCode::BAD_REQUEST, "broken-body", text));
-            }
-            Err(_) => {
-                let text = format!(
-                    "the content came too slowly, {LEAST} bytes in {} s are the least",
-                    SENDS_WITHIN.as_secs()
-                );
-                return Some(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", text));
-            }
+            Some(Some(Err(error))) => return Some(broken(&error)),
+            None => return Some(slow()),
         }
     }
 }
 
-/// A body as the node reads it. Only an end that was said is one.
-#[derive(Debug)]
-struct Fed {
-    parts: mpsc::Receiver<Option<Bytes>>,
-    rest: Bytes,
-    ended: bool,
+pub(crate) fn broken(error: &axum::Error) -> Problem {
+    let text = format!("the content broke off: {error}");
+    Problem::new(StatusCode::BAD_REQUEST, "broken-body", text)
 }
 
-impl AsyncRead for Fed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        while self.rest.is_empty() && !self.ended {
-            match std::task::ready!(self.parts.poll_recv(cx)) {
-                Some(Some(part)) => self.rest = part,
-                Some(None) => self.ended = true,
-                None => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-            }
-        }
-        let count = self.rest.len().min(buffer.remaining());
-        buffer.put_slice(&self.rest[..count]);
-        self.rest.advance(count);
-        Poll::Ready(Ok(()))
-    }
+pub(crate) fn slow() -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", Pace::too_slow())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+    use std::io;
+
+    use futures_util::stream;
+
     use super::*;
+    use crate::content::LEAST;
 
     /// A body of so many parts, with a wait before each; the problem, and what the node has read.
     async fn fed(wait: u64, length: usize, count: usize) -> (Option<Problem>, io::Result<usize>) {
@@ -382,8 +376,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(wait)).await;
             Ok::<_, io::Error>(Bytes::from(vec![7; length]))
         });
-        let (sender, parts_of_it) = mpsc::channel(PARTS);
-        let mut reader = Fed { parts: parts_of_it, rest: Bytes::new(), ended: false };
+        let (sender, mut reader) = Fed::of(PARTS);
         let mut all = Vec::new();
         let reads = tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut all);
         tokio::join!(feed(Body::from_stream(parts), sender, |_| Ok(())), reads)

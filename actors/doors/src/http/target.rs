@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::Seat;
 use super::problem::Problem;
 use crate::access::Reached;
+use crate::room::Held;
 use crate::tokens::{Pass, Refusal};
 
 /// The longest that somebody may wait for an answer.
@@ -55,7 +56,8 @@ impl FromRequestParts<Seat> for Target {
             .map_err(|error| bad(format!("the query can't be read: {}", error.body_text())))?;
         let pass = parts.extensions.get::<Pass>().ok_or(Refusal::Missing)?;
         let reached = seat.access.reach(pass, &peer, &name)?;
-        let mut remote = seat.access.node().remote_json(&reached.address(), &message, version)?;
+        let remote = seat.access.node().remote_json(&reached.address(), &message, version)?;
+        let mut remote = remote.on_behalf_of(&pass.name);
         if let Some(trace) = trace(&parts.headers) {
             remote = remote.traced(trace);
         }
@@ -63,12 +65,22 @@ impl FromRequestParts<Seat> for Target {
     }
 }
 
-/// Begins a call with streams, of which a peer takes so many at a time.
+/// Begins a call with streams, of which a peer takes so many at a time, and so many of one token;
+/// with it, its place among those of the token.
 pub(crate) async fn with_room<T>(
     seat: &Seat,
+    pass: &Pass,
     reached: &Reached,
     begin: impl Future<Output = Result<T, RemoteError>>,
-) -> Result<T, Problem> {
+) -> Result<(T, Held), Problem> {
+    let full = |text: String| {
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "full", text)
+            .again_after(Duration::from_secs(1))
+    };
+    let place = seat.shared.call(reached.peer, &pass.name).ok_or_else(|| {
+        let (token, peer) = (&pass.name, &reached.peer_name);
+        full(format!("the token {token:?} has as many calls with streams at {peer} as one may"))
+    })?;
     let mut watch = seat.access.node().watch(&reached.peer.to_string())?;
     let too_long = async {
         // How long a link is waited for, the call itself knows.
@@ -77,18 +89,27 @@ pub(crate) async fn with_room<T>(
     };
     tokio::select! {
         biased;
-        begun = begin => Ok(begun?),
+        begun = begin => Ok((begun?, place)),
         () = too_long => {
             let text =
                 format!("{} has as many calls with streams under way as it may", reached.peer_name);
-            Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "full", text)
-                .again_after(Duration::from_secs(1)))
+            Err(full(text))
         }
     }
 }
 
 pub(crate) fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail)
+}
+
+/// The one value of a header.
+pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let mut given = headers.get_all(name).iter();
+    let Some(first) = given.next() else { return Ok(None) };
+    match (first.to_str(), given.next()) {
+        (Ok(text), None) => Ok(Some(text.trim())),
+        _ => Err(bad(format!("{name} is one visible text"))),
+    }
 }
 
 /// The trace that a request belongs to; one that can't be read is none, as W3C has it.

@@ -21,17 +21,25 @@ const KNOWN_MOST: usize = 4_096;
 const LOOKS: u32 = 8;
 
 /// The reason why content can't be given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ContentError {
     /// It was never a file of its own here.
+    #[error("it is no plain file here: folders, and what programs took, are not given")]
     NoFile,
     /// It is not there any more.
+    #[error("the file is not where it arrived any more")]
     Gone,
     /// The file there is not what arrived.
+    #[error(
+        "what lies where it arrived is not what arrived, byte for byte: it was changed since, or \
+         on its way into the inbox, by a filter"
+    )]
     Changed,
     /// It can't be read.
+    #[error("the file can't be read: {0}")]
     Unreadable(String),
     /// As many are being compared as may be.
+    #[error("as many contents are compared as may be")]
     Busy,
 }
 

@@ -4,13 +4,20 @@
 //! compared with the digest of the arrival, and has not changed since, as far as its times tell.
 
 mod content;
+#[cfg(feature = "http")]
 mod range;
+mod taken;
 
-use estafette::node::Arrival;
+use data_encoding::BASE64URL_NOPAD;
+use estafette::node::{Arrival, Processed};
 use estafette::{Node, PeerId, TransferId};
 
 pub(crate) use self::content::{Content, ContentError, Contents, PIECE};
+#[cfg(feature = "http")]
 pub(crate) use self::range::{Asked, Conditions, asked};
+pub(crate) use self::taken::Taking;
+use crate::room::Held;
+use crate::tokens::Pass;
 
 /// A delivery that arrived.
 #[derive(Clone, Debug)]
@@ -39,6 +46,65 @@ impl Arrived {
     pub(crate) const fn place(&self) -> Place {
         (self.arrival.at, self.peer, self.id)
     }
+}
+
+/// The words where there is none.
+pub(crate) const NO_SUCH_ARRIVAL: &str =
+    "nothing of this id arrived in this inbox that is remembered: its time may be over";
+
+/// The words for who may not read an inbox.
+pub(crate) fn may_not_read(pass: &Pass, inbox: &str) -> String {
+    format!(
+        "the token {:?} may not read the inbox {inbox:?}: it wants the right read:INBOX, of this \
+         door, too",
+        pass.name
+    )
+}
+
+/// The words for who may not say that something in an inbox is processed.
+pub(crate) fn may_not_end(pass: &Pass, inbox: &str) -> String {
+    format!(
+        "the token {:?} may not say that what arrived in the inbox {inbox:?} is processed: it wants \
+         the right done:INBOX, of this door, too",
+        pass.name
+    )
+}
+
+/// A sender by its id, or by its name here.
+pub(crate) fn sender(node: &Node, given: &str) -> Option<PeerId> {
+    given.parse().ok().or_else(|| node.trust().named(given).map(|(id, _)| id))
+}
+
+/// Returns `true` if nobody has said yet that it is processed.
+pub(crate) const fn is_open(arrival: &Arrival) -> bool {
+    matches!(arrival.processed, Processed::No)
+}
+
+/// Notes that the application is done with one; `false` if it is not remembered any more. It goes
+/// on without who asked, and keeps its place.
+pub(crate) async fn note(node: &Node, found: &Arrived, place: Held) -> std::io::Result<bool> {
+    let (node, peer, id) = (node.clone(), found.peer, found.id);
+    let noted = tokio::spawn(async move {
+        let noted = node.processed(peer, id).await;
+        drop(place);
+        noted
+    });
+    noted.await.map_err(std::io::Error::other).flatten()
+}
+
+/// The place of an arrival in the list, as a text that means nothing to a client.
+pub(crate) fn cursor((at, peer, id): Place) -> String {
+    let bytes = [&at.to_be_bytes()[..], peer.as_bytes(), id.as_bytes()].concat();
+    BASE64URL_NOPAD.encode(&bytes)
+}
+
+/// The place that such a text means.
+pub(crate) fn place_of(cursor: &str) -> Option<Place> {
+    let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok()?;
+    let (at, rest) = bytes.split_first_chunk()?;
+    let (peer, id) = rest.split_first_chunk()?;
+    let id = TransferId::from_bytes(id.try_into().ok()?);
+    Some((u64::from_be_bytes(*at), PeerId::from_bytes(*peer), id))
 }
 
 /// The delivery of this id to an inbox, by this sender if one is said.

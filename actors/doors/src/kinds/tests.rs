@@ -10,11 +10,15 @@ fn made(kind: &str, settings: Value) -> Result<String, String> {
     door.map(|door| door.address().to_owned()).map_err(|error| error.to_string())
 }
 
+fn origins(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("https://{number}.example")).collect()
+}
+
 #[test]
 fn doors_are_made_of_an_address_or_of_a_table_and_nothing_is_passed_over() {
     let address = Ok("127.0.0.1:7480".to_owned());
     assert_eq!(made("http", json!("127.0.0.1:7480")), address);
-    let table = json!({ "listen": "127.0.0.1:7480", "tokens": ["till"], "connections": 8 });
+    let table = json!({ "listen": "127.0.0.1:7480", "connections": 8, "origins": origins(64) });
     assert_eq!(made("http", table), address);
     for (settings, said) in [
         (json!("here"), "HOST:PORT"),
@@ -23,6 +27,8 @@ fn doors_are_made_of_an_address_or_of_a_table_and_nothing_is_passed_over() {
         (json!({ "listen": "a:1", "connections": 0 }), "1 to 65536"),
         (json!({ "listen": "a:1", "read": ["fi*"] }), "read:INBOX"),
         (json!({ "listen": "a:1", "done": ["fi*"] }), "done:INBOX"),
+        (json!({ "listen": "a:1", "origins": ["https://a.example/"] }), "https://HOST"),
+        (json!({ "listen": "a:1", "origins": origins(65) }), "64 origins"),
         (json!(7), "an address, or a table"),
     ] {
         let why = made("http", settings).unwrap_err();

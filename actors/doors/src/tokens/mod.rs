@@ -25,8 +25,11 @@ pub use self::right::{Right, RightError};
 const TABLE: &str = "tokens";
 /// The longest that a change by another process goes unnoticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// So often it is looked at once whether a token that is not known was made just now, since a look
+/// holds up all who come in.
+const LOOKS_AGAIN: Rate = Rate::in_a_second(10);
 /// The interval at which it is looked whether the token of what is open is one still.
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "grpc"))]
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// The longest name of a token, in characters.
 const NAME_MOST: usize = 64;
@@ -45,6 +48,8 @@ struct State {
     /// The version of the store that is in memory; `None` while it can't be read.
     version: Option<u128>,
     looked: Option<Instant>,
+    /// The looks at once that are left.
+    again: Option<Bucket>,
 }
 
 /// A token that was shown, and is one.
@@ -65,6 +70,8 @@ pub enum Refusal {
     Missing,
     /// The text that was shown is no token of this node, or not any more.
     Unknown,
+    /// No token has a name of the certificate that was shown, or not any more.
+    Unnamed,
     /// Its time is over.
     Expired,
     /// It was used too often; it may be used again after this wait.
@@ -117,6 +124,14 @@ pub enum TokensError {
     /// There are as many as may be.
     #[error("there are {} tokens already: remove some", Tokens::MOST)]
     Full,
+}
+
+#[cfg(feature = "tls")]
+impl Refusal {
+    /// The same for who showed a certificate, and no token.
+    pub(crate) fn by_name(self) -> Self {
+        if self == Self::Unknown { Self::Unnamed } else { self }
+    }
 }
 
 impl Tokens {
@@ -204,11 +219,8 @@ impl Tokens {
     /// # Errors
     /// The reason why not.
     pub fn admit(&self, shown: &str) -> Result<Pass, Refusal> {
-        let mut state = self.looked_at();
-        if state.version.is_none() {
-            return Err(Refusal::Unreadable);
-        }
-        let (id, _) = record::find(&state.known, shown).ok_or(Refusal::Unknown)?;
+        let find = |state: &State| record::find(&state.known, shown).map(|(id, _)| id);
+        let (mut state, id) = self.found(find)?;
         state.pass(id)
     }
 
@@ -219,24 +231,22 @@ impl Tokens {
     /// The reason why not.
     #[cfg(feature = "tls")]
     pub(crate) fn admit_named(&self, names: &[String]) -> Result<Pass, Refusal> {
-        let mut state = self.looked_at();
-        if state.version.is_none() {
-            return Err(Refusal::Unreadable);
-        }
-        let of_name = |name: &String| {
-            state.known.iter().find(|(_, record)| record.info.name == *name).map(|(id, _)| *id)
-        };
-        let id = names.iter().find_map(of_name).ok_or(Refusal::Unknown)?;
+        let found = self.found(|state| {
+            let is_of = |record: &Record, name: &String| record.info.name == *name;
+            let of_name = |name| state.known.iter().find(|(_, record)| is_of(record, name));
+            names.iter().find_map(of_name).map(|(id, _)| *id)
+        });
+        let (mut state, id) = found.map_err(Refusal::by_name)?;
         state.pass(id)
     }
 
     /// Waits until the token of somebody who was let in is removed, or its time is over; that is
     /// noticed after 6 s at most.
-    #[cfg(feature = "http")]
+    #[cfg(any(feature = "http", feature = "grpc"))]
     pub(crate) async fn ended(&self, pass: &Pass) -> Refusal {
         loop {
             tokio::time::sleep(CHECK_EVERY).await;
-            let state = self.looked_at();
+            let state = self.looked_within(LOOK_EVERY);
             // While they can't be read, nothing is known against it.
             if state.version.is_some() {
                 match state.known.get(&pass.id) {
@@ -266,10 +276,31 @@ impl Tokens {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state, after a look for changes of other processes if the last one is a while ago.
-    fn looked_at(&self) -> MutexGuard<'_, State> {
+    /// One of the tokens. That there is none is said after a look, since it may have been made just
+    /// now, as long as not many such are shown.
+    fn found(
+        &self,
+        find: impl Fn(&State) -> Option<Id>,
+    ) -> Result<(MutexGuard<'_, State>, Id), Refusal> {
+        for every in [LOOK_EVERY, Duration::ZERO] {
+            let mut state = self.looked_within(every);
+            if state.version.is_none() {
+                return Err(Refusal::Unreadable);
+            }
+            if let Some(id) = find(&state) {
+                return Ok((state, id));
+            }
+            if every.is_zero() || !state.may_look_again() {
+                break;
+            }
+        }
+        Err(Refusal::Unknown)
+    }
+
+    /// The state, after a look for changes of other processes if the last one is so long ago.
+    fn looked_within(&self, every: Duration) -> MutexGuard<'_, State> {
         let mut state = self.state();
-        if state.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+        if state.looked.is_none_or(|looked| looked.elapsed() >= every) {
             state.looked = Some(Instant::now());
             let version = self.store.version().ok();
             if version.is_none() || version != state.version {
@@ -320,6 +351,11 @@ impl Tokens {
 }
 
 impl State {
+    fn may_look_again(&mut self) -> bool {
+        let left = self.again.get_or_insert_with(|| Bucket::full(LOOKS_AGAIN));
+        left.take(LOOKS_AGAIN, Instant::now()).is_ok()
+    }
+
     /// The pass of a token, once more within its rate.
     fn pass(&mut self, id: Id) -> Result<Pass, Refusal> {
         let record = self.known.get(&id).ok_or(Refusal::Unknown)?;

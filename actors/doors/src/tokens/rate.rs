@@ -32,6 +32,11 @@ pub struct RateError {
 impl Rate {
     const MOST: u32 = 1_000_000;
 
+    /// So many in a second.
+    pub(super) const fn in_a_second(count: u32) -> Self {
+        Self { count, unit: Unit::Second }
+    }
+
     fn per(self) -> Duration {
         Duration::from_secs(match self.unit {
             Unit::Second => 1,

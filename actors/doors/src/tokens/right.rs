@@ -48,7 +48,7 @@ impl Right {
     }
 
     /// Returns `true` if it covers some name at it.
-    pub(super) fn is_of(&self, peer: &[&str]) -> bool {
+    pub(crate) fn is_of(&self, peer: &[&str]) -> bool {
         matches!(&self.0, Covered::Speak { peer: own, .. } if own == ANY || peer.contains(&&**own))
     }
 

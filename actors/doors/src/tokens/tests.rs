@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
-use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, io};
 
 use estafette::node::{FileStore, MemoryStore};
 
@@ -102,11 +103,48 @@ fn another_process_adds_and_removes_and_no_file_has_a_token() {
         assert!(text.contains("\"ci\"") && !text.contains(&secret), "{text}");
     }
     let kept = command.add("kept", &right("*"), None, None).unwrap();
-    forget(&node);
-    assert!(node.admit(kept.text()).is_ok());
+    assert!(node.admit(kept.text()).is_ok(), "though it was looked just now");
     command.remove("kept").unwrap();
     forget(&node);
     assert_eq!(node.admit(kept.text()), Err(Refusal::Unknown));
+}
+
+/// A store that counts the looks at its version.
+#[derive(Debug, Default)]
+struct Looked(MemoryStore, AtomicUsize);
+
+impl Store for Looked {
+    fn load(&self, table: &str) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.0.load(table)
+    }
+
+    fn put(&self, table: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.0.put(table, key, value)
+    }
+
+    fn remove(&self, table: &str, key: &[u8]) -> io::Result<()> {
+        self.0.remove(table, key)
+    }
+
+    fn version(&self) -> io::Result<u128> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.version()
+    }
+}
+
+#[test]
+fn many_who_show_what_is_no_token_do_not_have_the_store_looked_at_each_time() {
+    let store = Arc::new(Looked::default());
+    let tokens = Tokens::load(Arc::clone(&store) as Arc<dyn Store>).unwrap();
+    let issued = tokens.add("ci", &right("*"), None, None).unwrap();
+    let before = store.1.load(Ordering::Relaxed);
+    for _ in 0..10_000 {
+        assert_eq!(tokens.admit("esd_none"), Err(Refusal::Unknown));
+    }
+    let looks = store.1.load(Ordering::Relaxed) - before;
+    // Ten at first, and ten in each second that this takes.
+    assert!((10..5_000).contains(&looks), "{looks} looks");
+    assert!(tokens.admit(issued.text()).is_ok());
 }
 
 #[test]

@@ -1,16 +1,20 @@
 //! The queue of a webhook for people, whether or not a process posts from it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::open;
 use super::queue::{Limits, Queue};
-use super::record::{Disabled, Message, Tries};
+use super::record::{Disabled, Message, Rests, Tries};
 use super::{BYTES_MOST, DEAD, MESSAGES_MOST};
 
 /// The messages that a webhook keeps in its folder. What is changed here, a process that posts from
 /// it takes up within a second.
 #[derive(Debug)]
-pub struct Kept(Queue);
+pub struct Kept {
+    queue: Queue,
+    folder: PathBuf,
+}
 
 /// A message that a webhook keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +36,7 @@ pub struct KeptMessage {
     pub state: KeptState,
     /// The tries so far.
     pub tries: u32,
-    /// The time of the next try, in seconds since the Unix epoch.
+    /// The time of the next try, in seconds since the Unix epoch: not before the end of a rest.
     pub next: u64,
     /// The time of the last one, in seconds since the Unix epoch.
     pub last: Option<u64>,
@@ -80,16 +84,16 @@ impl Kept {
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
         }
         let limits = Limits { messages: MESSAGES_MOST, bytes: BYTES_MOST, dead: DEAD, free: 0 };
-        Queue::open(folder, limits).map(Self)
+        Queue::open(folder, limits).map(|queue| Self { queue, folder: folder.to_owned() })
     }
 
     /// Returns the messages in the order in which they came, without their JSON.
     pub fn messages(&self) -> io::Result<Vec<KeptMessage>> {
-        self.0.look()?;
+        self.queue.look()?;
         let mut messages = Vec::new();
-        for (number, tries) in self.0.all() {
-            if let Some(message) = self.0.message(number)? {
-                messages.push(KeptMessage { body: None, ..kept(message, tries) });
+        for (number, tries) in self.queue.all() {
+            if let Some(message) = self.queue.message(number)? {
+                messages.push(KeptMessage { body: None, ..self.kept(message, tries) });
             }
         }
         Ok(messages)
@@ -98,63 +102,84 @@ impl Kept {
     /// Returns the message of that id.
     pub fn message(&self, id: &str) -> Result<KeptMessage, KeptError> {
         let number = self.number(id)?;
-        let tries = self.0.tries(number).unwrap_or_default();
-        let message = self.0.message(number)?.ok_or_else(|| none(id))?;
-        Ok(kept(message, tries))
+        let tries = self.queue.tries(number).unwrap_or_default();
+        let message = self.queue.message(number)?.ok_or_else(|| none(id))?;
+        Ok(self.kept(message, tries))
+    }
+
+    /// Returns how many messages wait, without those that are dead.
+    pub fn waiting(&self) -> io::Result<usize> {
+        self.queue.look()?;
+        Ok(self.queue.counts().waiting)
     }
 
     /// Returns the reason why it is disabled, if it is.
     pub fn disabled(&self) -> io::Result<Option<Disabled>> {
-        self.0.look()?;
-        Ok(self.0.disabled())
+        self.queue.look()?;
+        Ok(self.queue.disabled())
     }
 
-    /// Has the message posted now, and all its tries before it; a dead one, too.
+    /// Returns the rest that its receiver has asked for, unless it is over: nothing is posted before
+    /// its end.
+    pub fn rests(&self) -> io::Result<Option<Rests>> {
+        self.queue.look()?;
+        Ok(self.queue.rests())
+    }
+
+    /// Returns true if some process has opened it, and posts what is due.
+    pub fn is_open(&self) -> io::Result<bool> {
+        open::is_open(&self.folder)
+    }
+
+    /// Has the message posted now, and all its tries before it; a dead one, too. A rest ends for it.
+    /// Where the webhook is disabled, or no process has it open, it is posted after that.
     pub fn retry(&self, id: &str) -> Result<(), KeptError> {
-        Ok(self.0.renew(self.number(id)?)?)
+        Ok(self.queue.renew(self.number(id)?)?)
     }
 
-    /// Has all dead messages posted now, and all their tries before them; returns their ids.
+    /// Has all dead messages posted now, as [`retry`](Self::retry) has one; returns their ids.
     pub fn retry_dead(&self) -> io::Result<Vec<String>> {
-        self.0.renew_dead()
+        self.queue.renew_dead()
     }
 
     /// Forgets the message. One that is being posted goes its way.
     pub fn drop_message(&self, id: &str) -> Result<(), KeptError> {
-        Ok(self.0.remove(self.number(id)?)?)
+        Ok(self.queue.remove(self.number(id)?)?)
     }
 
-    /// Has it post again after it was disabled; returns false if it was not.
+    /// Has it post again after it was disabled, or while it rests; returns false if it was not
+    /// disabled.
     pub fn enable(&self) -> io::Result<bool> {
-        self.0.enable()
+        self.queue.enable()
+    }
+
+    fn kept(&self, Message { head, body }: Message, tries: Tries) -> KeptMessage {
+        let was_tried = tries.tries > 0;
+        let rests = self.queue.rests().map_or(0, |rests| rests.until);
+        KeptMessage {
+            id: head.id,
+            from: head.from,
+            name: head.name,
+            message: head.message,
+            version: head.version,
+            created: head.created,
+            state: if tries.dead { KeptState::Dead } else { KeptState::Waiting },
+            tries: tries.tries,
+            next: (tries.next / 1000).max(rests),
+            last: was_tried.then_some(tries.at),
+            status: tries.status,
+            why: was_tried.then_some(tries.why),
+            bytes: body.len() as u64,
+            body: Some(String::from_utf8_lossy(&body).into_owned()),
+        }
     }
 
     fn number(&self, id: &str) -> Result<u64, KeptError> {
-        self.0.look()?;
-        self.0.find(id).ok_or_else(|| none(id))
+        self.queue.look()?;
+        self.queue.find(id).ok_or_else(|| none(id))
     }
 }
 
 fn none(id: &str) -> KeptError {
     KeptError::NoSuch { id: id.chars().take(80).collect() }
-}
-
-fn kept(Message { head, body }: Message, tries: Tries) -> KeptMessage {
-    let was_tried = tries.tries > 0;
-    KeptMessage {
-        id: head.id,
-        from: head.from,
-        name: head.name,
-        message: head.message,
-        version: head.version,
-        created: head.created,
-        state: if tries.dead { KeptState::Dead } else { KeptState::Waiting },
-        tries: tries.tries,
-        next: tries.next / 1000,
-        last: was_tried.then_some(tries.at),
-        status: tries.status,
-        why: was_tried.then_some(tries.why),
-        bytes: body.len() as u64,
-        body: Some(String::from_utf8_lossy(&body).into_owned()),
-    }
 }

@@ -1,7 +1,7 @@
 //! The webhook as a kind of door, made of settings in a topology:
 //! `door = { webhook = { url = "https://example.org/hooks", secret_file = "orders.secret" } }`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use estafette::node::units::path::from_base;
@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Deserializer};
 
 use super::target::Url;
-use super::{AT_ONCE, Format, OpenWebhook, Webhook};
+use super::{AT_ONCE, Format, Kept, OpenWebhook, Webhook, WebhookError};
 use super::{BYTES, CONNECT_WITHIN, MESSAGES, WITHIN};
 
 /// Registers the kind `webhook`.
@@ -120,7 +120,7 @@ impl WebhookTable {
             .types(self.types)
             .format(self.format)
             .at_once(self.at_once)
-            .within(self.connect_timeout, self.timeout)
+            .within(self.connect_timeout.min(self.timeout), self.timeout)
             .keeps(self.messages, self.bytes);
         webhook.is_ordered = self.ordered;
         webhook.allow_http = self.allow_http;
@@ -151,8 +151,21 @@ impl Door for Settings {
         true
     }
 
+    fn private_files(&self) -> Vec<(&'static str, PathBuf)> {
+        self.webhook.secrets.iter().map(|file| ("secret_file", file.clone())).collect()
+    }
+
     fn prepare(&self) -> Result<(), String> {
         self.webhook.make("").map(drop).map_err(|error| error.to_string())
+    }
+
+    fn keeps(&self, name: &str, key: &Path) -> Result<usize, String> {
+        let folder = super::webhook_folder(key, name);
+        if !folder.is_dir() {
+            return Ok(0);
+        }
+        let waiting = Kept::open(&folder).and_then(|kept| kept.waiting());
+        waiting.map_err(|error| WebhookError::Queue { folder, error }.to_string())
     }
 
     fn open(&self, at: DoorPlace) -> BoxFuture<'static, Result<Box<dyn OpenDoor>, String>> {
@@ -209,6 +222,8 @@ mod tests {
             })),
             well
         );
+        // The default of the one may be more than all that is given.
+        assert_eq!(table(json!({ "timeout": "5s" })), well);
         for (more, said) in [
             (json!({ "url": "http://example.org/" }), "allow_http"),
             (json!({ "secret_file": [] }), "0 secrets"),
@@ -217,6 +232,7 @@ mod tests {
             (json!({ "allow": ["10"] }), "ADDRESS/BITS"),
             (json!({ "retry": [] }), "unknown field `retry`"),
             (json!({ "at_once": 0 }), "1 to 64"),
+            (json!({ "timeout": "0s" }), "takes time"),
         ] {
             let why = table(more).unwrap_err();
             assert!(why.contains(said), "{said}: {why}");

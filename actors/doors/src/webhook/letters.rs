@@ -59,6 +59,10 @@ impl Letterbox for Slot {
         self.queue.has_room(bytes as u64)
     }
 
+    fn types(&self) -> Vec<String> {
+        self.types.clone()
+    }
+
     fn take(&self, letter: ArrivedLetter) -> BoxFuture<'static, Result<(), RemoteError>> {
         let message = self.message(letter);
         let queue = Arc::clone(&self.queue);

@@ -40,7 +40,7 @@ pub use self::open::OpenWebhook;
 pub use self::payload::Format;
 use self::post::{LOOKUPS, Poster, trust};
 use self::queue::Limits;
-pub use self::record::Disabled;
+pub use self::record::{Disabled, Rests};
 use self::schedule::Schedule;
 pub use self::secret::SecretError;
 use self::secret::{SECRETS_MOST, Secrets};
@@ -156,6 +156,20 @@ pub fn webhooks_of(key: &Path) -> std::io::Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+/// Returns the names of the webhooks of the node whose key is in that file which have messages that
+/// wait, and which no process has open, so that nobody posts them; and how many wait. It blocks.
+pub fn unopened_webhooks(key: &Path) -> std::io::Result<Vec<(String, usize)>> {
+    let mut unopened = Vec::new();
+    for name in webhooks_of(key)? {
+        let folder = webhook_folder(key, &name);
+        if folder.is_dir() && !open::is_open(&folder)? {
+            let waiting = Kept::open(folder)?.waiting()?;
+            unopened.extend((waiting > 0).then_some((name, waiting)));
+        }
+    }
+    Ok(unopened)
 }
 
 /// The name of a webhook, of that of its folder.

@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use estafette::Node;
 use estafette::node::DoorCounts;
@@ -16,7 +16,7 @@ use super::letters::Slot;
 use super::payload::{Format, payload};
 use super::post::{Outcome, Poster};
 use super::queue::{Counts, Queue, now_ms};
-use super::record::{Disabled, Message};
+use super::record::{Disabled, Message, Rests};
 use super::schedule::Schedule;
 use super::secret::Secrets;
 use super::{Made, Webhook, WebhookError};
@@ -25,6 +25,10 @@ use super::{Made, Webhook, WebhookError};
 const LOOK: Duration = Duration::from_millis(500);
 /// The wait after the queue could not be read or written.
 const AGAIN: Duration = Duration::from_secs(1);
+/// The file whose lock is held by the process that posts.
+const RUNNING: &str = "running";
+/// The longest that others may look whether somebody posts.
+const LOOKED_MOST: Duration = Duration::from_secs(1);
 /// The longest that POSTs that are under way may take when it is closed.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -99,14 +103,36 @@ pub(super) async fn open(
 
 /// Keeps other processes from posting from this folder.
 fn own(folder: &Path) -> io::Result<File> {
-    let file = File::options().create(true).append(true).open(folder.join("running"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::Error(error)) => Err(error),
-        Err(TryLockError::WouldBlock) => {
-            let text = "another process posts what is in it: stop that one, or take another folder";
-            Err(io::Error::new(io::ErrorKind::WouldBlock, text))
+    let file = File::options().create(true).append(true).open(folder.join(RUNNING))?;
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(error),
+            // Who only looks whether somebody posts lets go at once.
+            Err(TryLockError::WouldBlock) if began.elapsed() < LOOKED_MOST => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(TryLockError::WouldBlock) => {
+                let text =
+                    "another process posts what is in it: stop that one, or take another folder";
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
+            }
         }
+    }
+}
+
+/// Returns true if some process posts from this folder. It blocks for moments.
+pub(super) fn is_open(folder: &Path) -> io::Result<bool> {
+    let file = match File::open(folder.join(RUNNING)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file?,
+    };
+    // Others who look are no reason to say that somebody posts.
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -193,8 +219,8 @@ impl Worker {
             Outcome::Failed { status, why, asked } => {
                 let tries = self.queue.tries(number).map_or(1, |tries| tries.tries + 1);
                 let wait = self.schedule.wait(tries, asked);
-                if let Some(rest) = asked {
-                    self.queue.rest(rest);
+                if let Some(asked) = asked.filter(|asked| !asked.is_zero()) {
+                    self.rest(id, &why, asked).await;
                 }
                 match wait {
                     Some(wait) => tracing::warn!(
@@ -214,13 +240,34 @@ impl Worker {
         }
     }
 
+    /// Posts nothing for so long, as its receiver has asked.
+    async fn rest(&self, id: &str, why: &str, asked: Duration) {
+        let at = now_ms() / 1000;
+        // No earlier than was asked, by parts of a second.
+        let until = at.saturating_add(asked.as_secs()).saturating_add(1);
+        let rests = Rests { at, until, id: id.to_owned(), why: why.to_owned() };
+        if self.surely(move |queue| queue.rest(&rests)).await {
+            tracing::warn!(
+                webhook = self.name,
+                id,
+                rest = ?asked,
+                why,
+                "its receiver asks for a rest: nothing is posted before, unless `estafette webhook \
+                 retry` ends it"
+            );
+        }
+    }
+
     /// Changes the queue, again and again if that fails: nothing is posted twice for that.
-    async fn surely(&self, change: impl Fn(&Queue) -> io::Result<()> + Clone + Send + 'static) {
+    async fn surely<T: Send + 'static>(
+        &self,
+        change: impl Fn(&Queue) -> io::Result<T> + Clone + Send + 'static,
+    ) -> T {
         loop {
             let (queue, change) = (Arc::clone(&self.queue), change.clone());
             let changed = estafette::node::blocking(move || change(&queue)).await;
             match changed.and_then(|changed| changed) {
-                Ok(()) => return,
+                Ok(made) => return made,
                 Err(error) => tracing::error!(
                     webhook = self.name, %error,
                     "what came of a try can't be written: it is tried again"

@@ -10,13 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use estafette::node::{Change, FileStore, Hold, Store};
 use tokio::sync::Notify;
 
 use super::record::{
-    DISABLED, Disabled, MESSAGES, Message, STATE, TRIES, Tries, from_json, key, number, to_json,
+    DISABLED, Disabled, MESSAGES, Message, RESTS, Rests, STATE, TRIES, Tries, from_json, key,
+    number, to_json,
 };
 
 /// The limits of a queue.
@@ -47,8 +48,8 @@ pub(super) struct Queue {
 struct State {
     messages: BTreeMap<u64, Held>,
     disabled: Option<Disabled>,
-    /// The receiver has asked for a rest until then.
-    rests: Option<Instant>,
+    /// The last rest that the receiver has asked for.
+    rests: Option<Rests>,
     /// Of the store, when it was looked at.
     version: Option<u128>,
     /// The number of the next message.
@@ -135,12 +136,15 @@ impl Queue {
         }
         let disabled = self.store.find(STATE, DISABLED)?;
         let disabled = disabled.map(|bytes| from_json(&bytes)).transpose()?;
+        let rests = self.store.find(STATE, RESTS)?;
+        let rests = rests.map(|bytes| from_json(&bytes)).transpose()?;
         let version = Some(self.store.version()?);
         let mut state = self.state();
         for (number, held) in &mut messages {
             held.posting = state.messages.get(number).is_some_and(|known| known.posting);
         }
-        (state.messages, state.disabled, state.version) = (messages, disabled, version);
+        (state.messages, state.disabled, state.rests) = (messages, disabled, rests);
+        state.version = version;
         state.next = state.next.max(last.saturating_add(1));
         Ok(())
     }
@@ -223,7 +227,7 @@ impl Queue {
     /// order, that is the first one, when it is due.
     pub(super) fn claim(&self, in_order: bool) -> Option<u64> {
         let (now, mut state) = (now_ms(), self.state());
-        if state.disabled.is_some() || !state.rest().is_zero() {
+        if state.disabled.is_some() || state.rest(now) > 0 {
             return None;
         }
         let is_due = |held: &Held| !held.posting && held.tries.next_at(now) <= now;
@@ -251,7 +255,7 @@ impl Queue {
             alive.filter(|held| !held.posting).map(|held| held.tries.next_at(now)).min()
         };
         let first = first.unwrap_or(u64::MAX);
-        Duration::from_millis(first.saturating_sub(now)).max(state.rest())
+        Duration::from_millis(first.saturating_sub(now).max(state.rest(now)))
     }
 
     /// A message that was claimed; `None` if it is not there any more. It blocks.
@@ -321,10 +325,18 @@ impl Queue {
         }
     }
 
-    /// The receiver has asked for a rest.
-    pub(super) fn rest(&self, rest: Duration) {
-        let mut state = self.state();
-        state.rests = state.rests.max(Instant::now().checked_add(rest));
+    /// The receiver has asked for a rest: nothing is posted before its end, in later lives too,
+    /// unless a person ends it. Returns true if there was none. It blocks.
+    pub(super) fn rest(&self, rests: &Rests) -> io::Result<bool> {
+        let (hold, now) = (self.held()?, now_ms());
+        let before = self.rests();
+        // Those that were posted together are answered together.
+        if before.as_ref().is_none_or(|before| before.until < rests.until) && rests.left(now) > 0 {
+            self.store.put(STATE, RESTS, &to_json(rests)?)?;
+            self.change(hold, |state| state.rests = Some(rests.clone()))?;
+            return Ok(before.is_none());
+        }
+        Ok(false)
     }
 
     /// Tries of a message so far, as memory has them.
@@ -346,46 +358,51 @@ impl Queue {
         self.change(hold, |state| state.disabled = Some(disabled.clone()))
     }
 
-    /// Posts again; whether it was disabled. It blocks.
+    /// Posts again, without a rest; whether it was disabled. It blocks.
     pub(super) fn enable(&self) -> io::Result<bool> {
         let hold = self.held()?;
         let was = self.state().disabled.is_some();
-        self.store.remove(STATE, DISABLED)?;
-        self.change(hold, |state| state.disabled = None)?;
+        let changes = [DISABLED, RESTS];
+        let changes = changes.map(|key| Change::Remove { table: STATE, key: key.to_vec() });
+        self.store.write(changes.into())?;
+        self.change(hold, |state| (state.disabled, state.rests) = (None, None))?;
         Ok(was)
     }
 
-    /// Makes a message as new, so that it is tried now. It blocks.
+    /// Makes a message as new, and ends the rest, so that it is tried now. It blocks.
     pub(super) fn renew(&self, number: u64) -> io::Result<()> {
-        let hold = self.held()?;
-        self.store.remove(TRIES, &key(number))?;
-        self.change(hold, |state| {
-            if let Some(held) = state.messages.get_mut(&number) {
-                held.tries = Tries::default();
-            }
-        })
+        self.renew_all(self.held()?, &[number])
     }
 
-    /// Makes all dead messages as new; returns their ids. It blocks.
-    pub(super) fn renew_dead(&self) -> io::Result<Vec<String>> {
-        let hold = self.held()?;
-        let dead: Vec<_> = {
-            let state = self.state();
-            let dead = state.messages.iter().filter(|(_, held)| held.tries.dead);
-            dead.map(|(number, held)| (*number, held.id.clone())).collect()
-        };
-        let changes = dead
-            .iter()
-            .map(|(number, _)| Change::Remove { table: TRIES, key: key(*number).to_vec() });
-        self.store.write(changes.collect())?;
+    fn renew_all(&self, hold: Hold, numbers: &[u64]) -> io::Result<()> {
+        let ends = Change::Remove { table: STATE, key: RESTS.to_vec() };
+        let renewed = numbers.iter();
+        let renewed =
+            renewed.map(|number| Change::Remove { table: TRIES, key: key(*number).to_vec() });
+        self.store.write(renewed.chain([ends]).collect())?;
         self.change(hold, |state| {
-            for (number, _) in &dead {
+            state.rests = None;
+            for number in numbers {
                 if let Some(held) = state.messages.get_mut(number) {
                     held.tries = Tries::default();
                 }
             }
-        })?;
-        Ok(dead.into_iter().map(|(_, id)| id).collect())
+        })
+    }
+
+    /// Makes all dead messages as new, and ends the rest; returns their ids. It blocks.
+    pub(super) fn renew_dead(&self) -> io::Result<Vec<String>> {
+        let hold = self.held()?;
+        let dead: Vec<(u64, String)> = {
+            let state = self.state();
+            let dead = state.messages.iter().filter(|(_, held)| held.tries.dead);
+            dead.map(|(number, held)| (*number, held.id.clone())).collect()
+        };
+        let (numbers, ids): (Vec<_>, Vec<_>) = dead.into_iter().unzip();
+        if !numbers.is_empty() {
+            self.renew_all(hold, &numbers)?;
+        }
+        Ok(ids)
     }
 
     /// The message of that id.
@@ -408,6 +425,12 @@ impl Queue {
         self.state().disabled.clone()
     }
 
+    /// The rest that the receiver has asked for, unless it is over.
+    pub(super) fn rests(&self) -> Option<Rests> {
+        let now = now_ms();
+        self.state().rests.clone().filter(|rests| rests.left(now) > 0)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -420,9 +443,9 @@ impl State {
             && (counts.waiting == 0 || counts.bytes.saturating_add(length) <= limits.bytes)
     }
 
-    /// The rest that is left.
-    fn rest(&self) -> Duration {
-        self.rests.map_or(Duration::ZERO, |end| end.saturating_duration_since(Instant::now()))
+    /// The milliseconds that are left of a rest.
+    fn rest(&self, now: u64) -> u64 {
+        self.rests.as_ref().map_or(0, |rests| rests.left(now))
     }
 
     fn counts(&self) -> Counts {

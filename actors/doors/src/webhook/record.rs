@@ -5,6 +5,7 @@
 //! | `messages` | number u64 big-endian | a [`Head`] as JSON, a line break, and the message as JSON |
 //! | `tries` | the same number | [`Tries`] as JSON; none before the first try |
 //! | `state` | `disabled` | [`Disabled`] as JSON, while it is |
+//! | `state` | `rests` | [`Rests`] as JSON, of the last rest that was asked for, until a person ends it |
 
 use std::io;
 
@@ -16,6 +17,7 @@ pub(super) const MESSAGES: &str = "messages";
 pub(super) const TRIES: &str = "tries";
 pub(super) const STATE: &str = "state";
 pub(super) const DISABLED: &[u8] = b"disabled";
+pub(super) const RESTS: &[u8] = b"rests";
 
 /// The most characters of what is kept of a failure.
 const WHY_MOST: usize = 300;
@@ -72,6 +74,28 @@ pub struct Disabled {
     pub id: String,
     /// The reason, for a person.
     pub why: String,
+}
+
+/// The record of a rest that the receiver has asked for: nothing is posted before its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rests {
+    /// The time when it was asked for, in seconds since the Unix epoch.
+    pub at: u64,
+    /// The time of its end, in seconds since the Unix epoch.
+    pub until: u64,
+    /// The id of the message that was answered so.
+    pub id: String,
+    /// The answer, for a person.
+    pub why: String,
+}
+
+impl Rests {
+    /// The milliseconds that are left of it: none, where the clock has gone back behind its
+    /// beginning.
+    pub(super) const fn left(&self, now: u64) -> u64 {
+        let is_over = self.at.saturating_mul(1000) > now;
+        if is_over { 0 } else { self.until.saturating_mul(1000).saturating_sub(now) }
+    }
 }
 
 impl Message {

@@ -181,6 +181,122 @@ def named(channel, metadata):
             print(f"{what}:", said(error))
 
 
+def contents(channel, metadata):
+    """Content for an inbox, and what becomes of it; what arrived, and its content; a watch."""
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "proto"))
+    messages, services = grpc.protos_and_services("estafette/v1/node.proto")
+    node = services.NodeServiceStub(channel)
+
+    def fails(what, call, *requests):
+        try:
+            answer = call(*requests, metadata=metadata)
+            print(f"{what}: no error, but", list(answer) if hasattr(answer, "code") else answer)
+        except grpc.RpcError as error:
+            print(f"{what}:", said(error))
+
+    for who in ("paris", "paris/shop"):
+        watch = node.Watch(messages.WatchRequest(who=who), metadata=metadata)
+        # How it is, is known as soon as the other node has said so.
+        next(told for told in watch if told.presence == messages.PRESENCE_UP)
+        print("watch:", who, "is there")
+        watch.cancel()
+    watch = node.Watch(messages.WatchRequest(who="paris/nobody"), metadata=metadata)
+    print("watch:", next(told.reason for told in watch if told.reason == "NO_SUCH_NAME"))
+    fails("no right", lambda *a, **k: next(node.Watch(*a, **k)), messages.WatchRequest(who="lille"))
+
+    whole = bytes(range(256)) * 8192
+
+    def parts(name, key="", length=None, content=whole, size=1 << 20):
+        parcel = messages.Parcel(inbox="paris/files", name=name, key=key, length=length)
+        yield messages.SendRequest(parcel=parcel, content=content[:100])
+        for at in range(100, len(content), size):
+            yield messages.SendRequest(content=content[at : at + size])
+
+    def name_of(state):
+        return messages.State.Name(state)
+
+    states = [told.transfer for told in node.Send(parts("one", "k", len(whole)), metadata=metadata)]
+    print("send:", *(name_of(told.state) for told in states))
+    last = states[-1]
+    print("send:", last.inbox, last.name, last.length, len(last.blake3))
+    again = next(iter(node.Send(parts("one", "k"), metadata=metadata)))
+    print("again:", again.transfer.id == last.id)
+    follow = messages.FollowRequest(id=last.id, after=messages.STATE_STORED)
+    states = [told.transfer for told in node.Follow(follow, metadata=metadata)]
+    print("follow:", *(name_of(told.state) for told in states))
+    for name in ("two", "three"):
+        list(node.Send(parts(name, content=b"short"), metadata=metadata))
+    names, token = [], ""
+    while True:
+        page = messages.OutboxRequest(page_size=2, page_token=token)
+        page = node.Outbox(page, metadata=metadata)
+        names.append(len(page.transfers))
+        token = page.next_page_token
+        if not token:
+            break
+    print("outbox:", *names)
+
+    listed = messages.ArrivalsRequest(inbox="files", processed=False)
+    arrival = node.Arrivals(listed, metadata=metadata).arrivals[0]
+    print("arrival:", arrival.name, getattr(arrival, "from"), arrival.length, arrival.processed)
+
+    def received(**part):
+        request = messages.ReceiveRequest(inbox="files", id=arrival.id, **part)
+        answers = list(node.Receive(request, metadata=metadata))
+        return answers[0].arrival.name, b"".join(answer.content for answer in answers)
+
+    name, content = received()
+    print("receive:", name, len(content), content == b"0123456789" * 30_000)
+    print("receive:", received(offset=299_995)[1], received(offset=3, count=4)[1])
+    print("receive:", received(offset=300_000)[1])
+    done = messages.ProcessedRequest(inbox="files", id=arrival.id)
+    for _ in range(2):
+        print("processed:", node.Processed(done, metadata=metadata).arrival.processed)
+    print("open:", len(node.Arrivals(listed, metadata=metadata).arrivals))
+
+    def send(*requests):
+        return lambda **k: list(node.Send(iter(requests), **k))
+
+    parcel = messages.Parcel(inbox="paris/files", name="wrong")
+    first = messages.SendRequest(parcel=parcel)
+    more = messages.SendRequest(content=b"x" * ((1 << 20) + 1))
+    fails("no parcel", send(messages.SendRequest(content=b"x")))
+    fails("two parcels", send(first, first))
+    fails("large part", send(first, more))
+    fails("too long", lambda **k: list(node.Send(parts("wrong", length=99), **k)))
+    fails("too short", lambda **k: list(node.Send(parts("wrong", length=1 << 30), **k)))
+    fails("other length", lambda **k: list(node.Send(parts("one", "k", 7), **k)))
+    parcel = messages.Parcel(inbox="lille/files", name="wrong")
+    fails("no right", send(messages.SendRequest(parcel=parcel)))
+    parcel = messages.Parcel(inbox="paris/files", name="wrong", key="\n")
+    fails("wrong key", send(messages.SendRequest(parcel=parcel)))
+    parcel = messages.Parcel(inbox="paris/files", name="a/../b")
+    fails("wrong name", send(messages.SendRequest(parcel=parcel)))
+    fails("no transfer", lambda **k: list(node.Follow(messages.FollowRequest(id="7"), **k)))
+    fails("wrong page", node.Outbox, messages.OutboxRequest(page_token="?"))
+    fails("large page", node.Outbox, messages.OutboxRequest(page_size=1001))
+    fails("other inbox", node.Arrivals, messages.ArrivalsRequest(inbox="private"))
+    fails("wrong page", node.Arrivals, messages.ArrivalsRequest(inbox="files", page_token="?"))
+    other = messages.ReceiveRequest(inbox="files", id="7")
+    fails("no arrival", lambda **k: list(node.Receive(other, **k)))
+    behind = messages.ReceiveRequest(inbox="files", id=arrival.id, offset=300_001)
+    fails("behind", lambda **k: list(node.Receive(behind, **k)))
+    # A client that goes away, or is too late, before it has said all.
+    begun = threading.Event()
+
+    def half():
+        yield first
+        begun.wait()
+
+    try:
+        print("too late: no error, but", list(node.Send(half(), metadata=metadata, timeout=0.5)))
+    except grpc.RpcError as error:
+        # Its own clock may be the first.
+        print("too late:", error.code().name)
+    begun.set()
+    fails("not to be ended", node.Processed, messages.ProcessedRequest(inbox="read", id="7"))
+
+
 def reflection(channel, metadata):
     from grpc_reflection.v1alpha import reflection_pb2
     from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -194,7 +310,7 @@ def reflection(channel, metadata):
         request = reflection_pb2.ServerReflectionRequest(list_services="")
         answer = next(ask(iter([request]), metadata=metadata))
         names = sorted(service.name for service in answer.list_services_response.service)
-        print(f"{version}:", *(name for name in names if "reflection" not in name))
+        print(f"{version}:", *names)
     request = reflection_pb2.ServerReflectionRequest(file_containing_symbol="shop.Order")
     answer = next(ask(iter([request]), metadata=metadata))
     file = FileDescriptorProto.FromString(
@@ -210,7 +326,7 @@ def reflection(channel, metadata):
 
     health = health_pb2_grpc.HealthStub(channel)
     status = health_pb2.HealthCheckResponse.ServingStatus.Name
-    for name, service in [("the node", ""), ("shop.Shop", "shop.Shop")]:
+    for name, service in [("the node", ""), ("by name", "estafette.v1.NodeService"), ("shop.Shop", "shop.Shop")]:
         print(f"{name}:", status(health.Check(health_pb2.HealthCheckRequest(service=service)).status))
     try:
         health.Check(health_pb2.HealthCheckRequest(service="none"))

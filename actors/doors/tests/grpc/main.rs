@@ -3,9 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
 mod attacks;
+mod contents;
+#[path = "../support/held.rs"]
+mod held;
 mod protos;
 mod python;
+mod rights;
 mod serve;
+mod web;
 mod world;
 
 use estafette::RemoteErrorKind;

@@ -1,5 +1,9 @@
-//! Clients of a proto, which the door has read when it started; reflection and health.
+//! Clients of a proto, which the door has read when it started, and of `estafette.v1`; reflection
+//! and health.
 
+use std::collections::BTreeSet;
+
+use estafette_actors::source::BytesSource;
 use estafette_doors::grpc::{Methods, Protos, Service};
 
 use crate::client;
@@ -8,7 +12,7 @@ use crate::serve::{Door, open};
 use crate::world::{World, soon, world};
 
 /// A door for the protos of the example and of the tests.
-async fn door(world: &World) -> Door {
+pub(crate) async fn door(world: &World) -> Door {
     let folders =
         [workspace().join("examples/greeter"), workspace().join("actors/doors/tests/grpc")];
     let files = [folders[0].join("greeter.proto"), folders[1].join("shop.proto")];
@@ -81,18 +85,86 @@ async fn any_actor_is_reached_by_its_name_and_only_where_the_token_leads() {
 }
 
 #[tokio::test]
+async fn content_is_sent_followed_listed_and_received_and_presence_watched() {
+    let world = world().await;
+    let door = door(&world).await;
+    let content = b"0123456789".repeat(30_000);
+    let sent = world.paris.send("lyon/files", BytesSource::new("arrived", content).unwrap()).await;
+    soon(sent.unwrap().delivered()).await.unwrap();
+    // Paris is done with whatever arrives there.
+    let paris = world.paris.clone();
+    let done = tokio::spawn(async move {
+        loop {
+            for (peer, id, _) in paris.arrivals() {
+                paris.processed(peer, id).await.unwrap();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    });
+    let said = client(&door, &["contents"]).await;
+    done.abort();
+    let Some(said) = said else { return };
+    let expected = "watch: paris is there\n\
+                    watch: paris/shop is there\n\
+                    watch: NO_SUCH_NAME\n\
+                    no right: PERMISSION_DENIED no FORBIDDEN\n\
+                    send: STATE_STORED STATE_DELIVERED STATE_PROCESSED\n\
+                    send: paris/files one 2097152 32\n\
+                    again: True\n\
+                    follow: STATE_DELIVERED STATE_PROCESSED\n\
+                    outbox: 2 1\n\
+                    arrival: arrived paris 300000 False\n\
+                    receive: arrived 300000 True\n\
+                    receive: b'56789' b'3456'\n\
+                    receive: b''\n\
+                    processed: True\n\
+                    processed: True\n\
+                    open: 0\n\
+                    no parcel: INVALID_ARGUMENT no TARGET\n\
+                    two parcels: INVALID_ARGUMENT no TARGET\n\
+                    large part: INVALID_ARGUMENT no PART\n\
+                    too long: INVALID_ARGUMENT no LENGTH\n\
+                    too short: INVALID_ARGUMENT no LENGTH\n\
+                    other length: ALREADY_EXISTS no CONFLICT\n\
+                    no right: PERMISSION_DENIED no FORBIDDEN\n\
+                    wrong key: INVALID_ARGUMENT no KEY\n\
+                    wrong name: INVALID_ARGUMENT no NAME\n\
+                    no transfer: NOT_FOUND no NO_SUCH_TRANSFER\n\
+                    wrong page: INVALID_ARGUMENT no PAGE\n\
+                    large page: INVALID_ARGUMENT no PAGE\n\
+                    other inbox: PERMISSION_DENIED no FORBIDDEN\n\
+                    wrong page: INVALID_ARGUMENT no PAGE\n\
+                    no arrival: NOT_FOUND no NO_SUCH_ARRIVAL\n\
+                    behind: OUT_OF_RANGE no NO_SUCH_PART\n\
+                    too late: DEADLINE_EXCEEDED\n\
+                    not to be ended: PERMISSION_DENIED no FORBIDDEN\n";
+    assert_eq!(said, expected);
+    // Of what was refused, or broke off, nothing is there.
+    let stored = async || {
+        let stored = world.lyon.outbox().list().await.unwrap();
+        stored.into_iter().map(|(_, entry)| entry.name).collect::<BTreeSet<_>>()
+    };
+    soon(async {
+        while stored().await != BTreeSet::from(["one", "three", "two"].map(str::to_owned)) {}
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn reflection_tells_both_ways_what_there_is_and_health_whether_it_can_be_had() {
     let world = world().await;
     let door = door(&world).await;
     let Some(said) = client(&door, &["reflection"]).await else { return };
-    let services =
-        "estafette.v1.NodeService grpc.health.v1.Health helloworld.Greeter shop.Counter shop.Shop";
+    let services = "estafette.v1.NodeService grpc.health.v1.Health \
+                    grpc.reflection.v1.ServerReflection grpc.reflection.v1alpha.ServerReflection \
+                    helloworld.Greeter shop.Counter shop.Shop";
     let expected = format!(
         "v1: {services}\n\
          v1alpha: {services}\n\
          fields of shop.Order: article pieces\n\
          without a token: UNAUTHENTICATED no UNAUTHENTICATED\n\
          the node: SERVING\n\
+         by name: SERVING\n\
          shop.Shop: SERVING\n\
          nothing: NOT_FOUND\n"
     );

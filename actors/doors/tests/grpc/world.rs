@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, ResponseFuture};
+use estafette::node::Store;
 use estafette::remote::{Asked, Called, Raw, RawReply};
 use estafette::{Identity, Node, RemoteMessage};
+use estafette_actors::sink::FileSink;
 use estafette_actors::spool::Spool;
 use estafette_actors::standard;
 use futures_util::StreamExt;
@@ -30,7 +32,7 @@ pub(crate) enum Heard {
 }
 
 /// Greets, line by line; `for ever` for ever, and counts what it sends then; hears of `quiet` that
-/// it is gone; fails `nobody`.
+/// it is gone; fails `nobody`; tells `for whom` it is called.
 struct Greeter(mpsc::UnboundedSender<Heard>, Arc<AtomicUsize>);
 
 impl Actor for Greeter {
@@ -55,6 +57,11 @@ impl Handler<Called<Raw>> for Greeter {
                     "quiet" => {
                         replies.closed().await;
                         return drop(hearing.send(Heard::Closed));
+                    }
+                    "for whom" => {
+                        let who = replies.on_behalf().unwrap_or_default().as_bytes().to_vec();
+                        replies.send(&RawReply(who)).await.unwrap();
+                        continue;
                     }
                     "for ever" | "for ever and ever" => u64::MAX,
                     _ => 3,
@@ -202,7 +209,7 @@ impl Handler<Called<Add>> for Counter {
     }
 }
 
-/// Gives back what it is asked; of `never`, it hears that nobody waits any more.
+/// Gives back what it is asked; tells `for whom` that is; of `never`, it hears that nobody waits any more.
 struct Echo(mpsc::UnboundedSender<Heard>);
 
 impl Actor for Echo {
@@ -215,7 +222,10 @@ impl Handler<Asked<Raw>> for Echo {
     fn handle(&mut self, asked: Asked<Raw>, _: &mut Context<Self>) -> Self::Result {
         let hearing = self.0.clone();
         Box::pin(async move {
-            if asked.message.body == b"never" {
+            if asked.message.body == b"for whom" {
+                let who = asked.reply.on_behalf().unwrap_or_default().as_bytes().to_vec();
+                asked.reply.send(&RawReply(who));
+            } else if asked.message.body == b"never" {
                 hearing.send(Heard::Request("never".into())).unwrap();
                 actix::spawn(async move {
                     asked.reply.closed().await;
@@ -239,7 +249,17 @@ pub(crate) struct World {
 }
 
 pub(crate) async fn world() -> World {
+    world_with(Arc::new).await
+}
+
+/// The same, where the node with the door has what is made of its spool.
+pub(crate) async fn world_with<S: Store>(made: impl FnOnce(Spool) -> Arc<S>) -> World {
     let folder = tempfile::tempdir().unwrap();
+    let inbox = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    };
     let (ours, theirs) = (Identity::generate(), Identity::generate());
     let paris = Node::builder()
         .name("paris")
@@ -247,6 +267,7 @@ pub(crate) async fn world() -> World {
         .listen("127.0.0.1:0")
         .peer("lyon", ours.peer(), [""; 0])
         .spool(Arc::new(Spool::open(folder.path().join("paris")).unwrap()))
+        .receive("files", FileSink::into_dir(inbox("paris.in")))
         .stages(standard());
     let paris = paris.start().await.unwrap();
     let lyon = Node::builder()
@@ -254,7 +275,8 @@ pub(crate) async fn world() -> World {
         .identity(ours)
         .peer("paris", theirs.peer(), [paris.addresses()[0].clone()])
         .peer("away", Identity::generate().peer(), ["127.0.0.1:1"])
-        .spool(Arc::new(Spool::open(folder.path().join("lyon")).unwrap()))
+        .spool(made(Spool::open(folder.path().join("lyon")).unwrap()))
+        .receive("files", FileSink::into_dir(inbox("lyon.in")))
         .stages(standard());
     let lyon = lyon.start().await.unwrap();
     let (hearing, heard) = mpsc::unbounded_channel();

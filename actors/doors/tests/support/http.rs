@@ -132,19 +132,23 @@ impl Incoming {
 
     /// All up to this end, which is taken, too.
     pub(crate) async fn until(&mut self, end: &str) -> String {
+        let mut seen = 0;
         loop {
-            let found = self.bytes.windows(end.len()).position(|bytes| bytes == end.as_bytes());
-            if let Some(at) = found {
+            let mut found = self.bytes[seen..].windows(end.len());
+            if let Some(at) = found.position(|bytes| bytes == end.as_bytes()) {
+                let at = seen + at;
                 let rest = self.bytes.split_off(at + end.len());
                 let before = std::mem::replace(&mut self.bytes, rest);
                 return String::from_utf8(before[..at].to_vec()).unwrap();
             }
-            let ended = format!("it ended behind {:?}", String::from_utf8_lossy(&self.bytes));
-            assert!(self.more().await, "{ended}");
+            seen = (self.bytes.len() + 1).saturating_sub(end.len());
+            if !self.more().await {
+                panic!("it ended behind {:?}", String::from_utf8_lossy(&self.bytes));
+            }
         }
     }
 
-    async fn exactly(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) async fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.bytes.len() < count {
             assert!(self.more().await, "{} of {count} bytes", self.bytes.len());
         }

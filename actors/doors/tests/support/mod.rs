@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+pub(crate) mod held;
 pub(crate) mod hook;
 pub(crate) mod http;
 pub(crate) mod shop;
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use estafette::node::{MemoryStore, Store};
+use estafette::node::{MemoryStore, NodeBuilder, Store};
 use estafette::{Identity, Node, TrustedPeer};
 use estafette_actors::spool::Spool;
 use estafette_actors::standard;
@@ -52,6 +53,16 @@ async fn node_with(
     folder: &Path,
     listen: &str,
 ) -> Node {
+    builder(spool, name, key, folder, listen).start().await.unwrap()
+}
+
+fn builder(
+    spool: Arc<dyn Store>,
+    name: &str,
+    key: &Identity,
+    folder: &Path,
+    listen: &str,
+) -> NodeBuilder {
     Node::builder()
         .name(name)
         .identity(key.clone())
@@ -59,9 +70,6 @@ async fn node_with(
         .spool(spool)
         .stages(standard())
         .receive("files", estafette_actors::sink::FileSink::into_dir(folder.join("in")))
-        .start()
-        .await
-        .unwrap()
 }
 
 /// Makes the two known to each other; lyon knows where paris is.
@@ -102,7 +110,13 @@ impl World {
         let (_, known) = self.lyon.trust().named("paris").unwrap();
         let free = std::net::TcpListener::bind(&*known.addresses[0]).is_ok();
         let listen = if free { &known.addresses[0] } else { ANY };
-        let paris = node("paris", &self.keys[1], self.folder.path(), listen).await;
+        let spool = Arc::new(Spool::open(self.folder.path().join("paris")).unwrap());
+        // It knows lyon before it listens: who is refused does not come again.
+        let paris = builder(spool, "paris", &self.keys[1], self.folder.path(), listen)
+            .peer("lyon", self.lyon.peer(), [""; 0])
+            .start()
+            .await
+            .unwrap();
         shop::open(&paris, &self.shop).await;
         introduce(&self.lyon, &paris);
         self.paris = Some(paris);

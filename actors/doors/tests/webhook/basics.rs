@@ -64,6 +64,11 @@ async fn letters_alone_are_taken_and_what_can_t_be_posted_is_refused() {
     let why = within(orders.ask("{}")).await.unwrap_err();
     assert_eq!(why.kind, RemoteErrorKind::NoSuchMessage);
     assert!(why.message.contains("deliver it"), "{why}");
+    // Who asks what may be sent there is told.
+    let there = within(lyon.describe("paris/orders")).await.unwrap().names.remove(0);
+    let taken = &there.takes[0];
+    assert_eq!((&*there.name, there.takes.len(), &*taken.message), ("orders", 1, "shop.Order"));
+    assert_eq!((&*taken.forms, &*taken.ways), (&["json".into()][..], &["deliver".into()][..]));
     let refused =
         |delivery: Delivery| async move { within(delivery.processed()).await.unwrap_err() };
     let other = lyon.remote_json("paris/orders", "shop.Bill", 1).unwrap();

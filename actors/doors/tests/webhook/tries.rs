@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use estafette::RemoteError;
 use estafette::remote::{ArrivedLetter, Letterbox};
-use estafette_doors::{KeptMessage, KeptState};
+use estafette_doors::{Kept, KeptMessage, KeptState, unopened_webhooks, webhook_folder};
 
 use futures_util::future::BoxFuture;
 
@@ -125,10 +125,28 @@ async fn a_rest_that_is_asked_for_is_given_by_all_of_the_webhook() {
         hooked.orders(&["coffee"]).await;
         open.close().await;
         assert!(receiver.rest().is_empty());
-        // Another life forgets the rest, but for the message itself.
+        // Another life keeps it, and who looks is told of it, for each message.
         let open = hooked.open(hooked.to(&receiver.url())).await;
-        assert_eq!(receiver.next().await.text(), r#"{"article":"coffee"}"#);
+        let third = hooked.orders(&["milk"]).await;
+        let rests = hooked.kept().rests().unwrap().unwrap();
+        assert_eq!(&rests.id, id);
+        assert!(rests.why.contains(&status.to_string()), "{rests:?}");
+        assert!((7200..=7202).contains(&(rests.until - rests.at)), "{rests:?}");
+        let kept = hooked.kept().messages().unwrap();
+        assert_eq!(kept.len(), 3);
+        assert!(kept.iter().all(|message| message.next >= rests.until), "{kept:?}");
+        assert!(receiver.rest().is_empty());
+        // Who has one of them posted again ends it, for those that wait for nothing else, too.
+        hooked.kept().retry(&third[0]).unwrap();
+        let mut posted = [receiver.next().await, receiver.next().await];
+        posted.sort_by_key(|posted| posted.text().to_owned());
+        assert_eq!(crate::articles(&posted), ["coffee", "milk"]);
         hooked.until(|kept| kept.messages().unwrap().len() == 1).await;
+        assert_eq!(hooked.kept().rests().unwrap(), None);
+        assert!(hooked.kept().message(id).unwrap().next >= failed.last.unwrap() + 7200);
+        hooked.kept().retry(id).unwrap();
+        assert_eq!(receiver.next().await.header("webhook-id"), id);
+        hooked.until_empty().await;
         open.close().await;
         assert!(receiver.rest().is_empty());
     }
@@ -193,6 +211,61 @@ async fn while_the_queue_is_full_letters_wait_in_their_spool() {
     within(third.processed()).await.unwrap();
     hooked.until_empty().await;
     assert_eq!(crate::articles(&receiver.rest()), ["one", "one", "two", "three"]);
+}
+
+#[tokio::test]
+async fn who_looks_is_told_whether_somebody_posts_and_keeps_nobody_from_it() {
+    let (hooked, receiver) = (Hooked::new().await, Receiver::new([]).await);
+    receiver.then(Answers::Status(500, ""));
+    let open = hooked.open(hooked.to(&receiver.url()).retries([HOUR])).await;
+    let ids = hooked.orders(&["tea"]).await;
+    failed(&hooked, &ids[0]).await;
+    let kept = hooked.kept();
+    assert!(kept.is_open().unwrap());
+    open.close().await;
+    assert!(!kept.is_open().unwrap());
+    assert_eq!(kept.waiting().unwrap(), 1);
+    // One who looks just then is waited for.
+    let looking = std::fs::File::open(hooked.queue().join("running")).unwrap();
+    looking.lock_shared().unwrap();
+    assert!(!kept.is_open().unwrap(), "others look, too");
+    let opening = hooked.open(hooked.to(&receiver.url()));
+    let looks = async {
+        tokio::task::yield_now().await;
+        drop(looking);
+    };
+    let (open, ()) = tokio::join!(opening, looks);
+    assert!(kept.is_open().unwrap());
+    drop(open);
+}
+
+#[tokio::test]
+async fn webhooks_that_have_messages_and_are_not_open_are_found_by_the_key() {
+    let (hooked, receiver) = (Hooked::new().await, Receiver::new([]).await);
+    receiver.then(Answers::Status(500, ""));
+    let key = hooked.folder.path().join("key");
+    let paris = hooked.world.paris.as_ref().unwrap();
+    let webhook = hooked.to(&receiver.url()).retries([HOUR]);
+    let open = webhook.open(paris, "orders", webhook_folder(&key, "orders")).await.unwrap();
+    let empty = hooked.to(&receiver.url());
+    let empty = empty.open(paris, "bills", webhook_folder(&key, "bills")).await.unwrap();
+    hooked.orders(&["tea", "coffee"]).await;
+    assert!(unopened_webhooks(&key).unwrap().is_empty());
+    // The second was answered well, or is just posted.
+    within(async {
+        while open.counts() != (1, 0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    open.close().await;
+    empty.close().await;
+    assert_eq!(unopened_webhooks(&key).unwrap(), [("orders".to_owned(), 1)]);
+    let kept = Kept::open(webhook_folder(&key, "orders")).unwrap();
+    for message in kept.messages().unwrap() {
+        kept.drop_message(&message.id).unwrap();
+    }
+    assert!(unopened_webhooks(&key).unwrap().is_empty());
 }
 
 /// A letterbox that has no room until it was asked three times.

@@ -4,8 +4,6 @@
 //! Invariant: only a token with the right `read:INBOX` learns whether there is anything, and only one
 //! with `done:INBOX` besides changes anything.
 
-mod taken;
-
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -13,19 +11,18 @@ use axum::extract::{Path, Query, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
-use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use data_encoding::HEXLOWER;
+use estafette::TransferId;
 use estafette::delivery::TransferIdError;
-use estafette::node::{Arrival, Processed};
+use estafette::node::Processed;
 use estafette::remote::Handled;
-use estafette::{PeerId, TransferId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use self::taken::Taking;
 use super::deliver::escaped;
 use super::problem::Problem;
 use super::{Seat, answer, target};
-use crate::inbox::{self, Arrived, Asked, Conditions, ContentError, NotOne, Place};
+use crate::inbox::{self, Arrived, Asked, Conditions, ContentError, NotOne, Taking};
 use crate::tokens::Pass;
 
 /// Arrivals of one answer, unless it is said otherwise, and at most.
@@ -74,11 +71,11 @@ pub(super) async fn list(
     let node = seat.access.node();
     // One more says whether there are others.
     let mut found = inbox::page(node, &inbox, behind, limit + 1, |arrival| {
-        asked.processed.is_none_or(|wanted| (wanted == Done::No) == is_open(arrival))
+        asked.processed.is_none_or(|wanted| (wanted == Done::No) == inbox::is_open(arrival))
     });
     let has_more = found.len() > limit;
     found.truncate(limit);
-    let after = found.last().filter(|_| has_more).map(|last| cursor(last.place()));
+    let after = found.last().filter(|_| has_more).map(|last| inbox::cursor(last.place()));
     let arrivals: Vec<_> = found.iter().map(|found| shown(&seat, found)).collect();
     let text = json!({ "arrivals": arrivals, "after": after }).to_string();
     answer::json(&seat.answers, &pass.name, version, text, Handled::No)
@@ -93,8 +90,9 @@ pub(super) async fn content(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let shared = &seat.shared;
     let Arrived { arrival, .. } = found(&seat, &pass, path, query)?;
-    let opened = seat.contents.open(&arrival, || seat.compared.take(&pass.name, 1)).await;
+    let opened = shared.contents.open(&arrival, || shared.compared.take(&pass.name, 1)).await;
     let content = opened.map_err(|error| not_given(&error))?;
     let tag = format!("\"{}\"", HEXLOWER.encode(&arrival.receipt.digest));
     let (matched, unmatched) = (listed(&headers, "if-match"), listed(&headers, "if-none-match"));
@@ -122,7 +120,7 @@ pub(super) async fn content(
     let body = if method == Method::HEAD || from == to {
         Body::empty()
     } else {
-        let place = seat.readers.take(&pass.name, 1).ok_or_else(|| Problem::busy("contents"))?;
+        let place = shared.readers.take(&pass.name, 1).ok_or_else(|| Problem::busy("contents"))?;
         let tokens = seat.access.tokens().clone();
         Body::new(Taking::new(content, (from, to), place, tokens, pass))
     };
@@ -152,18 +150,11 @@ pub(super) async fn processed(
         may_end(&seat, &pass, inbox)?;
     }
     let mut found = found(&seat, &pass, path, query)?;
-    if !is_open(&found.arrival) {
+    if !inbox::is_open(&found.arrival) {
         return Ok(told(&seat, &found));
     }
-    let place = seat.noted.take(&pass.name, 1).ok_or_else(|| Problem::busy("arrivals"))?;
-    let (node, peer, id) = (seat.access.node().clone(), found.peer, found.id);
-    // It goes on without who asked, and keeps its place.
-    let noted = tokio::spawn(async move {
-        let noted = node.processed(peer, id).await;
-        drop(place);
-        noted
-    });
-    let noted = noted.await.map_err(std::io::Error::other).flatten();
+    let place = seat.shared.noted.take(&pass.name, 1).ok_or_else(|| Problem::busy("arrivals"))?;
+    let noted = inbox::note(seat.access.node(), &found, place).await;
     let noted = noted.map_err(|error| {
         let text = format!("it could not be noted that it is processed: {error}");
         Problem::new(super::status(507), "storage", text).handled(Handled::Unknown)
@@ -173,6 +164,11 @@ pub(super) async fn processed(
     }
     found.arrival.processed = Processed::Unheard;
     Ok(told(&seat, &found))
+}
+
+fn place_of(cursor: &str) -> Result<inbox::Place, Problem> {
+    let none = || target::bad("after is what the list before it said, or is left out");
+    inbox::place_of(cursor).ok_or_else(none)
 }
 
 fn told(seat: &Seat, found: &Arrived) -> Response {
@@ -206,7 +202,7 @@ fn found(
     let id: TransferId = id.parse().map_err(|_: TransferIdError| no_such_arrival())?;
     let node = seat.access.node();
     let from = match from {
-        Some(from) => Some(sender(seat, &from).ok_or_else(no_such_arrival)?),
+        Some(from) => Some(inbox::sender(node, &from).ok_or_else(no_such_arrival)?),
         None => None,
     };
     inbox::find(node, &inbox, id, from).map_err(|error| match error {
@@ -218,21 +214,11 @@ fn found(
     })
 }
 
-/// A sender by its id, or by its name here.
-fn sender(seat: &Seat, given: &str) -> Option<PeerId> {
-    let named = || seat.access.node().trust().named(given).map(|(id, _)| id);
-    given.parse().ok().or_else(named)
-}
-
 fn may_read(seat: &Seat, pass: &Pass, inbox: &str) -> Result<(), Problem> {
     if seat.access.reads(pass, inbox) {
         return Ok(());
     }
-    let text = format!(
-        "the token {:?} may not read the inbox {inbox:?}: it wants the right read:INBOX, of this \
-         door, too",
-        pass.name
-    );
+    let text = inbox::may_not_read(pass, inbox);
     Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", text))
 }
 
@@ -240,37 +226,22 @@ fn may_end(seat: &Seat, pass: &Pass, inbox: &str) -> Result<(), Problem> {
     if seat.access.ends(pass, inbox) {
         return Ok(());
     }
-    let text = format!(
-        "the token {:?} may not say that what arrived in the inbox {inbox:?} is processed: it wants \
-         the right done:INBOX, of this door, too",
-        pass.name
-    );
+    let text = inbox::may_not_end(pass, inbox);
     Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", text))
 }
 
 fn no_such_arrival() -> Problem {
-    let text = "nothing of this id arrived in this inbox that is remembered: its time may be over";
-    Problem::new(StatusCode::NOT_FOUND, "no-such-arrival", text)
+    Problem::new(StatusCode::NOT_FOUND, "no-such-arrival", inbox::NO_SUCH_ARRIVAL)
 }
 
 fn not_given(error: &ContentError) -> Problem {
-    let gone = |text: &str| Problem::new(StatusCode::GONE, "content-gone", text);
-    match error {
-        ContentError::NoFile => {
-            let text = "it is no plain file here: folders, and what programs took, are not given";
-            Problem::new(StatusCode::NOT_FOUND, "no-file", text)
-        }
-        ContentError::Gone => gone("the file is not where it arrived any more"),
-        ContentError::Changed => gone(
-            "what lies where it arrived is not what arrived, byte for byte: it was changed since, \
-             or on its way into the inbox, by a filter",
-        ),
-        ContentError::Unreadable(why) => {
-            let text = format!("the file can't be read: {why}");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", text)
-        }
-        ContentError::Busy => Problem::busy("contents"),
-    }
+    let (status, kind) = match error {
+        ContentError::NoFile => (StatusCode::NOT_FOUND, "no-file"),
+        ContentError::Gone | ContentError::Changed => (StatusCode::GONE, "content-gone"),
+        ContentError::Unreadable(_) => (StatusCode::INTERNAL_SERVER_ERROR, "unreadable"),
+        ContentError::Busy => return Problem::busy("contents"),
+    };
+    Problem::new(status, kind, error.to_string())
 }
 
 fn shown(seat: &Seat, Arrived { peer, id, arrival }: &Arrived) -> Value {
@@ -284,30 +255,9 @@ fn shown(seat: &Seat, Arrived { peer, id, arrival }: &Arrived) -> Value {
         "files": arrival.receipt.files,
         "arrived": arrival.at,
         "expires": arrival.expires,
-        "processed": !is_open(arrival),
+        "processed": !inbox::is_open(arrival),
         "content": format!("/v1/inbox/{}/{id}?from={peer}", escaped(&arrival.inbox)),
     })
-}
-
-const fn is_open(arrival: &Arrival) -> bool {
-    matches!(arrival.processed, Processed::No)
-}
-
-/// The place of an arrival in the list, as a text that means nothing to a client.
-fn cursor((at, peer, id): Place) -> String {
-    let bytes = [&at.to_be_bytes()[..], peer.as_bytes(), id.as_bytes()].concat();
-    BASE64URL_NOPAD.encode(&bytes)
-}
-
-fn place_of(cursor: &str) -> Result<Place, Problem> {
-    let read = || {
-        let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok()?;
-        let (at, rest) = bytes.split_first_chunk()?;
-        let (peer, id) = rest.split_first_chunk()?;
-        let id = TransferId::from_bytes(id.try_into().ok()?);
-        Some((u64::from_be_bytes(*at), PeerId::from_bytes(*peer), id))
-    };
-    read().ok_or_else(|| target::bad("after is what the list before it said, or is left out"))
 }
 
 /// Describes the content: its length, and the name that a client may give it.

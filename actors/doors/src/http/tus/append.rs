@@ -12,12 +12,14 @@ use bytes::Bytes;
 use estafette::delivery::{Content, ContentKind, ContentName};
 use estafette::{Node, TransferId};
 use estafette_actors::copy::{Part, Parts};
+use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
+use super::super::checksum::Checksums;
 use super::super::problem::Problem;
 use super::super::send::{self, PARTS};
-use super::headers::{self, Checksum};
 use super::uploads::{Note, Turn, Uploads, storage};
+use crate::content::Pace;
 
 /// A part is cut off behind so many bytes, and is durable then, though its request goes on.
 const PART: u64 = 64 << 20;
@@ -32,14 +34,15 @@ pub(super) struct End {
     pub(super) offset: u64,
     /// The bytes that small parts take besides.
     pub(super) small: u64,
-    pub(super) checksum: Option<Checksum>,
+    pub(super) checksums: Checksums,
 }
 
 /// The reason why nothing, or not all, was written.
 #[derive(Debug)]
 enum Unwritten {
     Disk(io::Error),
-    Checksum,
+    /// Other content than is meant.
+    Other(Problem),
 }
 
 impl From<io::Error> for Unwritten {
@@ -58,8 +61,8 @@ pub(super) async fn append(
     let (parts, fed) = mpsc::channel(PARTS);
     let (id, offset, length, small) = (end.id, end.offset, end.note.length, end.small);
     let mut come = offset;
-    let admit = |count: usize| {
-        come += count as u64;
+    let admit = |part: Option<&[u8]>| {
+        come += part.map_or(0, <[u8]>::len) as u64;
         match length {
             Some(length) if come > length => Err(too_long(length)),
             Some(_) => Ok(()),
@@ -88,11 +91,25 @@ pub(super) async fn append(
     }
 }
 
+/// Reads a body that has nothing to bring, since all of the upload is there.
+pub(super) async fn nothing(body: Body, checksums: Checksums, all: u64) -> Result<(), Problem> {
+    let (mut parts, mut pace) = (body.into_data_stream(), Pace::new());
+    loop {
+        match pace.next(parts.next()).await {
+            Some(Some(Ok(part))) if part.is_empty() => {}
+            Some(Some(Ok(_))) => return Err(too_long(all)),
+            Some(Some(Err(error))) => return Err(send::broken(&error)),
+            Some(None) => return checksums.check(),
+            None => return Err(send::slow()),
+        }
+    }
+}
+
 impl Unwritten {
     /// Returns what its client is told; `fault` is what was wrong with the request.
     fn told(self, fault: Option<Problem>) -> Option<Problem> {
         match self {
-            Self::Checksum => fault.or_else(|| Some(headers::mismatch())),
+            Self::Other(why) => fault.or(Some(why)),
             Self::Disk(error) => Some(storage(&error)),
         }
     }
@@ -110,9 +127,7 @@ impl End {
                 Some(None) => break true,
                 None => break false,
             };
-            if let Some(checksum) = &mut self.checksum {
-                checksum.update(&bytes);
-            }
+            self.checksums.update(&bytes);
             let now = match &mut part {
                 Some(part) => part,
                 None if room == 0 => return Err(too_many().into()),
@@ -123,15 +138,14 @@ impl End {
             };
             now.push(&bytes)?;
             // What has a checksum is one part: it is there, or is not.
-            if self.checksum.is_none() && now.length() >= PART {
+            if self.checksums.is_empty() && now.length() >= PART {
                 self.offset += now.length();
                 part.take().map_or(Ok(()), Part::finish)?;
             }
         };
-        if let Some(checksum) = self.checksum
-            && !(is_whole && checksum.agrees())
-        {
-            return Err(Unwritten::Checksum);
+        if !self.checksums.is_empty() {
+            let same = if is_whole { self.checksums.check() } else { Err(not_whole()) };
+            same.map_err(Unwritten::Other)?;
         }
         Ok(part.map_or(Ok(()), Part::finish)?)
     }
@@ -147,6 +161,11 @@ impl End {
     pub(super) fn write_empty(&self) -> io::Result<()> {
         self.begin()?.finish()
     }
+}
+
+fn not_whole() -> Problem {
+    let text = "the part is not whole, and has a checksum: nothing of it is kept";
+    Problem::new(StatusCode::BAD_REQUEST, "broken-body", text)
 }
 
 fn too_many() -> io::Error {

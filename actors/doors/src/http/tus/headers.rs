@@ -3,15 +3,14 @@
 use axum::http::header::{HeaderMap, HeaderName, HeaderValue};
 use axum::http::{StatusCode, header};
 use data_encoding::BASE64;
-use sha1::{Digest, Sha1};
 
+use super::super::body;
 use super::super::problem::Problem;
-use super::super::{status, target};
+use super::super::target::{self, one};
 
 pub(super) const VERSION: &str = "1.0.0";
 pub(super) const EXTENSIONS: &str =
     "creation,creation-with-upload,creation-defer-length,termination,checksum,expiration";
-pub(super) const ALGORITHMS: &str = "sha1,blake3";
 /// The longest metadata, in bytes.
 const METADATA_MOST: usize = 4 << 10;
 /// The name of content whose client gives it none.
@@ -25,16 +24,6 @@ pub(super) fn version(headers: &HeaderMap) -> Result<(), Problem> {
     let text = format!("uploads are of tus {VERSION}: say Tus-Resumable: {VERSION}");
     Err(Problem::new(StatusCode::PRECONDITION_FAILED, "tus-version", text)
         .with(HeaderName::from_static("tus-version"), HeaderValue::from_static(VERSION)))
-}
-
-/// The one value of a header.
-pub(super) fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
-    let mut given = headers.get_all(name).iter();
-    let Some(first) = given.next() else { return Ok(None) };
-    match (first.to_str(), given.next()) {
-        (Ok(text), None) => Ok(Some(text.trim())),
-        _ => Err(target::bad(format!("{name} is one visible text"))),
-    }
 }
 
 /// A count of bytes.
@@ -77,69 +66,14 @@ pub(super) fn metadata(headers: &HeaderMap) -> Result<(String, String), Problem>
     Ok((text.to_owned(), name.unwrap_or_else(|| UNNAMED.to_owned())))
 }
 
-/// Refuses a body that does not say that it is a part of content.
+/// Refuses a body that does not say that it is a part of content, as it is.
 pub(super) fn is_part(headers: &HeaderMap) -> Result<(), Problem> {
+    body::is_unpacked(headers)?;
     if one(headers, header::CONTENT_TYPE.as_str())? == Some("application/offset+octet-stream") {
         return Ok(());
     }
     let text = "a part of content says Content-Type: application/offset+octet-stream";
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", text))
-}
-
-/// The digest that a body is to have.
-#[derive(Debug)]
-pub(super) struct Checksum {
-    hasher: Hasher,
-    expected: Vec<u8>,
-}
-
-#[derive(Debug)]
-enum Hasher {
-    Sha1(Sha1),
-    Blake3(Box<blake3::Hasher>),
-}
-
-impl Checksum {
-    /// The checksum of a request, if it has one.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
-        let Some(text) = one(headers, "upload-checksum")? else { return Ok(None) };
-        let (algorithm, value) = text.split_once(' ').unwrap_or((text, ""));
-        let hasher = match algorithm {
-            "sha1" => Hasher::Sha1(Sha1::new()),
-            "blake3" => Hasher::Blake3(Box::default()),
-            _ => {
-                let text = format!("a checksum is one of {ALGORITHMS}, not {algorithm:?}");
-                return Err(target::bad(text));
-            }
-        };
-        let expected = BASE64.decode(value.trim().as_bytes());
-        let expected = expected
-            .map_err(|error| target::bad(format!("Upload-Checksum is no base64: {error}")))?;
-        Ok(Some(Self { hasher, expected }))
-    }
-
-    pub(super) fn update(&mut self, bytes: &[u8]) {
-        match &mut self.hasher {
-            Hasher::Sha1(hasher) => hasher.update(bytes),
-            Hasher::Blake3(hasher) => {
-                hasher.update(bytes);
-            }
-        }
-    }
-
-    /// Returns whether the body was the one that was meant.
-    pub(super) fn agrees(self) -> bool {
-        match self.hasher {
-            Hasher::Sha1(hasher) => hasher.finalize().as_slice() == self.expected,
-            Hasher::Blake3(hasher) => hasher.finalize().as_bytes()[..] == self.expected,
-        }
-    }
-}
-
-pub(super) fn mismatch() -> Problem {
-    let text = "the body is not the one that Upload-Checksum is of, and nothing of it is kept: \
-                send it again";
-    Problem::new(status(460), "checksum", text)
 }
 
 #[cfg(test)]
@@ -179,24 +113,5 @@ mod tests {
             assert!(name_of(wrong).is_err(), "{wrong}");
         }
         assert!(name_of(&"x".repeat(METADATA_MOST + 1)).is_err());
-    }
-
-    #[test]
-    fn a_checksum_agrees_with_its_bytes_alone() {
-        let checksum = |text: &str| Checksum::of(&given(&[("upload-checksum", text)]));
-        let blake = format!("blake3 {}", BASE64.encode(blake3::hash(b"hello world").as_bytes()));
-        for text in ["sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", &blake] {
-            let mut one = checksum(text).unwrap().unwrap();
-            one.update(b"hello ");
-            one.update(b"world");
-            assert!(one.agrees());
-            let mut other = checksum(text).unwrap().unwrap();
-            other.update(b"hello World");
-            assert!(!other.agrees());
-        }
-        for wrong in ["md5 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", "sha1 ???", ""] {
-            assert!(checksum(wrong).is_err(), "{wrong}");
-        }
-        assert!(!checksum("sha1").unwrap().unwrap().agrees());
     }
 }

@@ -23,14 +23,15 @@ use axum::routing::{MethodRouter, head, options};
 use axum::{Extension, Router};
 use estafette::TransferId;
 use estafette::delivery::ContentName;
+use estafette::node::OutboxState;
 use estafette_actors::copy::Parts;
 
 pub(crate) use self::uploads::Uploads;
 
 use self::append::{End, append};
-use self::headers::Checksum;
 use self::uploads::{Found, KEPT_FOR, Note, Turn, in_future, on_disk, so_far, text_of};
 use super::Seat;
+use super::checksum::{ALGORITHMS, Checksums};
 use super::problem::Problem;
 use super::target;
 use crate::tokens::Pass;
@@ -60,7 +61,7 @@ async fn tell(State(seat): State<Seat>) -> Response {
         ("tus-version", headers::VERSION),
         ("tus-extension", headers::EXTENSIONS),
         ("tus-max-size", &most),
-        ("tus-checksum-algorithm", headers::ALGORITHMS),
+        ("tus-checksum-algorithm", ALGORITHMS),
     ];
     (StatusCode::NO_CONTENT, told).into_response()
 }
@@ -76,7 +77,7 @@ async fn create(
     let given = request.headers();
     headers::version(given)?;
     let reached = seat.access.reach(&pass, &peer, &inbox)?;
-    if headers::one(given, "upload-concat")?.is_some() {
+    if target::one(given, "upload-concat")?.is_some() {
         return Err(target::bad("uploads are not put together here: send one"));
     }
     let length = headers::length(given)?;
@@ -88,14 +89,14 @@ async fn create(
     if brings {
         headers::is_part(given)?;
     }
-    let checksum = Checksum::of(given)?;
+    let checksums = Checksums::of_part(given)?;
     seat.tus.ready().await;
     in_background(async move {
         let (id, turn) = seat.tus.create(&pass, &note).await?;
         let place = HeaderValue::from_str(&format!("/v1/uploads/{id}"));
         let place = place.map_err(|error| uploads::storage(&error))?;
         let body = if brings { request.into_body() } else { Body::empty() };
-        let step = Step { offset: 0, length: None, checksum, body };
+        let step = Step { offset: 0, length: None, checksums, body };
         let begun = go_on(&seat, &pass, (id, turn), step).await;
         // It was made, and its client goes on with it where it broke off.
         let mut response =
@@ -112,7 +113,7 @@ struct Step {
     offset: u64,
     /// Told now, where it was not told before.
     length: Option<u64>,
-    checksum: Option<Checksum>,
+    checksums: Checksums,
     body: Body,
 }
 
@@ -130,9 +131,9 @@ async fn patch(
     let offset = headers::count(given, "upload-offset")?;
     let offset = offset.ok_or_else(|| target::bad("say Upload-Offset: where the part begins"))?;
     let length = headers::count(given, "upload-length")?;
-    let checksum = Checksum::of(given)?;
+    let checksums = Checksums::of_part(given)?;
     let turn = seat.tus.turn(&pass, id).await?;
-    let step = Step { offset, length, checksum, body: request.into_body() };
+    let step = Step { offset, length, checksums, body: request.into_body() };
     in_background(async move { go_on(&seat, &pass, (id, turn), step).await }).await
 }
 
@@ -141,14 +142,20 @@ async fn go_on(
     seat: &Seat,
     pass: &Pass,
     (id, turn): (TransferId, Turn),
-    Step { offset, length, checksum, body }: Step,
+    Step { offset, length, checksums, body }: Step,
 ) -> Result<Response, Problem> {
     let (parts, mut note) = match seat.tus.find(pass, id).await? {
         Found::Open(parts, note) => (parts, note),
         Found::Over(entry) => {
-            // Who has not heard that all is there says the last part again.
+            // Who has not heard that all is there may say its end again, which brings nothing.
             let all = entry.length.unwrap_or_default();
-            return if offset == all { Ok(moved(all, None)) } else { Err(elsewhere(all)) };
+            if offset != all {
+                return Err(elsewhere(all));
+            }
+            let nothing = append::nothing(body, checksums, all).await;
+            return nothing
+                .map(|()| moved(all, None))
+                .map_err(|problem| problem.with(OFFSET, all.into()));
         }
     };
     seat.access.reach(pass, &note.peer, &note.inbox)?;
@@ -168,7 +175,7 @@ async fn go_on(
     }
     let _place = seat.upload(pass)?;
     let node = seat.access.node().clone();
-    let end = End { node, id, parts: parts.clone(), note: note.clone(), offset, small, checksum };
+    let end = End { node, id, parts: parts.clone(), note: note.clone(), offset, small, checksums };
     if note.length == Some(0) {
         on_disk(move || end.write_empty()).await?;
         seat.tus.hand_over(id, parts, &note).await?;
@@ -270,15 +277,29 @@ async fn terminate(
         let _turn = turn;
         match seat.tus.find(&pass, id).await? {
             Found::Open(parts, _) => seat.tus.remove(id, parts).await?,
-            Found::Over(_) => {
-                let text =
-                    "all of it is there, and it is on its way: `estafette outbox` takes it out";
-                return Err(Problem::new(StatusCode::CONFLICT, "on-its-way", text));
-            }
+            Found::Over(entry) => return Err(over(id, &entry.state)),
         }
         Ok(StatusCode::NO_CONTENT.into_response())
     })
     .await
+}
+
+/// The answer to who gives up what is whole.
+fn over(id: TransferId, state: &OutboxState) -> Problem {
+    let (kind, text) = match state {
+        OutboxState::Delivered { .. } | OutboxState::Processed { .. } => {
+            ("delivered", "it was delivered already: its receiver has it".into())
+        }
+        OutboxState::Dead { .. } => {
+            let text = "all of it is there, and could not be delivered";
+            ("dead", format!("{text}: `estafette outbox drop {id}` forgets it"))
+        }
+        _ => {
+            let text = "all of it is there, and it is on its way";
+            ("on-its-way", format!("{text}: `estafette outbox cancel {id}` takes it out"))
+        }
+    };
+    Problem::new(StatusCode::CONFLICT, kind, text)
 }
 
 /// For who can say POST and GET alone.
@@ -289,7 +310,7 @@ async fn overridden(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let given = request.headers();
-    match headers::one(given, "x-http-method-override")?.map(|text| text.parse()) {
+    match target::one(given, "x-http-method-override")?.map(|text| text.parse()) {
         Some(Ok(Method::PATCH)) => patch(seat, pass, id, request).await,
         Some(Ok(Method::DELETE)) => {
             let given = given.clone();

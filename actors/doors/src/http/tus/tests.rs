@@ -7,8 +7,8 @@ use std::sync::Arc;
 use estafette::Node;
 use estafette::node::MemoryStore;
 
-use super::super::sent;
 use super::Uploads;
+use crate::sent;
 use crate::tokens::{Pass, Tokens};
 
 async fn made() -> (Node, Pass) {

@@ -11,14 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
-use estafette::node::{OutboxEntry, OutboxError, SendError, blocking};
+use estafette::node::{OutboxEntry, OutboxError, OutboxState, SendError, blocking};
 use estafette::{Destination, Node, OutboxHandle, TransferId};
 use estafette_actors::copy::Parts;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, OnceCell, OwnedMutexGuard};
 
 use super::super::problem::Problem;
-use super::super::{send, sent};
+use super::super::send;
+use crate::sent;
 use crate::tokens::Pass;
 
 /// The most uploads that are not whole; a quarter of them by one token.
@@ -260,7 +261,15 @@ impl Uploads {
                 let is_seen = sent::is_of(id, pass) && entry.relayed_for.is_none();
                 return if is_seen { Ok(Found::Over(Box::new(entry))) } else { Err(none()) };
             }
-            Err(OutboxError::Unknown(_)) => {}
+            Err(OutboxError::Unknown(_)) => {
+                let withdrawn = self.node.outbox().withdrawn(id).await.ok().flatten();
+                if let Some(OutboxState::Dead { failure, .. }) = withdrawn.map(|entry| entry.state)
+                    && sent::is_of(id, pass)
+                {
+                    self.forget(id);
+                    return Err(send::withdrawn(&failure));
+                }
+            }
             Err(error @ OutboxError::Storing(_)) => {
                 let text = error.to_string();
                 return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text)
@@ -446,7 +455,8 @@ pub(super) fn text_of(note: &Note) -> Result<Vec<u8>, Problem> {
 }
 
 fn none() -> Problem {
-    let text = "no upload that this token may see has this id, or its time is over";
+    let text = "no upload that this token may see has this id, or it is forgotten: it was given \
+                up, its time is over, or somebody took it out of the outbox";
     Problem::new(StatusCode::NOT_FOUND, "no-such-upload", text)
 }
 

@@ -65,11 +65,48 @@ fn what_is_not_to_be_posted_is_not_due_either() {
     assert_eq!(queue.due_in(false), Duration::ZERO);
     queue.failed(first, (None, "no"), Some(2 * HOUR)).unwrap();
     assert!(queue.due_in(true) > HOUR && queue.claim(true).is_none());
-    queue.rest(2 * HOUR);
+    let rests = resting(now_ms() / 1000, 2 * HOUR);
+    assert!(queue.rest(&rests).unwrap());
     assert!(queue.due_in(false) > HOUR && queue.claim(false).is_none());
     let disabled = Disabled { at: 1, id: "a".into(), why: "gone".into() };
     queue.disable(&disabled).unwrap();
     assert_eq!((queue.due_in(true), queue.due_in(false)), (Duration::MAX, Duration::MAX));
+}
+
+fn resting(at: u64, rest: Duration) -> Rests {
+    Rests { at, until: at + rest.as_secs(), id: "a".into(), why: "no".into() }
+}
+
+#[test]
+fn a_rest_is_kept_never_made_shorter_and_ended_by_who_renews_or_enables() {
+    let (folder, queue) = queue();
+    for id in ["a", "b"] {
+        queue.put(&message(id, 1)).unwrap();
+    }
+    let (first, now) = (queue.claim(true).unwrap(), now_ms() / 1000);
+    assert!(!queue.rest(&resting(now - 9, Duration::from_secs(1))).unwrap(), "it is over");
+    assert!(queue.rest(&resting(now, 2 * HOUR)).unwrap());
+    assert!(!queue.rest(&resting(now, HOUR)).unwrap());
+    assert!(!queue.rest(&resting(now, 3 * HOUR)).unwrap(), "it is longer, and no new one");
+    queue.failed(first, (Some(503), "no"), None).unwrap();
+    let other = Queue::open(folder.path(), LIMITS).unwrap();
+    assert_eq!(other.rests(), Some(resting(now, 3 * HOUR)));
+    assert!(other.claim(false).is_none() && other.due_in(false) > 2 * HOUR);
+    assert_eq!(other.renew_dead().unwrap(), ["a"]);
+    queue.look().unwrap();
+    assert_eq!((queue.rests(), queue.due_in(true)), (None, Duration::ZERO));
+    // Nothing is to be posted for it.
+    assert!(queue.rest(&resting(now, HOUR)).unwrap() && queue.renew_dead().unwrap().is_empty());
+    assert!(queue.rests().is_some());
+    queue.renew(first).unwrap();
+    assert!(queue.rests().is_none() && queue.rest(&resting(now, HOUR)).unwrap());
+    assert!(!queue.enable().unwrap() && queue.rests().is_none());
+    // By a clock that was ahead.
+    let (ahead, day) = (now + 24 * HOUR.as_secs(), 24 * HOUR);
+    let other = FileStore::open(folder.path()).unwrap();
+    other.put(STATE, RESTS, &to_json(&resting(ahead, day)).unwrap()).unwrap();
+    queue.look().unwrap();
+    assert!(queue.rests().is_none() && queue.claim(true) == Some(first));
 }
 
 #[test]

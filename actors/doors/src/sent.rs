@@ -64,7 +64,12 @@ impl Sent {
             match node.outbox().entry(*id).await {
                 Ok(entry) => return Ok(Found::Stored(*id, Box::new(entry))),
                 Err(OutboxError::Storing(_)) => return Ok(Found::Sending),
-                Err(OutboxError::Unknown(_)) => {}
+                Err(OutboxError::Unknown(_)) => {
+                    // Who sends it again is told so: it is no other delivery.
+                    if let Some(entry) = node.outbox().withdrawn(*id).await? {
+                        return Ok(Found::Stored(*id, Box::new(entry)));
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -100,6 +105,7 @@ pub(crate) fn is_of(id: TransferId, pass: &Pass) -> bool {
 }
 
 /// Returns whether one token sent both.
+#[cfg(feature = "http")]
 pub(crate) fn same_token(one: TransferId, other: TransferId) -> bool {
     one.as_bytes()[8..16] == other.as_bytes()[8..16]
 }

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::task::AbortHandle;
 
-use super::super::room::Held;
-use crate::inbox::{Content, PIECE};
-use crate::tokens::{Pass, Tokens};
+use super::{Content, PIECE};
+use crate::room::Held;
+use crate::tokens::{Pass, Refusal, Tokens};
 
 /// A client takes so many bytes at least in each such time.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ const LEAST: u64 = PIECE as u64;
 
 type Reading = Pin<Box<dyn Future<Output = io::Result<Bytes>> + Send>>;
 
-pub(super) struct Taking {
+pub(crate) struct Taking {
     left: Arc<Mutex<Left>>,
     reading: Option<Reading>,
     timer: AbortHandle,
@@ -35,6 +35,8 @@ struct Left {
     open: Option<Open>,
     at: u64,
     to: u64,
+    /// Set if it was given up since its token is none any more.
+    ended: Option<Refusal>,
 }
 
 struct Open {
@@ -53,24 +55,31 @@ impl AsRef<[u8]> for Counted {
 
 impl Taking {
     /// The bytes from the first of these up to the second, for as long as the token is one.
-    pub(super) fn new(
+    pub(crate) fn new(
         content: Content,
         (at, to): (u64, u64),
-        place: Held,
+        place: impl Into<Arc<Held>>,
         tokens: Tokens,
         pass: Pass,
     ) -> Self {
-        let open = Some(Open { content, place: Arc::new(place) });
-        let left = Arc::new(Mutex::new(Left { open, at, to }));
+        let open = Some(Open { content, place: place.into() });
+        let left = Arc::new(Mutex::new(Left { open, at, to, ended: None }));
         let watched = Arc::clone(&left);
         let timer = tokio::spawn(async move {
-            tokio::select! {
-                () = slow(&watched) => {}
-                _ = tokens.ended(&pass) => {}
-            }
-            lock(&watched).open = None;
+            let ended = tokio::select! {
+                () = slow(&watched) => None,
+                refusal = tokens.ended(&pass) => Some(refusal),
+            };
+            let mut left = lock(&watched);
+            (left.open, left.ended) = (None, ended);
         });
         Self { left, reading: None, timer: timer.abort_handle() }
+    }
+
+    /// The refusal of its token, if it was given up for that.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn ended(&self) -> Option<Refusal> {
+        lock(&self.left).ended
     }
 }
 

@@ -1,7 +1,7 @@
 //! Room that requests hold together, of which each token has a share.
 //!
-//! Invariant: whoever has one token takes a quarter of it at most, so that four are needed to keep
-//! others out.
+//! Invariant: whoever has one token takes its share at most, a quarter unless another one is told,
+//! so that several are needed to keep others out.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(crate) struct Room {
     most: usize,
+    /// The most of one token.
+    share: usize,
     used: Mutex<Used>,
 }
 
@@ -29,7 +31,12 @@ pub(crate) struct Held {
 
 impl Room {
     pub(crate) fn of(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, used: Mutex::default() })
+        Self::shared(most, most / 4)
+    }
+
+    /// Room for so much, of which one token takes so much at most.
+    pub(crate) fn shared(most: usize, share: usize) -> Arc<Self> {
+        Arc::new(Self { most, share, used: Mutex::default() })
     }
 
     /// So much of it, for the token of this name; `None` if it, or all, would have too much.
@@ -48,7 +55,7 @@ impl Held {
     pub(crate) fn more(&mut self, count: usize) -> bool {
         let mut used = self.room.used();
         let own = used.tokens.get(&self.token).copied().unwrap_or_default();
-        if used.all + count > self.room.most || own + count > self.room.most / 4 {
+        if used.all + count > self.room.most || own + count > self.room.share {
             return false;
         }
         used.all += count;
@@ -59,6 +66,7 @@ impl Held {
     }
 
     /// Gives a part of it to somebody else.
+    #[cfg(any(test, feature = "http"))]
     pub(crate) fn part(&mut self, count: usize) -> Self {
         let count = count.min(self.count);
         self.count -= count;

@@ -28,7 +28,8 @@ impl Transport for Memory {
             let there = Box::new(Streamed::new(there, "memory"));
             match listener {
                 Some(listener) if listener.send(there).await.is_ok() => {
-                    Ok(Box::new(Streamed::new(here, name)) as Box<dyn Connection>)
+                    Ok(Box::new(Streamed::new(here, format!("memory:{name}")))
+                        as Box<dyn Connection>)
                 }
                 _ => Err(io::ErrorKind::ConnectionRefused.into()),
             }

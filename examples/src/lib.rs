@@ -29,6 +29,14 @@ struct Messages;
 struct CommandReadme;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../actors/page/README.md")]
+struct PageReadme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../framework/topology/README.md")]
+struct TopologyReadme;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../framework/docs/tour.md")]
 struct Tour;
 

@@ -10,6 +10,7 @@ use crate::error::CommandError;
 use crate::event::Event;
 use crate::output::Output;
 use crate::program::Program;
+use crate::streams::stdout_failed;
 use crate::{destination, settings, units};
 
 pub(crate) fn id(global: &Global, output: &Output) -> Result<ExitCode, CommandError> {
@@ -29,7 +30,7 @@ pub(crate) fn ticket(
         CommandError::usage(error, "paste the line that `estafette receive` printed")
     })?;
     let addresses = ticket.addresses();
-    output.event(&Event::of_ticket(&ticket, &ticket.to_string()));
+    output.event(&Event::of_ticket(&ticket, (&ticket.to_string(), ticket.addresses())));
     let own = settings::existing_identity(global)
         .is_some_and(|identity| identity.peer() == ticket.peer());
     output.result(&format!(
@@ -71,13 +72,8 @@ pub(crate) fn manual(
 
 /// Writes a text to stdout as it is.
 pub(crate) fn print(text: &[u8]) -> Result<ExitCode, CommandError> {
-    let failed = |error| {
-        CommandError::io(
-            format!("stdout could not be written: {error}"),
-            "write it to a file with room",
-        )
-    };
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text).and_then(|()| stdout.flush()).map_err(failed)?;
+    let written = stdout.write_all(text).and_then(|()| stdout.flush());
+    written.map_err(|error| stdout_failed(&error))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -21,9 +21,16 @@ fn anywhere() -> &'static str {
     if UdpSocket::bind("[::]:0").is_ok() { "[::]:0" } else { "0.0.0.0:0" }
 }
 
-/// The addresses for a ticket: `listening` itself, or for a wildcard (`0.0.0.0`, `[::]`) the
-/// addresses of this machine, loopback last.
+/// The addresses for a ticket: the first of those at which a node can be dialled.
 pub(crate) fn reachable(listening: &[String]) -> Vec<String> {
+    let mut addresses = dialled(listening);
+    addresses.truncate(MOST);
+    addresses
+}
+
+/// The addresses at which a node can be dialled: `listening` itself, or for a wildcard (`0.0.0.0`,
+/// `[::]`) the addresses of this machine, loopback last.
+pub(crate) fn dialled(listening: &[String]) -> Vec<String> {
     let mut addresses: Vec<String> = Vec::new();
     for listening in listening {
         let plain = listening.strip_prefix("tcp:").unwrap_or(listening);
@@ -40,7 +47,6 @@ pub(crate) fn reachable(listening: &[String]) -> Vec<String> {
             }
         }
     }
-    addresses.truncate(MOST);
     addresses
 }
 

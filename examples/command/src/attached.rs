@@ -11,8 +11,9 @@ use tokio::time::Instant;
 
 use crate::arguments::Global;
 use crate::control::{Reply, Sending};
-use crate::ending::{LeftOut, exit_code, finishing, stopped};
+use crate::ending::{exit_code, finishing, unsure};
 use crate::error::{CommandError, ErrorKind};
+use crate::left_out::{DELIVERED, LeftOut};
 use crate::monitor::{About, Monitor};
 use crate::output::Output;
 use crate::settings;
@@ -20,6 +21,9 @@ use crate::signals::Signals;
 
 /// Longer than anybody waits: no signal has come yet.
 pub(crate) const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The longest wait for the word of the other process that it has let go of it.
+const LETS_GO_MOST: Duration = Duration::from_secs(10);
 
 /// The outcome of a delivery by another process.
 pub(crate) enum Attached {
@@ -63,17 +67,34 @@ pub(crate) async fn run(
                         output.remark(&finishing(global));
                         deadline = Instant::now() + global.drain.min(NEVER);
                     }
-                    2 => drop(asking.take()),
-                    _ => return Err(stopped().about(transfer, peer)),
+                    2 if asking.take().is_some() => deadline = Instant::now() + LETS_GO_MOST,
+                    2 => {}
+                    _ => return Err(unsure().about(transfer, peer)),
                 }
             }
-            () = tokio::time::sleep_until(deadline), if asking.is_some() => drop(asking.take()),
+            () = tokio::time::sleep_until(deadline) => match asking.take() {
+                Some(_) => deadline = Instant::now() + LETS_GO_MOST,
+                None => return Err(has_it_still(pid).about(transfer, peer)),
+            },
         }
     };
     let concluded = monitor.conclude(&ended);
     let left_out = std::mem::take(&mut *left_out.lock().unwrap_or_else(PoisonError::into_inner));
-    left_out.tell(about, output);
+    left_out.tell((transfer, peer), DELIVERED, output);
     exit_code(&ended, concluded, &left_out, asked > 0).map(Attached::Ended)
+}
+
+/// A process that hangs is not waited for: whoever sends signals wants an end.
+fn has_it_still(pid: u32) -> CommandError {
+    let text = format!(
+        "stopped by a signal; process {pid}, which sends it, does not say that it has let go of \
+         it, and has it still"
+    );
+    CommandError::new(
+        ErrorKind::Cancelled,
+        text,
+        "look why that process hangs: it lets go of it, or has delivered it, when it goes on",
+    )
 }
 
 fn left_alone(pid: u32) -> CommandError {

@@ -49,7 +49,7 @@ pub(crate) async fn run(
     let mut signals = Signals::new()?;
     let mut holder = Holder::find(global, options, output).await?;
     let replies = ask(holder.ours.as_ref(), global, Request::Deposit(deposit)).await?;
-    let Some(Reply::Stored(stored)) = replies.into_iter().next() else {
+    let Some(Reply::Stored(stored)) = replies.first() else {
         return Err(CommandError::io(
             "it was not said what was stored",
             "look at `estafette outbox list`",
@@ -87,15 +87,17 @@ pub(crate) async fn run(
             },
         }
     };
+    let outcome = match outcome {
+        // The relay may have had it before it could be taken out.
+        Err(error) => holder.take_out(global, &stored.id).await.ok_or(error),
+        kept => kept,
+    };
     let told = match outcome {
         Ok(entry) => {
             tell(&entry, options, output);
-            Ok(ExitCode::SUCCESS)
+            Ok(detach::tell_left_out(&replies, "is with the relay", output))
         }
-        Err(error) => {
-            holder.take_out(global, &stored.id).await;
-            Err(about(error, &stored))
-        }
+        Err(error) => Err(about(error, stored)),
     };
     holder.close().await;
     told
@@ -105,7 +107,7 @@ pub(crate) async fn run(
 fn outcome_of(reply: Reply) -> Option<Result<Box<Entry>, CommandError>> {
     let entry = match reply {
         Reply::Entry(entry) => entry,
-        Reply::Cancelled(_) => {
+        Reply::Cancelled(_) | Reply::MayBeThere(_) => {
             return Some(Err(CommandError::cancelled(
                 "it was taken out of the outbox before the relay had it",
             )));
@@ -210,17 +212,23 @@ impl Holder {
     }
 
     /// Leaves nothing of it in the outbox, where it may be ending this very moment: as a dead
-    /// letter it is dropped.
-    async fn take_out(&self, global: &Global, id: &str) {
+    /// letter it is dropped. What somebody else has by then stays, and is returned.
+    async fn take_out(&self, global: &Global, id: &str) -> Option<Box<Entry>> {
         for _ in 0..FAILURES {
             for request in [Request::Cancel(id.to_owned()), Request::Drop(id.to_owned())] {
                 if ask(self.ours.as_ref(), global, request).await.is_ok() {
-                    return;
+                    return None;
                 }
+            }
+            let shown = ask(self.ours.as_ref(), global, Request::Show(id.to_owned())).await;
+            let kept = shown.ok().and_then(|replies| replies.into_iter().find_map(outcome_of));
+            if let Some(Ok(entry)) = kept {
+                return Some(entry);
             }
             sleep(AGAIN).await;
         }
         tracing::warn!(id, "what could not be sent is still in the outbox");
+        None
     }
 
     /// The command itself tells how this delivery ends.

@@ -134,7 +134,8 @@ fn look_at_limits(global: &Global, service: &Service<'_>) -> Result<(), CommandE
 }
 
 fn look_at_key(global: &Global) -> Result<(), CommandError> {
-    let is_there = settings::key_path(global)?.exists();
+    // Made when it is needed first, and only then.
+    let is_there = settings::key_path(global)?.exists() || settings::spool_mark(global)?.exists();
     if is_there { settings::identity(global).map(drop) } else { Ok(()) }
 }
 

@@ -8,9 +8,11 @@ use estafette::node::StageRegistry;
 use crate::arguments::Arguments;
 use crate::completion;
 use crate::error::CommandError;
-use crate::output::{self, Output};
+use crate::output::Output;
 use crate::program::Program;
-use crate::run::run;
+use crate::run::{is_to_show, run};
+use crate::signals;
+use crate::streams;
 
 /// The `estafette` command with the stages, coders and transport of a registry.
 ///
@@ -67,7 +69,7 @@ impl Command {
         };
         let output = Output::new(&arguments.global);
         output.start_logging(&arguments.global);
-        if let Err(error) = output::check_stdout() {
+        if let Err(error) = streams::check_stdout() {
             return output.fail(&error);
         }
         raise_descriptors();
@@ -84,13 +86,14 @@ impl Command {
                 ));
             }
         };
+        let shows = is_to_show(&arguments.action);
+        if let Err(error) = runtime.block_on(async { signals::outlive_long_files() }) {
+            tracing::warn!(%error, "a file beyond the limit of file sizes will end this process");
+        }
         let outcome = runtime.block_on(run(arguments, &output));
         // A task that still waits for a terminal or a peer must not hold the process.
         runtime.shutdown_background();
-        match outcome {
-            Ok(code) => code,
-            Err(error) => output.fail(&error),
-        }
+        output.end(outcome, shows)
     }
 }
 

@@ -107,7 +107,7 @@ fn with_file(
 /// stands for the parser's own.
 fn tell(error: &clap::Error, explained: Option<String>, wants_json: bool) -> ExitCode {
     if let Some(text) = explained.as_ref().filter(|_| !wants_json) {
-        eprintln!("{text}");
+        output::prompt(text);
         return ExitCode::from(2);
     }
     if !error.use_stderr() || !wants_json {
@@ -120,7 +120,8 @@ fn tell(error: &clap::Error, explained: Option<String>, wants_json: bool) -> Exi
     let message = message.trim().trim_start_matches("error: ");
     let hint = hint.split_whitespace().collect::<Vec<_>>().join(" ");
     let error = CommandError::usage(message, hint);
-    output::print_event(&Event::from(&error));
+    // A closed terminal needs no word.
+    let _ = output::print_event(&Event::from(&error));
     ExitCode::from(2)
 }
 

@@ -17,8 +17,10 @@ use crate::apart::ReadApart;
 use crate::arguments::{Links, Reading};
 use crate::error::CommandError;
 use crate::limited::Limited;
+use crate::output::{self, Output};
 use crate::pieces::{self, Pieces};
 use crate::settings;
+use crate::streams::was_closed;
 
 impl Reading {
     fn options(&self) -> ReadOptions {
@@ -30,6 +32,29 @@ impl Reading {
         let options = ReadOptions::default().links(links).xattrs(self.xattrs);
         let options = self.called.iter().fold(options, ReadOptions::name);
         self.exclude.iter().fold(options, ReadOptions::exclude)
+    }
+
+    /// Tells of patterns that fit nothing here, as far as that is seen from their beginnings:
+    /// those that begin with the path, or the name, of what is sent.
+    pub(crate) fn remark_on_patterns(&self, paths: &[PathBuf], output: &Output) {
+        let is_there = |first: &str| {
+            // A folder among several is at the top itself.
+            let named = |path: &Path| path.file_name().is_some_and(|name| name == first);
+            paths.iter().any(|path| path.join(first).symlink_metadata().is_ok())
+                || (paths.len() > 1 && paths.iter().any(|path| named(path)))
+        };
+        for pattern in &self.exclude {
+            let path = pattern.trim_start_matches("./").trim_matches('/');
+            let is_of_paths =
+                ["/", "./"].iter().any(|start| pattern.starts_with(start)) || path.contains('/');
+            let first = path.split('/').next().unwrap_or_default();
+            if is_of_paths && !first.contains(['*', '?']) && !is_there(first) {
+                output.remark(&format!(
+                    "nothing is left out by --exclude {pattern}: a pattern with a / begins at \
+                     the top of what is sent, where there is no {first}"
+                ));
+            }
+        }
     }
 
     /// The source that these paths are.
@@ -95,6 +120,12 @@ pub(crate) fn stream(paths: &[PathBuf]) -> Result<Option<u32>, CommandError> {
     };
     let text = path.to_string_lossy();
     let number = match &*text {
+        "-" if was_closed(io::stdin()) => {
+            return Err(CommandError::usage(
+                "stdin is closed, so that there is nothing to send",
+                "pipe it in: cat FILE | estafette send - TICKET; nothing at all is `< /dev/null`",
+            ));
+        }
         "-" => return Ok(Some(0)),
         "/dev/stdin" => Some(0),
         text => text
@@ -195,7 +226,7 @@ fn open_stream(path: &Path, name: &str) -> Result<Box<dyn Source>, CommandError>
     }
     rustix::fs::fcntl_setfl(file.as_fd(), OFlags::empty()).map_err(|error| failed(error.into()))?;
     if file.is_terminal() {
-        eprintln!("What is to be sent, then Ctrl-D:");
+        output::prompt("What is to be sent, then Ctrl-D:");
     }
     Ok(Box::new(ReaderSource::new(name, ReadApart::new(file))?))
 }

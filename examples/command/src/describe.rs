@@ -85,6 +85,10 @@ fn rows(described: &Described, is_one: bool) -> Vec<([String; 5], Option<String>
         let row = [name, "files and folders".into(), nothing(), "send".into(), nothing()];
         return vec![(row, None)];
     }
+    if takes.is_empty() {
+        let row = [name, "any message".into(), nothing(), "deliver".into(), "yes".into()];
+        return vec![(row, None)];
+    }
     let mut rows: Vec<_> = takes
         .iter()
         .enumerate()

@@ -7,6 +7,7 @@ use estafette::node::{NoSuchPeer, Trust};
 use estafette::{Destination, PeerId, Ticket};
 
 use crate::error::CommandError;
+use crate::output;
 
 /// A destination as it was given.
 #[derive(Clone, Debug)]
@@ -49,7 +50,7 @@ pub(crate) fn piped(text: &str) -> Result<String, CommandError> {
     } else if text == "-" {
         let stdin = std::io::stdin();
         let read = if stdin.is_terminal() {
-            eprintln!("The ticket, then Enter:");
+            output::prompt("The ticket, then Enter:");
             stdin.lock().take(PIPED_MOST).read_line(&mut piped)
         } else {
             stdin.take(PIPED_MOST).read_to_string(&mut piped)

@@ -8,6 +8,7 @@ use crate::control::{Deposit, Reply, Request, ask};
 use crate::destination::Given;
 use crate::error::CommandError;
 use crate::event::Event;
+use crate::left_out::kept_code;
 use crate::output::Output;
 use crate::units::{self, moment};
 use crate::{given, settings};
@@ -36,7 +37,19 @@ pub(crate) async fn run(
             "`estafette node` delivers it."
         });
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(tell_left_out(&answer.replies, "is stored", output))
+}
+
+/// Tells what was left out of a delivery that is copied, of which all else `is_there`; returns how
+/// the command ends.
+pub(crate) fn tell_left_out(replies: &[Reply], is_there: &str, output: &Output) -> ExitCode {
+    let [Reply::Stored(stored), Reply::LeftOut(left_out)] = replies else {
+        return ExitCode::SUCCESS;
+    };
+    if let (Ok(transfer), Ok(peer)) = (stored.id.parse(), stored.peer.parse()) {
+        left_out.tell((transfer, peer), is_there, output);
+    }
+    kept_code(left_out)
 }
 
 /// The delivery that another process is asked to send.

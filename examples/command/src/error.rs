@@ -7,6 +7,7 @@ use estafette::node::{
     KeyFileError, OutboxError, RegistryError, SendError, StartError, TrustError,
 };
 use estafette::pipeline::{Refusal, SourceError};
+use estafette::wire::RefuseReason;
 use estafette::{PeerId, RemoteError, RemoteErrorKind};
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,14 @@ impl From<Failure> for CommandError {
                 "the receiver decides this: change what is in its way there, or what you send",
             ),
             FailureKind::Busy => (Refused, "send again later, when there is room at the receiver"),
+            FailureKind::Expired
+                if failure.message.contains(&RefuseReason::TicketExpired.to_string()) =>
+            {
+                (
+                    Refused,
+                    "if it should be good still, check that the clocks of both machines agree",
+                )
+            }
             FailureKind::Expired => {
                 (Refused, "send again; check that the clocks of both machines agree")
             }
@@ -188,7 +197,11 @@ impl From<RemoteError> for CommandError {
                  this one: `estafette trust add` there, with `estafette id`",
             ),
             LinkLost | ShuttingDown | Deadline => (ErrorKind::Unreachable, twice),
-            Forbidden => (ErrorKind::Untrusted, "it was not handled"),
+            Forbidden => (
+                ErrorKind::Untrusted,
+                "it was not handled; whoever runs the other node says who may send there: \
+                 `estafette trust add` there, with `estafette id`",
+            ),
             Full | Restarting => (ErrorKind::Refused, "try it again later"),
             Undecodable => (ErrorKind::Refused, "it was not handled: put right what is named"),
             Unencodable => (ErrorKind::Refused, twice),
@@ -209,6 +222,7 @@ impl From<SourceError> for CommandError {
     fn from(error: SourceError) -> Self {
         let hint = match &error {
             SourceError::Read { .. } => "check the path, and that you may read it",
+            SourceError::OtherKey { .. } => "give --key and --spool of one node",
             SourceError::Changed { .. } | SourceError::Doubtful { .. } => {
                 "send again when nothing writes to it any more"
             }

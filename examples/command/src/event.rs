@@ -15,10 +15,10 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub(crate) use self::deliveries::{Delivered, Stored};
+pub(crate) use self::deliveries::{Delivered, Stored, Waiting};
 pub(crate) use self::taps::{Passed, Recorded, Replayed, Tapping};
 #[cfg(feature = "webhooks")]
-pub(crate) use self::webhooks::{OfWebhook, Webhook, WebhookEnabled, WebhookMessage, WebhookOpen};
+pub(crate) use self::webhooks::*;
 use crate::arrival::Arrival;
 use crate::entry::Entry;
 use crate::error::{CommandError, ErrorKind};
@@ -125,12 +125,15 @@ pub(crate) enum Event<'a> {
     Planned {
         name: &'a str,
         change: &'a str,
+        keeps: u64,
     },
     /// A node was reloaded, or could not be.
     Reloaded {
-        /// The change, in words; or the reason why there was none.
+        /// The change, if there is any, in words; or the reason why there was none.
         change: String,
         failed: bool,
+        /// The kind of the error.
+        kind: Option<ErrorKind>,
     },
     /// A test of a topology is over.
     Tested {
@@ -171,11 +174,11 @@ pub(crate) enum Event<'a> {
         open: u64,
         dead: u64,
         activity: u64,
+        unread: u64,
     },
     /// The process of a node ended.
     NodeEnded {
         code: Option<i32>,
-        /// Until it is started again.
         seconds: Option<u64>,
     },
     /// Two programs run with one key: the peer's, or this node's own.
@@ -183,13 +186,7 @@ pub(crate) enum Event<'a> {
         peer: String,
         own: bool,
     },
-    /// The receiver takes it when there is room.
-    Waiting {
-        transfer: String,
-        peer: String,
-        /// Deliveries of this node that take the room.
-        running: u32,
-    },
+    Waiting(Waiting),
     /// Another `send` to this peer is under way with this key: this one waits for its end.
     Queued {
         peer: String,
@@ -202,6 +199,10 @@ pub(crate) enum Event<'a> {
         bytes: u64,
         total: Option<u64>,
         bytes_per_second: u64,
+    },
+    /// It is not to be delivered any more, as a newer version of it goes in its place.
+    Recalled {
+        transfer: String,
     },
     /// It begins anew: the source changed, or the receiver has lost its part.
     Restarted {
@@ -222,10 +223,9 @@ pub(crate) enum Event<'a> {
         peer: String,
         via: String,
     },
-    /// This node, a relay, keeps it.
+    /// This node, a relay, keeps it for that peer.
     Kept {
         transfer: String,
-        /// The id of the peer whose it is.
         peer: String,
     },
     /// A try failed, and there will be another one.
@@ -239,6 +239,7 @@ pub(crate) enum Event<'a> {
     Finding(&'a Finding),
     Cancelled {
         transfer: String,
+        unsure: bool,
     },
     Dropped {
         transfer: String,
@@ -257,6 +258,10 @@ pub(crate) enum Event<'a> {
     Trusted {
         peer: String,
         name: &'a str,
+        addrs: &'a [String],
+        inboxes: &'a [String],
+        /// Seconds since the Unix epoch.
+        expires: Option<u64>,
     },
     Removed {
         peer: String,
@@ -287,7 +292,7 @@ pub(crate) enum Event<'a> {
     #[cfg(feature = "webhooks")]
     WebhookMessage(WebhookMessage<'a>),
     #[cfg(feature = "webhooks")]
-    WebhookRetried(OfWebhook<'a>),
+    WebhookRetried(Retried<'a>),
     #[cfg(feature = "webhooks")]
     WebhookDropped(OfWebhook<'a>),
     #[cfg(feature = "webhooks")]
@@ -438,9 +443,8 @@ impl From<StageReport> for Stage {
 }
 
 impl<'a> Event<'a> {
-    /// A ticket, whose text this is.
-    pub(crate) fn of_ticket(ticket: &'a Ticket, text: &'a str) -> Self {
-        let addrs = ticket.addresses();
+    /// A ticket, whose text this is, of a node that is dialled at these.
+    pub(crate) fn of_ticket(ticket: &'a Ticket, (text, addrs): (&'a str, &'a [String])) -> Self {
         Self::Ticket {
             ticket: text,
             peer: ticket.peer().to_string(),
@@ -476,11 +480,11 @@ mod tests {
 
     #[test]
     fn that_a_delivery_waits_for_room_has_the_documented_fields() {
-        let event = serde_json::to_value(Event::Waiting {
+        let event = serde_json::to_value(Event::Waiting(Waiting {
             transfer: "5310c4099b98e770".into(),
             peer: "3yiqr4na".into(),
             running: 3,
-        })
+        }))
         .unwrap();
         let documented = include_str!("../../../framework/docs/json.md")
             .lines()

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use estafette::Node;
 use estafette_doors::grpc::{Methods, Protos, Service, grpc};
-use estafette_doors::{Access, Router, Serving, Tokens};
+use estafette_doors::{Router, Serving, Tokens};
 
 use crate::arguments::{Grpc, Paging, Secured};
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::output::Output;
-use crate::secured::served;
+use crate::secured::{access, served};
 use crate::settings;
 
 /// Opens the door, if one is wanted, and says where.
@@ -22,7 +22,7 @@ pub(crate) async fn open(
     output: &Output,
 ) -> Result<Option<Serving>, CommandError> {
     let Some((options, address)) = wanted(options) else { return Ok(None) };
-    let router = router(node, options, tokens)?;
+    let router = router(node, options, tokens, secured)?;
     let hint = "say another address with --grpc: host:port, 127.0.0.1:0 say";
     let serving = served(router, address, secured, hint).await?;
     tell(&serving, output);
@@ -35,12 +35,13 @@ pub(crate) fn beside(
     options: Option<&Grpc>,
     page: Option<&Paging>,
     tokens: &Tokens,
+    secured: Option<&Secured>,
 ) -> Result<Option<Router>, CommandError> {
     let Some((options, address)) = wanted(options) else { return Ok(None) };
     if page.and_then(|page| page.http.as_deref()) != Some(address) {
         return Ok(None);
     }
-    router(node, options, tokens).map(Some)
+    router(node, options, tokens, secured).map(Some)
 }
 
 /// Tells where clients come in.
@@ -50,8 +51,13 @@ pub(crate) fn tell(serving: &Serving, output: &Output) {
     output.remark(&format!("Clients of gRPC come in at {addr}, with a token"));
 }
 
-fn router(node: &Node, options: &Grpc, tokens: &Tokens) -> Result<Router, CommandError> {
-    Ok(grpc(&Access::of(node, tokens), methods(options)?))
+fn router(
+    node: &Node,
+    options: &Grpc,
+    tokens: &Tokens,
+    secured: Option<&Secured>,
+) -> Result<Router, CommandError> {
+    Ok(grpc(&access(node, tokens, secured), methods(options)?))
 }
 
 /// Looks for faults, and opens nothing.

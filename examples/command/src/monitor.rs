@@ -4,18 +4,21 @@
 //! progress the latest is kept.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use estafette::delivery::{Failure, Receipt, TransferId};
 use estafette::node::{Direction, NodeEvent, TransferEvent, Trust};
 use estafette::{Node, PeerId};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::bar::bar;
 use crate::error::CommandError;
 use crate::event::{self, Delivered, Event};
+use crate::left_out::LeftOut;
 use crate::news::{News, tell_shared};
 use crate::output::{self, Output};
 use crate::units;
@@ -38,6 +41,9 @@ pub(crate) struct Monitor {
     waited: HashSet<TransferId>,
     /// Of which nothing is sent: name and inbox.
     there: HashMap<TransferId, (String, String)>,
+    left_out: HashMap<TransferId, LeftOut>,
+    /// Entries that are not in what was delivered, since they could not be read.
+    pub(crate) unread: Arc<AtomicU64>,
 }
 
 /// The transfer that news are about.
@@ -124,27 +130,27 @@ impl Monitor {
 
     /// Shows what its feed is told, until that is dropped.
     pub(crate) fn fed(trust: Trust, output: &Output) -> (Self, Feed) {
-        let (to, news) = mpsc::unbounded_channel();
-        let latest = Latest::default();
+        let (latest, (to, news)) = (Latest::default(), mpsc::unbounded_channel());
         let feed = Feed { news: to, latest: Arc::clone(&latest) };
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (shown, left, remarked, waited, there) = Default::default();
-        (
-            Self {
-                trust,
-                output: output.clone(),
-                news,
-                latest,
-                tick,
-                shown,
-                left,
-                remarked,
-                waited,
-                there,
-            },
-            feed,
-        )
+        let (shown, left, remarked, waited, there, left_out) = Default::default();
+        let output = output.clone();
+        let monitor = Self {
+            trust,
+            output,
+            news,
+            latest,
+            tick,
+            shown,
+            left,
+            remarked,
+            waited,
+            there,
+            left_out,
+            unread: Arc::default(),
+        };
+        (monitor, feed)
     }
 
     /// Shows what happens until a transfer ends; may be dropped while it waits. `None` when there
@@ -189,6 +195,8 @@ impl Monitor {
             News::Remarks(lines) => self.remark(about, &lines),
             News::Deferred(failure) => self.defer(about, failure),
             News::Relayed { relay } => self.relayed(about, relay),
+            News::Recalled => self.recalled(&about.transfer),
+            News::LeftOut(left_out) => _ = self.left_out.insert(about.transfer, left_out),
             News::Interrupted { .. } | News::Progress { .. } => {}
         }
         None
@@ -208,11 +216,9 @@ impl Monitor {
     }
 
     fn wait(&mut self, About { transfer, peer, .. }: About, running: u32) {
-        self.output.event(&Event::Waiting {
-            transfer: transfer.short(),
-            peer: peer.to_string(),
-            running,
-        });
+        let (transfer_id, peer_id) = (transfer.short(), peer.to_string());
+        let waiting = event::Waiting { transfer: transfer_id, peer: peer_id, running };
+        self.output.event(&Event::Waiting(waiting));
         if !self.waited.insert(transfer) {
             return;
         }
@@ -237,8 +243,10 @@ impl Monitor {
             Direction::Outgoing => format!("{name} → {whom}"),
             Direction::Incoming => format!("{name} ← {whom}"),
         };
-        let bar =
-            self.output.bars.add(bar(total, output::columns()).with_message(shorten(&label, 28)));
+        let bar = self
+            .output
+            .bars
+            .add(bar(total, output::columns()).with_message(units::shorten(&label, 28)));
         let now = Instant::now();
         let (name, inbox) = (name.to_owned(), Some(inbox).filter(|inbox| !inbox.is_empty()));
         self.shown.insert(
@@ -304,9 +312,19 @@ impl Monitor {
         self.left.as_ref().is_some_and(|left| *left == transfer.to_string())
     }
 
+    fn recalled(&mut self, transfer: &TransferId) {
+        self.take_off(transfer);
+        self.output.event(&Event::Recalled { transfer: transfer.short() });
+    }
+
     /// Takes a transfer off the screen.
     pub(crate) fn take_off(&mut self, transfer: &TransferId) {
-        drop(self.taken_off(transfer));
+        drop((self.taken_off(transfer), self.left_out(transfer)));
+    }
+
+    /// Takes the list of what was left out of a transfer, for whoever tells that it is delivered.
+    pub(crate) fn left_out(&mut self, transfer: &TransferId) -> LeftOut {
+        self.left_out.remove(transfer).unwrap_or_default()
     }
 
     fn taken_off(&mut self, transfer: &TransferId) -> Option<Shown> {
@@ -418,6 +436,11 @@ impl Monitor {
         units::printable(&self.trust.label(&peer))
     }
 
+    /// The number of transfers to this node that run.
+    pub(crate) fn incoming(&self) -> usize {
+        self.shown.values().filter(|shown| shown.direction == Direction::Incoming).count()
+    }
+
     /// The number of transfers that run.
     pub(crate) fn running(&self) -> usize {
         self.shown.len()
@@ -450,39 +473,4 @@ impl Shown {
             bytes_per_second: self.rate as u64,
         }
     }
-}
-
-/// A line that fits: one that did not would be two, and leave its rest behind where a terminal is
-/// made narrower.
-fn bar(total: Option<u64>, columns: u16) -> ProgressBar {
-    let template = match (total, columns) {
-        (Some(_), 96..) => {
-            "{msg:28!} {bar:24} {binary_bytes:>10} of {binary_total_bytes:10} \
-             {decimal_bytes_per_sec:>11} {eta:>4}"
-        }
-        (Some(_), 74..) => {
-            "{msg:28!} {binary_bytes:>10} of {binary_total_bytes:10} {decimal_bytes_per_sec:>11} \
-             {eta:>4}"
-        }
-        (Some(_), 40..) => "{msg:14!} {percent:>3} % of {binary_total_bytes:10} {eta:>4}",
-        (Some(_), _) => "{percent:>3} % {eta:>4}",
-        (None, 55..) => "{msg:28!} {spinner} {binary_bytes:>10} {decimal_bytes_per_sec:>11}",
-        (None, _) => "{spinner} {binary_bytes:>10}",
-    };
-    let style = ProgressStyle::with_template(template)
-        .expect("the templates are constants")
-        .progress_chars("━╸─");
-    match total {
-        Some(total) => ProgressBar::new(total),
-        None => ProgressBar::new_spinner(),
-    }
-    .with_style(style)
-}
-
-/// At most `limit` characters.
-fn shorten(text: &str, limit: usize) -> String {
-    if text.chars().count() <= limit {
-        return text.to_owned();
-    }
-    text.chars().take(limit - 1).chain(['…']).collect()
 }

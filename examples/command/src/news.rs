@@ -6,6 +6,7 @@ use estafette::{PeerId, TransferNews};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
+use crate::left_out::LeftOut;
 use crate::output::Output;
 use crate::units;
 
@@ -49,10 +50,14 @@ pub(crate) enum News {
     Relayed {
         relay: PeerId,
     },
+    /// This node has taken it back.
+    Recalled,
     /// There will be another try.
     Deferred(Failure),
     /// Remarks on what is not as it was sent.
     Remarks(Vec<String>),
+    /// A list of what was left behind of a tree, before it is delivered.
+    LeftOut(LeftOut),
     Delivered(Receipt),
     Failed(Failure),
 }
@@ -76,8 +81,10 @@ impl News {
             TransferNews::Interrupted { reason } => Self::Interrupted { reason },
             TransferNews::Restarted { why, .. } => Self::Restarted { why },
             TransferNews::Relayed { relay } => Self::Relayed { relay },
+            TransferNews::Recalled => Self::Recalled,
             TransferNews::Deferred { failure } => Self::Deferred(failure),
             TransferNews::Remarks { lines } => Self::Remarks(lines),
+            TransferNews::LeftBehind { report } => Self::LeftOut(report.into()),
             TransferNews::Delivered { receipt } => Self::Delivered(receipt),
             TransferNews::Failed { failure } => Self::Failed(failure),
             _ => return None,

@@ -17,17 +17,7 @@ pub(crate) async fn run(
     action: &Outbox,
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
-    let request = match action {
-        Outbox::List => Request::List,
-        Outbox::Messages => Request::Letters,
-        Outbox::Show { id } => Request::Show(id.clone()),
-        Outbox::Retry { id } => Request::Retry(id.clone()),
-        Outbox::Cancel { id } => Request::Cancel(id.clone()),
-        // Ids of messages have a hyphen.
-        Outbox::Drop { id } if id.contains('-') => Request::Forget(id.clone()),
-        Outbox::Drop { id } => Request::Drop(id.clone()),
-    };
-    let answer = ask(global, request).await?;
+    let answer = ask(global, request(action)).await?;
     let (mut entries, mut letters) = (Vec::new(), Vec::new());
     for reply in answer.replies {
         match reply {
@@ -41,7 +31,15 @@ pub(crate) async fn run(
             }
             Reply::Cancelled(transfer) => {
                 output.result(&format!("{transfer} is taken out of the outbox"));
-                output.event(&Event::Cancelled { transfer });
+                output.event(&Event::Cancelled { transfer, unsure: false });
+            }
+            Reply::MayBeThere(transfer) => {
+                output.result(&format!(
+                    "{transfer} is taken out of the outbox, and may have been delivered: it was \
+                     sent before, and the receiver did not say how that ended"
+                ));
+                output.remark("look at the receiver before you send it again");
+                output.event(&Event::Cancelled { transfer, unsure: true });
             }
             Reply::Dropped(transfer) => {
                 output.result(&format!("{transfer} is forgotten"));
@@ -71,6 +69,19 @@ pub(crate) async fn run(
         output.remark("nothing runs that delivers: start `estafette node`");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn request(action: &Outbox) -> Request {
+    match action {
+        Outbox::List => Request::List,
+        Outbox::Messages => Request::Letters,
+        Outbox::Show { id } => Request::Show(id.clone()),
+        Outbox::Retry { id } => Request::Retry(id.clone()),
+        Outbox::Cancel { id } => Request::Cancel(id.clone()),
+        // Ids of messages have a hyphen.
+        Outbox::Drop { id } if id.contains('-') => Request::Forget(id.clone()),
+        Outbox::Drop { id } => Request::Drop(id.clone()),
+    }
 }
 
 fn list(entries: &[Entry], now: u64) -> String {

@@ -2,22 +2,21 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use estafette::Node;
 use estafette::wire::is_visible;
 use indicatif::{MultiProgress, ProgressDrawTarget};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::arguments::{Global, LogFormat, When};
 use crate::call::Call;
-use crate::error::{CommandError, ErrorKind};
+use crate::error::CommandError;
 use crate::event::Event;
 use crate::json_text::{compact, pretty};
+use crate::streams::{Stream, stdout_failed};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Output {
@@ -27,6 +26,8 @@ pub(crate) struct Output {
     /// Stdout is for what is delivered: results go to stderr.
     pub(crate) gives_content: bool,
     pub(crate) bars: MultiProgress,
+    /// The first error of writing results to stdout.
+    lost: Arc<OnceLock<io::Error>>,
 }
 
 impl Output {
@@ -48,6 +49,7 @@ impl Output {
             color,
             gives_content: false,
             bars: MultiProgress::with_draw_target(target),
+            lost: Arc::default(),
         }
     }
 
@@ -59,6 +61,7 @@ impl Output {
             color: false,
             gives_content: false,
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+            lost: Arc::default(),
         }
     }
 
@@ -81,6 +84,8 @@ impl Output {
         let log =
             Log { output: self.clone(), is_text: matches!(global.log_format, LogFormat::Text) };
         let builder = tracing_subscriber::fmt()
+            // That a line can't be written would be said on stderr, with a panic where that fails.
+            .log_internal_errors(false)
             .with_env_filter(filter)
             .with_ansi(self.color)
             .with_writer(log);
@@ -94,8 +99,31 @@ impl Output {
     /// A result for programs; nothing without `--json`.
     pub(crate) fn event(&self, event: &Event<'_>) {
         if self.json {
-            print_event(event);
+            self.lose(print_event(event));
         }
+    }
+
+    /// Takes note of a result that could not be written. That its reader has gone, or
+    /// reads no more, is none: what is under way goes on.
+    fn lose(&self, printed: io::Result<()>) {
+        if let Err(error) = printed
+            && !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::WouldBlock)
+        {
+            // The first one says it.
+            let _ = self.lost.set(error);
+        }
+    }
+
+    /// The code with which the command ends. What `shows` something, and does no more, has failed
+    /// if that could not be written.
+    pub(crate) fn end(&self, outcome: Result<ExitCode, CommandError>, shows: bool) -> ExitCode {
+        let code = outcome.unwrap_or_else(|error| self.fail(&error));
+        let Some(error) = self.lost.get() else { return code };
+        let error = stdout_failed(error);
+        // Stdout can't tell of it.
+        let _ = Stream::Err.line(&format!("error: {}", shown(&error.message)));
+        let is_lost = shows && code == ExitCode::SUCCESS;
+        if is_lost { ExitCode::from(error.kind.exit_code()) } else { code }
     }
 
     /// The counters of all stages, where `--report` asks for them.
@@ -110,9 +138,9 @@ impl Output {
     /// A result for people, on stdout; nothing with `--json`.
     pub(crate) fn result(&self, text: &str) {
         if self.gives_content {
-            self.bars.suspend(|| print_line(io::stderr().lock(), &shown(text)));
+            self.to_stderr(&shown(text));
         } else if !self.json {
-            self.bars.suspend(|| print_line(io::stdout().lock(), &shown(text)));
+            self.lose(self.bars.suspend(|| Stream::Out.line(&shown(text))));
         }
     }
 
@@ -139,8 +167,13 @@ impl Output {
     /// A remark for people, on stderr.
     pub(crate) fn remark(&self, text: &str) {
         if !self.quiet && !self.json {
-            self.bars.suspend(|| print_line(io::stderr().lock(), &shown(text)));
+            self.to_stderr(&shown(text));
         }
+    }
+
+    /// A line on stderr; nobody need read it.
+    fn to_stderr(&self, line: &str) {
+        let _ = self.bars.suspend(|| Stream::Err.line(line));
     }
 
     /// A remark that begins with words in a colour of their own.
@@ -153,28 +186,25 @@ impl Output {
     /// A line of the log of another process: that one has left out what nobody wants to hear.
     pub(crate) fn log_styled(&self, (begin, end): (&str, &str), words: &str, text: &str) {
         let line = format!("{begin}{}{end} {}", shown(words), shown(text));
-        self.bars.suspend(|| print_line(io::stderr().lock(), &line));
+        self.to_stderr(&line);
     }
 
     /// The same of a log as JSON.
     pub(crate) fn log_json(&self, line: &serde_json::Value) {
-        self.bars.suspend(|| print_line(io::stderr().lock(), &shown_json(&line.to_string())));
+        self.to_stderr(&shown_json(&line.to_string()));
     }
 
     /// The event of another process, as it is.
     pub(crate) fn value(&self, event: &serde_json::Value) {
         if self.json {
-            print_line(io::stdout().lock(), &shown_json(&event.to_string()));
+            self.lose(Stream::Out.line(&shown_json(&event.to_string())));
         }
     }
 
     /// Tells of an error and goes on.
     pub(crate) fn error(&self, error: &CommandError) {
         if self.json {
-            // Whoever stops a command whose output nobody reads wants it to end all the same.
-            if error.kind != ErrorKind::Cancelled || takes_more(io::stdout()) {
-                print_event(&Event::from(error));
-            }
+            self.lose(print_event(&Event::from(error)));
             return;
         }
         let (red, plain) = if self.color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
@@ -182,8 +212,7 @@ impl Output {
             if error.hint.is_empty() { String::new() } else { format!("\n  → {}", error.hint) };
         let text = format!("{}{hint}", error.message);
         let text = shown(&text);
-        self.bars
-            .suspend(|| print_line(io::stderr().lock(), &format!("{red}error:{plain} {text}")));
+        self.to_stderr(&format!("{red}error:{plain} {text}"));
     }
 
     /// Tells of the error that ends the command.
@@ -191,14 +220,6 @@ impl Output {
         self.error(error);
         ExitCode::from(error.kind.exit_code())
     }
-}
-
-/// Returns `true` if a line can be written there within a second without waiting for a reader.
-fn takes_more(to: impl AsFd) -> bool {
-    let mut ways = [PollFd::from_borrowed_fd(to.as_fd(), PollFlags::OUT)];
-    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
-    // What can't be told is written as ever.
-    poll(&mut ways, Some(&patience)).map_or(true, |ready| ready > 0)
 }
 
 /// The number of columns of the terminal that people look at.
@@ -219,16 +240,14 @@ pub(crate) async fn print_apart(text: String) -> io::Result<()> {
 }
 
 /// One line on stdout.
-pub(crate) fn print_event(event: &Event<'_>) {
-    match serde_json::to_string(event) {
-        Ok(line) => print_line(io::stdout().lock(), &shown_json(&line)),
-        Err(error) => tracing::error!(%error, "an event could not be written"),
-    }
+pub(crate) fn print_event(event: &Event<'_>) -> io::Result<()> {
+    Stream::Out.line(&shown_json(&serde_json::to_string(event)?))
 }
 
-fn print_line(mut to: impl Write, text: &str) {
-    // Whoever read it has gone: what is under way goes on.
-    let _ = writeln!(to, "{text}").and_then(|()| to.flush());
+/// One line, for a person who may not be there to read it. (`eprintln` panics where stderr can't be
+/// written.)
+pub(crate) fn prompt(text: &str) {
+    let _ = Stream::Err.line(text);
 }
 
 /// Lines for a person, with nothing in them that a person can't see but the ends of lines. Whoever
@@ -273,18 +292,6 @@ pub(crate) fn shown_json(line: &str) -> Cow<'_, str> {
     text.into()
 }
 
-/// Fails where nothing can be written to stdout: the standard library takes such writes for done.
-pub(crate) fn check_stdout() -> Result<(), CommandError> {
-    let flags = rustix::fs::fcntl_getfl(io::stdout());
-    if flags.is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDONLY) {
-        return Err(CommandError::usage(
-            "stdout is open for reading alone, so that results would be lost",
-            "say where they go: `> FILE`, or `| COMMAND`",
-        ));
-    }
-    Ok(())
-}
-
 /// The output that logs go to.
 #[derive(Clone)]
 struct Log {
@@ -321,22 +328,20 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 impl Write for Log {
+    /// Never fails: a line that nobody can have is lost, and nothing else.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.output.bars.suspend(|| {
-            // An event comes as a whole.
-            match std::str::from_utf8(bytes) {
-                Ok(text) => {
-                    let shown =
-                        if self.is_text { self.shown(text).into() } else { shown_json(text) };
-                    io::stderr().write_all(shown.as_bytes()).map(|()| bytes.len())
-                }
-                Err(_) => io::stderr().write(bytes),
-            }
-        })
+        // An event comes as a whole.
+        let shown = std::str::from_utf8(bytes).map(|text| match self.is_text {
+            true => Cow::from(self.shown(text)),
+            false => shown_json(text),
+        });
+        let line = shown.as_ref().map_or(bytes, |text| text.as_bytes());
+        let _ = self.output.bars.suspend(|| Stream::Err.write(line));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 
@@ -367,6 +372,7 @@ mod tests {
             color: true,
             gives_content: false,
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+            lost: Arc::default(),
         };
         let colored = Log { output: output.clone(), is_text: true };
         let plain = Log { output: Output { color: false, ..output }, is_text: true };

@@ -7,7 +7,7 @@ use estafette_page::{Page, ServeError, Token, View};
 
 pub(crate) use self::served::Serving;
 use crate::arguments::Paging;
-use crate::error::CommandError;
+use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
 use crate::output::Output;
 
@@ -112,8 +112,6 @@ mod served {
 
 #[cfg(feature = "doors")]
 mod served {
-    use estafette_doors::Access;
-
     use super::{Behind, CommandError, LISTEN_HINT, Node, Page};
 
     pub(crate) use estafette_doors::Serving;
@@ -125,7 +123,7 @@ mod served {
         address: &str,
     ) -> Result<Serving, CommandError> {
         // Each looks after its own paths: who may see the page, and who may come in.
-        let access = Access::of(node, &behind.tokens);
+        let access = crate::secured::access(node, &behind.tokens, behind.secured);
         let router = page.router().merge(estafette_doors::http(&access));
         #[cfg(feature = "grpc")]
         let router = match behind.calls {
@@ -145,6 +143,13 @@ pub(crate) fn look(paging: Option<&Paging>) -> Result<(), CommandError> {
     let token = token(paging)?;
     paging.http_host.iter().try_for_each(|host| Page::check_host(host)).map_err(|e| refused(&e))?;
     Page::check(address, token.is_some()).map_err(|error| refused(&error))
+}
+
+/// Looks whether the file of the token can be read. That is no fault of who names it: it may be
+/// mended while that waits.
+pub(crate) fn look_at_token(paging: Option<&Paging>) -> Result<(), CommandError> {
+    let read = paging.map(token).transpose().map(drop);
+    read.map_err(|error| CommandError { kind: ErrorKind::Io, ..error })
 }
 
 /// The token that is wanted of whoever looks.

@@ -19,13 +19,19 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCod
     match &arguments.action {
         Action::Demo { path } => demo::run(path.as_deref(), output).await,
         Action::Receive(options) => receive::run(global, options, output).await,
-        Action::Send(options) if !options.also.is_empty() => to_each(global, options, output).await,
-        Action::Send(options) => send_to_one(global, options, output).await,
+        Action::Send(options) => {
+            options.reading.remark_on_patterns(&options.paths, output);
+            match options.also.is_empty() {
+                true => send_to_one(global, options, output).await,
+                false => to_each(global, options, output).await,
+            }
+        }
         Action::Node(options) => node::run(global, options, output).await,
         Action::Run(options) => topology::run(global, options, output).await,
         Action::Validate(options) => topology::validate(global, options, output),
         Action::Test(options) => topology::test(global, options, output).await,
-        Action::Plan(options) => topology::plan(global, options, output),
+        Action::Plan(options) => topology::plan(global, options, output).await,
+        Action::Reload(options) => topology::reload(global, options, output).await,
         Action::List(options) => topology::list(global, options, output),
         Action::Graph(options) => topology::graph(global, options, output).await,
         Action::Top(options) => top::run(global, options, output).await,
@@ -57,6 +63,37 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCod
         }
         Action::Completions { shell } => completion::script(&global.program, *shell),
         Action::Man { command } => about::manual(&global.program, command.as_deref()),
+    }
+}
+
+/// Tells of a subcommand whose output is all that it is for. Of the others, what they have done
+/// counts, told or not.
+pub(crate) fn is_to_show(action: &Action) -> bool {
+    use arguments::{Doctor, Inbox, Outbox, Ticket, Trust};
+    match action {
+        Action::Validate(_)
+        | Action::Plan(_)
+        | Action::List(_)
+        | Action::Graph(_)
+        | Action::Top(_)
+        | Action::Tap(_)
+        | Action::Trace(_)
+        | Action::Schema
+        | Action::Describe(_)
+        | Action::Id
+        | Action::Doctor(Doctor { repair: false })
+        | Action::Outbox(Outbox::List | Outbox::Messages | Outbox::Show { .. })
+        | Action::Inbox(Inbox::List)
+        | Action::Trust(Trust::List)
+        | Action::Ticket { action: None | Some(Ticket::List), .. }
+        | Action::Completions { .. }
+        | Action::Man { .. } => true,
+        // A token is shown once.
+        #[cfg(feature = "doors")]
+        Action::Token(arguments::Token::List | arguments::Token::Add { .. }) => true,
+        #[cfg(feature = "webhooks")]
+        Action::Webhook(arguments::Webhook::List { .. } | arguments::Webhook::Show { .. }) => true,
+        _ => false,
     }
 }
 

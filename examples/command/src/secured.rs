@@ -1,19 +1,29 @@
-//! `--tls-cert`: doors by TLS.
+//! `--tls-cert`: doors by TLS; `--origin`: pages that may ask.
 
-use estafette_doors::{CONNECTIONS, Router, ServeError, Serving, Tls, serve, serve_tls};
+use estafette::Node;
+use estafette_doors::{
+    Access, CONNECTIONS, Router, ServeError, Serving, Tls, Tokens, serve, serve_tls,
+};
 
 use crate::arguments::Secured;
 use crate::error::CommandError;
 
 /// The certificates, if there are any.
 pub(crate) fn certificates(secured: Option<&Secured>) -> Result<Option<Tls>, CommandError> {
-    let Some(Secured { tls_cert: Some(cert), tls_key: Some(key), tls_client_ca }) = secured else {
+    let Some(Secured { tls_cert: Some(cert), tls_key: Some(key), tls_client_ca, .. }) = secured
+    else {
         return Ok(None);
     };
     let tls = Tls::of_files(cert, key, tls_client_ca.clone());
     tls.map(Some).map_err(|error| {
         CommandError::usage(error, "name files of PEM with --tls-cert, --tls-key, --tls-client-ca")
     })
+}
+
+/// The access of whoever has one of the tokens, and of pages that may ask.
+pub(crate) fn access(node: &Node, tokens: &Tokens, secured: Option<&Secured>) -> Access {
+    let pages = secured.map(|secured| secured.origin.clone()).unwrap_or_default();
+    Access::of(node, tokens).pages_of(pages)
 }
 
 /// Serves a router, by TLS where there are certificates.

@@ -10,10 +10,11 @@ use crate::attached::Attached;
 use crate::control::ByRunning;
 use crate::destination::Given;
 use crate::detach::deposit;
-use crate::ending::{LeftOut, exit_code, finishing, stopped};
+use crate::ending::{exit_code, finishing, stopped, unsure};
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::given::{destination, given_content};
+use crate::left_out::{DELIVERED, LeftOut};
 use crate::monitor::{About, Ended, Monitor};
 use crate::output::Output;
 use crate::signals::Signals;
@@ -147,7 +148,7 @@ async fn alone(
                         stop();
                     }
                     2 => transfer.cancel(),
-                    _ => return Err(stopped().about(about.transfer, about.peer)),
+                    _ => return Err(unsure().about(about.transfer, about.peer)),
                 }
             }
         }
@@ -156,7 +157,7 @@ async fn alone(
     monitor.remark(about, &transfer.status().remarks);
     let concluded = monitor.conclude(&ended);
     let left_out = LeftOut::from(transfer.status().report);
-    left_out.tell(about, output);
+    left_out.tell((about.transfer, about.peer), DELIVERED, output);
     output.report(global, &node);
     node.shutdown().await;
     exit_code(&ended, concluded, &left_out, asked > 0)

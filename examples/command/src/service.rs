@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use estafette::delivery::FailureKind;
@@ -15,6 +16,7 @@ use crate::control::{Server, take_spool};
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
 use crate::exec::Exec;
+use crate::left_out::DELIVERED;
 use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::per_peer::{self, PerPeer};
@@ -76,7 +78,7 @@ impl Service<'_> {
             None => {
                 output.event(&Event::Ready {
                     peer: node.peer().to_string(),
-                    addrs: &addresses::reachable(node.addresses()),
+                    addrs: &addresses::dialled(node.addresses()),
                 });
                 output.remark(&format!(
                     "{} ({}) delivers what is in the outbox",
@@ -86,7 +88,8 @@ impl Service<'_> {
             }
         }
         for (inbox, goes_to) in inboxes {
-            announce_inbox(&ticket(node, inbox, self.taking)?, &goes_to, output);
+            let ticket = ticket(node, inbox, self.taking)?;
+            announce_inbox(node, &ticket, &goes_to, self.taking, output);
         }
         for into in self.inboxes.iter().filter_map(InboxTable::folder) {
             known_folders::remember(global, &into);
@@ -132,7 +135,7 @@ pub(crate) async fn run(
     builder = match (per_peer.clone(), folder) {
         (Some(per_peer), _) => builder.receive(INBOX, per_peer),
         (None, Some(folder)) => builder.receive(INBOX, folder),
-        (None, None) if service.to_stdout => builder.receive(INBOX, to_stdout::inbox()),
+        (None, None) if service.to_stdout => builder.receive(INBOX, to_stdout::inbox()?),
         (None, None) => builder,
     };
     for inbox in service.inboxes {
@@ -181,7 +184,7 @@ async fn open_doors(
     output: &Output,
 ) -> Result<[Option<page::Serving>; 2], CommandError> {
     #[cfg(feature = "grpc")]
-    let calls = crate::grpc::beside(node, service.grpc, service.page, &tokens)?;
+    let calls = crate::grpc::beside(node, service.grpc, service.page, &tokens, service.secured)?;
     #[cfg(feature = "grpc")]
     let is_beside = calls.is_some();
     #[cfg(feature = "grpc")]
@@ -235,15 +238,24 @@ async fn serve(
                 let Some(ended) = ended else { break };
                 // By this node; what its other end has left broken off is not.
                 let by_stopping = matches!(&ended.outcome, Err(failure) if failure.kind == FailureKind::Shutdown);
+                let left_out = monitor.left_out(&ended.about.transfer);
                 let concluded = monitor.conclude(&ended);
-                if once && ended.about.direction == Direction::Incoming {
+                // Somebody else's that is refused does not end the one that is under way.
+                let goes_on = concluded.is_err() && monitor.incoming() > 0;
+                if once && ended.about.direction == Direction::Incoming && !goes_on {
                     output.report(global, node);
                     node.shutdown_within(global.drain).await;
                     return concluded.map(|()| ExitCode::SUCCESS);
                 }
-                if let Err(error) = concluded {
-                    cut_off |= asked > 0 && by_stopping;
-                    output.error(&error);
+                match concluded {
+                    Ok(()) => {
+                        monitor.unread.fetch_add(left_out.failed, Ordering::Relaxed);
+                        left_out.tell((ended.about.transfer, ended.about.peer), DELIVERED, output);
+                    }
+                    Err(error) => {
+                        cut_off |= asked > 0 && by_stopping;
+                        output.error(&error);
+                    }
                 }
             }
             _ = look.tick() => {
@@ -364,7 +376,20 @@ fn ticket(node: &Node, inbox: &str, taking: &Taking) -> Result<Ticket, CommandEr
     } else {
         taking.advertise.clone()
     };
+    if addresses.len() > Ticket::ADDRESSES {
+        let most = Ticket::ADDRESSES;
+        let text = format!("a ticket has {most} addresses at most, not {}", addresses.len());
+        return Err(CommandError::usage(text, "say fewer with --advertise"));
+    }
     Ok(node.standing_ticket(addresses, inbox, taking.redeemers, taking.valid)?)
+}
+
+/// The addresses at which others dial the node.
+fn dialled(node: &Node, taking: &Taking) -> Vec<String> {
+    match &taking.advertise[..] {
+        [] => addresses::dialled(node.addresses()),
+        said => said.to_vec(),
+    }
 }
 
 fn announce_relay(node: &Node, name: &str, quota: RelayQuota, output: &Output) {
@@ -386,9 +411,9 @@ fn announce_relay(node: &Node, name: &str, quota: RelayQuota, output: &Output) {
 }
 
 /// Says where a further inbox is. What a ticket is was said with the first.
-fn announce_inbox(ticket: &Ticket, goes_to: &str, output: &Output) {
-    let text = ticket.to_string();
-    output.event(&Event::of_ticket(ticket, &text));
+fn announce_inbox(node: &Node, ticket: &Ticket, goes_to: &str, taking: &Taking, output: &Output) {
+    let (text, addresses) = (ticket.to_string(), dialled(node, taking));
+    output.event(&Event::of_ticket(ticket, (&text, &addresses)));
     let inbox = units::printable(ticket.inbox());
     output.remark(&format!("The ticket for the inbox {inbox}; {goes_to}:"));
     output.result(&text);
@@ -402,14 +427,17 @@ fn announce(
     taking: &Taking,
     output: &Output,
 ) {
-    let (text, addresses) = (ticket.to_string(), ticket.addresses());
-    output.event(&Event::of_ticket(ticket, &text));
+    let (text, addresses) = (ticket.to_string(), dialled(node, taking));
+    output.event(&Event::of_ticket(ticket, (&text, &addresses)));
     let valid = units::span(taking.valid);
+    let shown = addresses.join(", ");
+    let (named, all) = (ticket.addresses().len(), addresses.len());
+    let named =
+        if named < all { format!(" (the ticket names the first {named})") } else { String::new() };
     output.remark(&format!(
-        "{} ({}) listens at {}; {goes_to}",
+        "{} ({}) listens at {shown}{named}; {goes_to}",
         units::printable(name),
         node.peer().short(),
-        addresses.join(", ")
     ));
     output.remark(&format!(
         "The ticket lets {} in, within {valid}: to deliver to the inbox {}, again and again, \
@@ -421,7 +449,7 @@ fn announce(
         units::printable(ticket.inbox())
     ));
     output.result(&text);
-    if addresses::lead_nowhere(addresses) {
+    if addresses::lead_nowhere(&addresses) {
         output.remark(
             "Only this machine can dial that: it listens, or has addresses, nowhere else; \
              --listen and --advertise say others.",

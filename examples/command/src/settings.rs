@@ -38,9 +38,14 @@ pub(crate) fn key_file(given: Option<&Path>) -> Result<PathBuf, CommandError> {
     Ok(config.join("estafette/node.key"))
 }
 
-/// Reads the key, or makes one.
+/// Reads the key, or makes one where its node has not begun yet.
 pub(crate) fn identity(global: &Global) -> Result<Identity, CommandError> {
-    Ok(Identity::load_or_create(key_path(global)?)?)
+    Ok(Identity::load_or_create_unless(key_path(global)?, spool_mark(global)?)?)
+}
+
+/// The file that each spool has from its beginning on, which is made when the key is there.
+pub(crate) fn spool_mark(global: &Global) -> Result<PathBuf, CommandError> {
+    Ok(spool_path(global)?.join("FORMAT"))
 }
 
 /// The folder of the trust that belongs to this key.

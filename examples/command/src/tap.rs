@@ -81,10 +81,11 @@ pub(crate) async fn replay(
         Err(code) => return Ok(code),
     };
     let route = &options.route;
-    for package in &options.packages {
+    for (stored, package) in options.packages.iter().enumerate() {
         let request = Request::Replay { route: route.clone(), file: absolute(package)? };
-        let answer = ask_at(&spool, &request).await?;
-        let (_, replies) = answer.ok_or_else(|| nobody(route))?;
+        let answer =
+            ask_at(&spool, &request).await.and_then(|answer| answer.ok_or_else(|| nobody(route)));
+        let (_, replies) = answer.map_err(|error| behind(error, stored))?;
         for reply in replies {
             let Reply::Replayed(Replayed { transfer, name, to }) = reply else { continue };
             let (told, place) = (name.as_deref(), &*to);
@@ -95,6 +96,18 @@ pub(crate) async fn replay(
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The error of a package behind others that were stored: who repeats all would send these twice.
+fn behind(error: CommandError, stored: usize) -> CommandError {
+    if stored == 0 {
+        return error;
+    }
+    let stored = match stored {
+        1 => "the one before it is stored: leave it out when you repeat this".to_owned(),
+        _ => format!("the {stored} before it are stored: leave them out when you repeat this"),
+    };
+    CommandError { hint: format!("{stored}; {}", error.hint), ..error }
 }
 
 /// Tells what a node tells, until `tell` has enough or a signal comes.

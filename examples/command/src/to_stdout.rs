@@ -7,12 +7,20 @@ use estafette::pipeline::Refusal;
 use estafette_actors::sink::{WriterInbox, WriterSink};
 
 use crate::apart::StdoutApart;
+use crate::error::CommandError;
+use crate::streams::was_closed;
 
 /// Gives stdout to the first delivery that is no folder: what was written can't be taken back for a
 /// second one.
-pub(crate) fn inbox() -> WriterInbox {
+pub(crate) fn inbox() -> Result<WriterInbox, CommandError> {
+    if was_closed(std::io::stdout()) {
+        return Err(CommandError::usage(
+            "stdout is closed, so that what is delivered would be lost",
+            "say where it goes: `> FILE`, `| COMMAND`, or --into DIR; nowhere is `> /dev/null`",
+        ));
+    }
     let given = AtomicBool::new(false);
-    WriterSink::inbox(move |offer| {
+    Ok(WriterSink::inbox(move |offer| {
         if offer.content.kind == ContentKind::Tree {
             return Err(Refusal::new(
                 "the receiver takes one file or stream, to its stdout, and no folder: send a \
@@ -25,5 +33,5 @@ pub(crate) fn inbox() -> WriterInbox {
             ));
         }
         Ok(StdoutApart::default())
-    })
+    }))
 }

@@ -22,6 +22,12 @@ pub(crate) fn run(
     match action {
         Action::List => list(&tokens.list()?, output),
         Action::Add { name, to, rate, expires } => {
+            if expires.is_some_and(|time| time.is_zero()) {
+                return Err(CommandError::usage(
+                    "a token that expires at once lets nobody in",
+                    "say how long it is good for: --expires 30d",
+                ));
+            }
             let until = expires.map(|time| SystemTime::now() + time);
             let issued = tokens.add(name, to, *rate, until)?;
             output.event(&Event::TokenAdded { name, token: issued.text() });

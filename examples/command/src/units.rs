@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use estafette::delivery::ContentName;
+
 /// Bytes with a binary unit: `1.5 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -82,6 +84,14 @@ pub(crate) fn count(number: u64, singular: &str) -> String {
     }
 }
 
+/// At most `limit` characters.
+pub(crate) fn shorten(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    text.chars().take(limit - 1).chain(['…']).collect()
+}
+
 /// A foreign text for a terminal: what is no visible character is escaped.
 pub(crate) fn printable(text: &str) -> String {
     estafette::wire::printable(text).to_string()
@@ -94,6 +104,11 @@ pub(crate) fn parse_name(text: &str) -> Result<String, String> {
         .map_err(|error| error.to_string())
 }
 
+/// Reads the name that content has at its receiver.
+pub(crate) fn parse_called(text: &str) -> Result<String, String> {
+    ContentName::new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
 /// Reads `4096`, `64K`, `1.5MiB` (binary) or `10MB` (decimal).
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     estafette::node::units::parse_size(text).map_err(|error| error.to_string())
@@ -102,6 +117,12 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
 /// Reads `90`, `90s`, `5m`, `24h` or `7d`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     estafette::node::units::parse_time(text).map_err(|error| error.to_string())
+}
+
+/// Reads the time for which something holds or runs: none at all would be of no use.
+pub(crate) fn parse_lasting(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text)?;
+    if time >= Duration::from_secs(1) { Ok(time) } else { Err("1s at least".into()) }
 }
 
 #[cfg(test)]

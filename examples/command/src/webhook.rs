@@ -3,21 +3,27 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::slice::from_ref;
 
 use estafette::Node;
 use estafette_doors::{
-    Kept, KeptError, KeptMessage, KeptState, OpenWebhook, WebhookError, webhook_folder, webhooks_of,
+    Disabled, Kept, KeptError, KeptMessage, KeptState, OpenWebhook, Rests, WebhookError,
+    unopened_webhooks, webhook_folder, webhooks_of,
 };
 
 use crate::arguments::{Global, Posting, Webhook as Action};
 use crate::error::{CommandError, ErrorKind};
-use crate::event::{Event, OfWebhook, Webhook, WebhookEnabled, WebhookMessage, WebhookOpen};
+use crate::event::{
+    Event, Held, OfWebhook, Retried, Webhook, WebhookEnabled, WebhookMessage, WebhookOpen,
+};
 use crate::output::Output;
 use crate::settings;
 use crate::table::table;
 use crate::units::{moment, now, printable};
 
 const LIST: &str = "`estafette webhook list` prints those that there are";
+const NOBODY: &str = "nobody posts it: no process has opened this webhook; `estafette node --webhook`, or a \
+                      door of that name in a topology, does";
 
 pub(crate) fn run(
     global: &Global,
@@ -29,25 +35,22 @@ pub(crate) fn run(
         Action::List { name } => list(&key, name.as_deref(), output)?,
         Action::Show { id } => {
             let (name, kept) = of(&key, id)?;
-            let message = kept.message(id)?;
-            tell(&name, &message, output);
-            output.result(&details(&name, &message));
+            let (message, state) = (kept.message(id)?, State::of(&kept)?);
+            tell(&name, &message, &state, output);
+            output.result(&details(&name, &message, &state));
         }
         Action::Retry { id, dead } => {
-            let retried = |name: &str, id: &str| {
-                output.event(&Event::WebhookRetried(OfWebhook { webhook: name, id }));
-                output.result(&format!("{id} is posted again"));
-            };
             if let Some(id) = id {
                 let (name, kept) = of(&key, id)?;
+                let before = State::of(&kept)?;
                 kept.retry(id)?;
-                retried(&name, id);
+                tell_of_retried(&name, from_ref(id), (&before, &State::of(&kept)?), output);
             }
             if let Some(name) = dead {
                 let kept = named(&key, name)?;
-                for id in kept.retry_dead().map_err(unread)? {
-                    retried(name, &id);
-                }
+                let before = State::of(&kept)?;
+                let retried = kept.retry_dead().map_err(unread)?;
+                tell_of_retried(name, &retried, (&before, &State::of(&kept)?), output);
             }
         }
         Action::Drop { id } => {
@@ -57,10 +60,17 @@ pub(crate) fn run(
             output.result(&format!("{id} is forgotten"));
         }
         Action::Enable { name } => {
-            let was_disabled = named(&key, name)?.enable().map_err(unread)?;
+            let kept = named(&key, name)?;
+            let before = State::of(&kept)?;
+            let was_disabled = kept.enable().map_err(unread)?;
             output.event(&Event::WebhookEnabled(WebhookEnabled { name, was_disabled }));
-            let text = if was_disabled { "posts again" } else { "was not disabled" };
-            output.result(&format!("{} {text}", printable(name)));
+            let shown = printable(name);
+            output.result(&match (was_disabled, before.is_open) {
+                (true, true) => format!("{shown} posts again"),
+                (true, false) => format!("{shown} is enabled, and {NOBODY}"),
+                (false, _) => format!("{shown} was not disabled"),
+            });
+            tell_of_end(name, &before, output);
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -77,22 +87,12 @@ fn list(key: &std::path::Path, name: Option<&str>, output: &Output) -> Result<()
     let mut rows = Vec::new();
     for name in names {
         let kept = named(key, &name)?;
-        let (messages, disabled) =
-            (kept.messages().map_err(unread)?, kept.disabled().map_err(unread)?);
+        let (messages, state) = (kept.messages().map_err(unread)?, State::of(&kept)?);
         let dead = messages.iter().filter(|message| message.state == KeptState::Dead).count();
-        let why = disabled.as_ref().map(|disabled| disabled.why.as_str());
-        let waiting = messages.len() - dead;
-        output.event(&Event::Webhook(Webhook { name: &name, waiting, dead, disabled: why }));
-        if let Some(why) = why {
-            output.remark(&format!(
-                "{} is disabled: {}; `estafette webhook enable {0}` has it post again",
-                printable(&name),
-                printable(why)
-            ));
-        }
+        tell_of_webhook(&name, (messages.len() - dead, dead), &state, output);
         for message in &messages {
-            tell(&name, message, output);
-            rows.push(row(&name, message));
+            tell(&name, message, &state, output);
+            rows.push(row(&name, message, &state));
         }
     }
     if !rows.is_empty() {
@@ -101,11 +101,69 @@ fn list(key: &std::path::Path, name: Option<&str>, output: &Output) -> Result<()
     Ok(())
 }
 
-fn row(name: &str, message: &KeptMessage) -> ([String; 6], Option<String>) {
-    let next = match message.state {
-        KeptState::Dead => String::new(),
-        _ => moment(message.next.max(now()), now()),
-    };
+/// Tells how a webhook is, and what keeps it from posting.
+fn tell_of_webhook(name: &str, (waiting, dead): (usize, usize), state: &State, output: &Output) {
+    let State { disabled, rests, is_open: open } = state;
+    let (disabled, until) =
+        (disabled.as_ref().map(|it| it.why.as_str()), rests.as_ref().map(|rests| rests.until));
+    output.event(&Event::Webhook(Webhook {
+        name,
+        waiting,
+        dead,
+        disabled,
+        rests: until,
+        open: *open,
+    }));
+    let name = printable(name);
+    if let Some(why) = disabled {
+        output.remark(&format!(
+            "{name} is disabled: {}; `estafette webhook enable {name}` has it post again",
+            printable(why)
+        ));
+    }
+    if let Some(Rests { until, why, .. }) = rests {
+        output.remark(&format!(
+            "{name} rests, as its receiver asked: {1}; that ends {0}, or by `estafette webhook retry`",
+            moment(*until, now()),
+            printable(why)
+        ));
+    }
+    if waiting > 0 && !open {
+        output.remark(&format!("what waits for {name} stays: {NOBODY}"));
+    }
+}
+
+/// Tells that messages are posted again, or what has to be done for it.
+fn tell_of_retried(name: &str, ids: &[String], (before, after): (&State, &State), output: &Output) {
+    let shown = printable(name);
+    for id in ids {
+        output.event(&Event::WebhookRetried(Retried { webhook: name, id, held: after.held() }));
+        output.result(&match (after.held(), &after.disabled) {
+            (None, _) => format!("{id} is posted again"),
+            (Some(Held::NotOpen), _) => format!("{id} is to be posted again, and {NOBODY}"),
+            (_, Some(Disabled { why, .. })) => format!(
+                "{id} is posted again once {shown} is enabled (`estafette webhook enable {shown}`): \
+                 it is disabled: {}",
+                printable(why)
+            ),
+            _ => format!("{id} is posted again after the rest that its receiver has just asked for"),
+        });
+    }
+    if !ids.is_empty() {
+        tell_of_end(name, before, output);
+    }
+}
+
+/// Tells that a rest is ended, so that all is posted that waited for its end alone.
+fn tell_of_end(name: &str, before: &State, output: &Output) {
+    if before.rests.is_some() {
+        let name = printable(name);
+        output.remark(&format!("the rest of {name} is ended: all that is due there is posted"));
+    }
+}
+
+fn row(name: &str, message: &KeptMessage, state: &State) -> ([String; 6], Option<String>) {
+    let next = next(message, state).unwrap_or_default();
     let cells = [
         message.id.clone(),
         printable(name),
@@ -117,6 +175,16 @@ fn row(name: &str, message: &KeptMessage) -> ([String; 6], Option<String>) {
     (cells, message.why.as_ref().map(|why| printable(why)))
 }
 
+/// The time of a message's next try, or what keeps it; `None` if it is dead.
+fn next(message: &KeptMessage, state: &State) -> Option<String> {
+    let is_waiting = message.state != KeptState::Dead;
+    is_waiting.then(|| match state.held() {
+        Some(Held::NotOpen) => "nobody posts it".into(),
+        Some(Held::Disabled) => "once enabled".into(),
+        Some(Held::Rests) | None => moment(message.next.max(now()), now()),
+    })
+}
+
 const fn word(state: KeptState) -> &'static str {
     match state {
         KeptState::Dead => "dead",
@@ -124,7 +192,7 @@ const fn word(state: KeptState) -> &'static str {
     }
 }
 
-fn tell(name: &str, message: &KeptMessage, output: &Output) {
+fn tell(name: &str, message: &KeptMessage, state: &State, output: &Output) {
     output.event(&Event::WebhookMessage(WebhookMessage {
         webhook: name,
         id: &message.id,
@@ -135,6 +203,7 @@ fn tell(name: &str, message: &KeptMessage, output: &Output) {
         created: message.created,
         tries: message.tries,
         next: message.next,
+        held: state.held().filter(|_| message.state != KeptState::Dead),
         last: message.last,
         status: message.status,
         why: message.why.as_deref(),
@@ -143,7 +212,7 @@ fn tell(name: &str, message: &KeptMessage, output: &Output) {
     }));
 }
 
-fn details(name: &str, message: &KeptMessage) -> String {
+fn details(name: &str, message: &KeptMessage, state: &State) -> String {
     let at = |time| moment(time, now());
     let mut lines = vec![
         format!("id        {}", message.id),
@@ -155,12 +224,36 @@ fn details(name: &str, message: &KeptMessage) -> String {
         format!("tries     {}", message.tries),
     ];
     lines.extend(message.last.map(|last| format!("tried     {}", at(last))));
-    if message.state != KeptState::Dead {
-        lines.push(format!("next      {}", at(message.next.max(now()))));
-    }
+    lines.extend(next(message, state).map(|next| format!("next      {next}")));
     lines.extend(message.why.as_ref().map(|why| format!("because   {}", printable(why))));
     lines.extend(message.body.as_ref().map(|body| format!("message   {}", printable(body))));
     lines.join("\n")
+}
+
+/// The state of a webhook, apart from its messages.
+struct State {
+    disabled: Option<Disabled>,
+    rests: Option<Rests>,
+    is_open: bool,
+}
+
+impl State {
+    fn of(kept: &Kept) -> Result<Self, CommandError> {
+        Ok(Self {
+            disabled: kept.disabled().map_err(unread)?,
+            rests: kept.rests().map_err(unread)?,
+            is_open: kept.is_open().map_err(unread)?,
+        })
+    }
+
+    fn held(&self) -> Option<Held> {
+        match self {
+            Self { is_open: false, .. } => Some(Held::NotOpen),
+            Self { disabled: Some(_), .. } => Some(Held::Disabled),
+            Self { rests: Some(_), .. } => Some(Held::Rests),
+            _ => None,
+        }
+    }
 }
 
 /// The webhook of that name.
@@ -216,7 +309,26 @@ pub(crate) async fn open(
         output.remark(&format!("What is delivered to {name} is posted to {to}"));
         open.push(opened);
     }
+    tell_of_unopened(key);
     Ok(open)
+}
+
+/// Says in the log, beside what goes on, which webhooks of a node have messages and nobody who posts
+/// them.
+pub(crate) fn tell_of_unopened(key: PathBuf) {
+    drop(tokio::task::spawn_blocking(move || match unopened_webhooks(&key) {
+        Ok(unopened) => {
+            for (webhook, waiting) in unopened {
+                tracing::warn!(
+                    webhook,
+                    waiting,
+                    "messages wait for a webhook that is not open, and nobody posts them: open one \
+                     of that name, or look at `estafette webhook list`"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(%error, "what waits in webhooks can't be told"),
+    }));
 }
 
 /// Looks for faults, and opens nothing.

@@ -265,3 +265,25 @@ fn what_it_is_compressed_and_sealed_with_is_as_asked_and_said_alone_and_by_a_nod
     assert_eq!((unknown.code, unknown.event("error")["kind"].as_str()), (2, Some("usage")));
     linked.goes_on();
 }
+
+#[test]
+fn signals_end_it_while_the_node_that_sends_it_hangs() {
+    for (drain, signals) in [("3600s", &[Signal::INT, Signal::TERM][..]), ("1s", &[Signal::TERM])] {
+        let linked = Linked::new();
+        let sending = linked.stuck(&["--drain", drain]);
+        linked.lyon.signal(Signal::STOP);
+        signals.iter().for_each(|&signal| sending.signal(signal));
+        let error = sending.wait_for("error");
+        let message = text(&error, "message");
+        assert!(
+            error["kind"] == "cancelled"
+                && message.contains(&format!("process {}", linked.lyon.id()))
+                && message.contains("has it still"),
+            "{message}"
+        );
+        assert_eq!(sending.code(), 130);
+        // It has let go of it when it goes on.
+        linked.lyon.signal(Signal::CONT);
+        linked.goes_on();
+    }
+}

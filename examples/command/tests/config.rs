@@ -141,6 +141,25 @@ fn a_flag_counts_before_a_variable_and_that_before_the_file() {
 }
 
 #[test]
+fn a_variable_of_a_switch_that_is_neither_true_nor_false_is_refused() {
+    let world = World::new();
+    let relay = |value: &str| {
+        let mut command = bare(&world, "paris");
+        command.env("ESTAFETTE_RELAY", value).args(["--json", "node", "--check"]);
+        run(command.args(["--listen", "127.0.0.1:0"]))
+    };
+    for value in ["flase", "none", "disabled", "0 ", "2", "tru"] {
+        let ran = relay(value);
+        let message = text(ran.event("error"), "message");
+        assert!(message.contains("ESTAFETTE_RELAY is true"), "{value:?}: {message}");
+        assert_eq!(ran.code, 2, "{value:?}");
+    }
+    for value in ["", "true", "TRUE", "1", "yes", "on", "false", "0", "No", "off"] {
+        assert_eq!(relay(value).code, 0, "{value:?}");
+    }
+}
+
+#[test]
 fn all_faults_of_a_file_are_said_before_anything_is_made() {
     let world = World::new();
     let wrong = format!("{PARIS}windw = 1\nstall = 'long'\n").replace("'rename'", "'keep'");

@@ -5,6 +5,8 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use support::{Ran, World, text};
 
@@ -69,4 +71,48 @@ fn a_last_argument_that_may_be_a_path_or_a_peer_s_inbox_is_asked_about() {
     assert!(said.contains("what to send, or where to") && said.contains("--to"), "{said}");
     let said = error(&send(&world, &["--to", &ticket]));
     assert!(said.contains("<PATH>"), "{said}");
+}
+
+#[test]
+fn what_is_excluded_stays_at_home_under_whatever_name_the_rest_goes() {
+    let world = World::new();
+    let (_paris, ticket) = receiver(&world);
+    let kept = ["keep.c", "src/keep.c", "src/build/keep"];
+    let left = ["left.o", "src/left.o", "target/deep/left", "src/target/left", "build/left"];
+    for path in kept.iter().chain(&left) {
+        let path = world.path("tree").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "1").unwrap();
+    }
+    let patterns = ["--exclude", "*.o", "--exclude", "target/", "--exclude", "/build"];
+    let ran = send(&world, &[&patterns[..], &["--as", "sources", "tree", &ticket]].concat());
+    assert_eq!((ran.code, &ran.event("delivered")["files"]), (0, &3.into()), "{:?}", ran.events);
+    assert_eq!(world.arrived(), ["sources"]);
+    let arrived = world.path("in/sources");
+    assert!(kept.iter().all(|path| arrived.join(path).exists()));
+    for gone in left.iter().chain(&["target", "src/target", "build"]) {
+        assert!(!arrived.join(gone).exists(), "{gone}");
+    }
+}
+
+#[test]
+fn all_addresses_of_a_receiver_are_told_and_how_many_its_ticket_names() {
+    let world = World::new();
+    let listens = ["--listen", "127.0.0.1:0"].repeat(12);
+    let mut command = world.command("paris");
+    command.arg("receive").arg("--into").arg(world.path("in")).args(&listens);
+    let paris = support::process::Process::start(&mut command);
+    let ticket = paris.wait_for("ticket");
+    assert_eq!(ticket["addrs"].as_array().unwrap().len(), 12, "{ticket}");
+    assert_eq!(paris.terminate(), 0);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
+    command.env_clear().env("HOME", world.path("paris")).args(["receive", "--into", "in"]);
+    command.args(&listens).current_dir(world.path("")).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut paris = command.spawn().unwrap();
+    let mut said = BufReader::new(paris.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let listening = said.find(|line| line.contains("listens at"));
+    paris.kill().and_then(|()| paris.wait()).unwrap();
+    let listening = listening.unwrap();
+    assert_eq!(listening.matches("127.0.0.1:").count(), 12, "{listening}");
+    assert!(listening.contains("(the ticket names the first 8)"), "{listening}");
 }

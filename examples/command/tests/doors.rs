@@ -262,6 +262,8 @@ fn a_door_of_a_topology_takes_content_while_its_receiver_is_away_and_is_seen() {
     let door = text(&lyon.wait_for("door"), "addr");
     let page = text(&lyon.wait_for("page"), "url");
     // With the key of the node.
+    let over = ["token", "add", "over", "--to", "*", "--expires", "0s"];
+    assert_eq!(world.run("lyon", over).code, 2, "it would let nobody in");
     let till = ["token", "add", "till", "--to", "*"];
     let added = world.run(".estafette/office/lyon/node", till);
     let token = text(added.event("token_added"), "token");
@@ -316,6 +318,8 @@ async fn by_tls_a_page_and_both_doors_are_at_one_address_for_who_has_a_certifica
         let made = made.signed_by(&key, &issuer).unwrap();
         fs::write(world.path(&format!("{file}.pem")), made.pem()).unwrap();
         fs::write(world.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
+        let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(world.path(&format!("{file}.key")), owner).unwrap();
     }
     let path = |name: &str| world.path(name).to_str().unwrap().to_owned();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -107,6 +107,10 @@ fn what_is_wrong_is_drawn_and_told() {
 #[test]
 fn a_drawing_does_not_replace_its_topology() {
     let (_place, folder) = world(TWO_NODES);
+    let picture = estafette(&folder, &["graph", "topology.toml", "--output", "a.png"]);
+    let said = String::from_utf8(picture.stderr).unwrap();
+    assert_eq!(picture.status.code(), Some(2), "{said}");
+    assert!(said.contains("a.png would be no png") && !folder.join("a.png").exists(), "{said}");
     let same = ["graph", "topology.toml", "--format", "dot", "--output", "./topology.toml"];
     let output = estafette(&folder, &same);
     assert_eq!(output.status.code(), Some(2));

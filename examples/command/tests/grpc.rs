@@ -7,6 +7,8 @@
 mod python;
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
 use actix::{Actor, Context, Handler};
@@ -15,6 +17,7 @@ use estafette::{Node, RemoteMessage, TrustedPeer};
 use estafette_actors::standard;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
+use support::browser::Browser;
 use support::{Ran, World, text};
 use tokio::runtime::Runtime;
 
@@ -68,6 +71,8 @@ impl Handler<Called<Raw>> for Greeter {
         });
     }
 }
+
+const HANDLED: &str = "estafette-handled";
 
 /// `paris` in this process, with a greeter, and a token of `lyon`, which trusts it.
 fn town() -> (World, Runtime, Node, String) {
@@ -151,6 +156,84 @@ fn javascript() -> Option<Command> {
     );
     eprintln!("LEFT OUT: no node is here, or no `npm install` was done in examples/javascript");
     None
+}
+
+/// A program that gives a page to whoever asks, which does nothing by itself.
+fn page() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            std::thread::spawn(move || {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if socket.read(&mut byte).unwrap_or(0) == 0 {
+                        return;
+                    }
+                    head.push(byte[0]);
+                }
+                let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 15\r\n\
+                            connection: close\r\n\r\n<title>.</title>";
+                let _ = socket.write_all(page.as_bytes());
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_page_in_a_browser_calls_by_both_doors_if_its_origin_is_one_of_those_that_may() {
+    let Some(browser) = Browser::start() else { return };
+    let (world, _runtime, _paris, token) = town();
+    let page = page();
+    let lyon = world.lyon_with(&[
+        "--http",
+        "127.0.0.1:0",
+        "--grpc",
+        "127.0.0.1:0",
+        "--grpc-method",
+        "/raw.Greeter/SayHello=download:paris/greeter",
+        "--origin",
+        &format!("http://{page}"),
+    ]);
+    // Both have one port.
+    let at = text(&lyon.wait_for("grpc"), "addr");
+    let told = |path: &str, kind: &str, body: &str, more: &str| {
+        let call = format!(
+            "(window.told = null, fetch('http://{at}{path}', {{ method: 'POST', body: {body}, \
+             headers: {{ 'content-type': '{kind}', authorization: 'Bearer {token}' {more} }} }})\
+             .then(async a => {{ window.told = [await a.text(), a.headers.get('{HANDLED}')].join('|') }}, \
+             wrong => {{ window.told = 'no' }}), 1)"
+        );
+        browser.value(&call);
+        browser.wait_for("window.told !== null");
+        browser.value("window.told").as_str().unwrap().to_owned()
+    };
+    let both = || {
+        let call = "new Uint8Array([0, 0, 0, 0, 3, 65, 100, 97])";
+        let web = "application/grpc-web+proto";
+        let path = "/v1/download/paris/greeter/greeter.SayHello";
+        let json = r#"'{"name":"Ada","times":2}'"#;
+        [
+            told("/raw.Greeter/SayHello", web, call, ", 'x-grpc-web': '1'"),
+            told(path, "application/json", json, ""),
+        ]
+    };
+    browser.open(&format!("http://{page}/"));
+    let [called, asked] = both();
+    let lines = (1..=3).map(|time| line("Ada", time));
+    assert!(lines.into_iter().all(|line| called.contains(&line)), "{called}");
+    assert!(
+        called.contains("grpc-status:0") && called.contains("estafette-handled:yes"),
+        "{called}"
+    );
+    assert!(asked.contains(&line("Ada", 2)) && asked.ends_with("|unknown"), "{asked}");
+    // The same page under another name is of another origin.
+    browser.open(&format!("http://localhost:{}/", page.port()));
+    assert_eq!(both(), ["no", "no"]);
+    assert_eq!(lyon.terminate(), 0);
 }
 
 #[test]

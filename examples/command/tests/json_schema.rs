@@ -21,13 +21,14 @@ const OPTIONAL: [(&str, &str); 4] =
 
 /// Events for which a receiver has to be fuller than those of the scenes, a key copied, or what is
 /// sent be odder, or a program with actors be there; the command's own tests have their fields.
-const RARE: [&str; 24] = [
+const RARE: [&str; 25] = [
     "answer",
     "key_shared",
     "letter",
     "name",
     "node_ended",
     "queued",
+    "recalled",
     "recorded",
     "reloaded",
     "remark",

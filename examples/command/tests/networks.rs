@@ -86,3 +86,38 @@ fn an_address_that_swallows_packets_hides_no_word_of_another_and_is_named() {
     assert!(said.contains("10.77.0.2:1: Connection refused"), "{said}");
     assert_eq!(paris.terminate(), 0);
 }
+
+#[test]
+fn an_address_of_a_link_is_dialled_by_its_interface_wherever_that_can_be_looked_up() {
+    let Some(network) = Network::new() else { return };
+    network.address_links();
+    let world = World::new();
+    let mut command = world.command("paris");
+    command.args([
+        "receive",
+        "--name",
+        "paris",
+        "--listen",
+        "[::]:0",
+        "--redeemers",
+        "9",
+        "--into",
+    ]);
+    let paris = Process::start(&mut network.on("paris", command.arg(world.path("in"))));
+    let ticket = paris.wait_for("ticket");
+    let (there, ticket) = (text(&ticket, "addr"), text(&ticket, "ticket"));
+    let send = |name: &str, zone: &str| {
+        let mut command = world.command("lyon");
+        command.args(["send", "--addr", &format!("[fe80::2%{zone}]:{}", port(&there))]);
+        command.arg(world.file(name, 1000)).arg(&ticket);
+        command
+    };
+    let ran = Ran::from(network.on("lyon", &send("seen", "va")).output().unwrap());
+    assert!(ran.code == 0 && world.has_arrived("seen"), "{:?}", ran.events);
+    let ran = Ran::from(network.on_without_sys("lyon", &send("unseen", "va")).output().unwrap());
+    assert!(ran.code == 0 && world.has_arrived("unseen"), "{:?}", ran.events);
+    let ran = Ran::from(network.on("lyon", &send("nowhere", "vx")).output().unwrap());
+    let said = text(ran.event("error"), "message");
+    assert!(ran.code == 4 && said.contains("no network interface \"vx\""), "{said}");
+    assert_eq!(paris.terminate(), 0);
+}

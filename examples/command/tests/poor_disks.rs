@@ -127,6 +127,29 @@ fn keys_trust_and_what_is_stored_are_kept_where_these_and_syncs_of_folders_are_u
 }
 
 #[test]
+fn a_file_that_would_be_longer_than_one_may_be_ends_no_node() {
+    let world = World::new();
+    let paris = Process::start(&mut world.limited("-f 1024", &paris(&world, &[])));
+    let ticket = text(&paris.wait_for("ticket"), "ticket");
+    let long = world.file("long", 3 << 20);
+    let mut lyon = world.command("lyon");
+    let copy = ["send", "--detach", "--copy", long.to_str().unwrap(), &ticket];
+    let stored = Ran::from(world.limited("-f 1024", lyon.args(copy)).output().unwrap());
+    assert_eq!(stored.code, 6, "{:?}", stored.events);
+    let said = text(stored.event("error"), "message");
+    assert!(said.contains("too large"), "{said}");
+    // What the receiver may not write is refused, and named.
+    let kept = ["send", "--detach", long.to_str().unwrap(), &ticket];
+    assert_eq!(world.run("lyon", kept).code, 0);
+    let mut node = world.lyon();
+    let said = text(&node.wait_for("error"), "message");
+    assert!(said.contains("in/long: File too large"), "{said}");
+    send(&world, &world.file("short", 1000), &ticket);
+    assert!(world.has_arrived("short") && node.ended().is_none());
+    assert_eq!((node.terminate(), paris.terminate()), (0, 0));
+}
+
+#[test]
 fn a_spool_that_can_not_be_locked_is_refused_with_the_reason() {
     for error in ["EOPNOTSUPP", "ENOLCK", "ENOSYS", "EINVAL"] {
         let world = World::new();

@@ -18,6 +18,12 @@ const README: &str = include_str!("../../../README.md");
 /// Longer than anything takes that works.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// The program that is tried: what the README's line installed, where `.ci/run` has done so.
+fn program() -> PathBuf {
+    let installed = std::env::var_os("ESTAFETTE_INSTALLED").map(PathBuf::from);
+    installed.unwrap_or_else(|| env!("CARGO_BIN_EXE_estafette").into())
+}
+
 struct Machine(PathBuf);
 
 /// A command that runs on, with what it prints for programs. Dropping it kills it.
@@ -53,7 +59,7 @@ impl Machine {
     }
 
     fn command(&self, arguments: &[String]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
+        let mut command = Command::new(program());
         command.env_clear().env("HOME", &self.0).current_dir(&self.0).args(arguments);
         command
     }
@@ -137,6 +143,17 @@ impl Drop for Running {
 fn here() -> [(&'static str, &'static str); 1] {
     // Whatever else listens on the machine that runs the tests.
     [("0.0.0.0:7400", "127.0.0.1:0")]
+}
+
+/// `.ci/run` takes that line out of the README, and installs by it what the test above then runs.
+#[test]
+fn the_readme_installs_the_command_by_a_line_that_ci_runs() {
+    let line = line("`cargo install --locked --path examples/command`", &[]).join(" ");
+    assert!(line.contains("puts `estafette` on your path"), "{line}");
+    let ci = include_str!("../../../.ci/run");
+    for step in ["cargo install --locked --path [a-z/]*", "ESTAFETTE_INSTALLED="] {
+        assert!(ci.contains(step), "CI has no step {step:?}");
+    }
 }
 
 #[test]

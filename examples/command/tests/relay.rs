@@ -5,8 +5,12 @@
 
 mod support;
 
+use std::fs;
+use std::path::PathBuf;
+
 use rustix::process::Signal;
 
+use support::disk::Disk;
 use support::process::Process;
 use support::proxy::Proxy;
 use support::{Ran, World, text};
@@ -46,14 +50,20 @@ impl Road {
 
     fn dijon(&self, arguments: &[&str]) -> Process {
         let mut command = self.world.command("dijon");
-        let process = Process::start(
+        let process = Process::start_logged(
             command
                 .args(["node", "--name", "dijon", "--relay", "--listen", "127.0.0.1:0"])
                 .args(arguments),
+            &self.log(),
         );
         let ready = process.wait_for("ready");
         self.proxy.lead_to(ready["addrs"][0].as_str().unwrap());
         process
+    }
+
+    /// The log of dijon.
+    fn log(&self) -> PathBuf {
+        self.world.path("dijon.log")
     }
 
     fn paris(&self) -> Process {
@@ -184,6 +194,26 @@ fn attributes_of_a_file_and_what_was_left_behind_of_it_come_by_a_relay() {
 }
 
 #[test]
+fn what_can_not_be_read_of_a_tree_is_told_to_who_sends_it_by_a_relay() {
+    let road = Road::new().paris_trusts_lyon();
+    let tree = road.world.path("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("leaf"), "green").unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, tree.join("pipe"), rustix::fs::Mode::RWXU).unwrap();
+    let dijon = road.dijon(&[]);
+    let to = format!("{}/files", road.paris);
+    let ran = road.world.run("lyon", ["send", "--via", "dijon", tree.to_str().unwrap(), &to]);
+    assert_eq!((ran.code, ran.event("relayed")["event"].as_str()), (6, Some("relayed")));
+    let told = text(ran.event("error"), "message");
+    assert!(told.starts_with("pipe was left out: "), "{told}");
+    is_about(&road, &ran);
+    let paris = road.paris();
+    paris.wait_for("delivered");
+    assert_eq!(road.world.arrived(), ["tree"], "what was kept is delivered");
+    assert_eq!((paris.terminate(), dijon.terminate()), (0, 0));
+}
+
+#[test]
 fn a_relay_that_is_killed_while_it_keeps_something_still_has_it() {
     let road = Road::new().paris_trusts_lyon();
     let dijon = road.dijon(&[]);
@@ -208,6 +238,13 @@ fn a_relay_says_that_it_has_no_room_and_what_is_stored_waits_for_it() {
     relayed(&road.send("first", 1000, &[]));
     let ran = road.send("second", 1000, &[]);
     refused(&ran, 3, "refused", "the relay can't keep it");
+    // Nobody else would hear of it there, whatever it logs.
+    let log = fs::read_to_string(road.log()).unwrap();
+    let told =
+        log.lines().find(|line| line.contains("was refused")).unwrap_or_else(|| panic!("{log}"));
+    for word in ["WARN", "peer=lyon", "the relay can't keep it"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
     is_about(&road, &ran);
     assert_eq!(road.states(), ["relayed"], "what was not sent is not kept");
     let third = text(road.send("third", 1000, &["--detach"]).event("stored"), "transfer");
@@ -289,6 +326,74 @@ fn the_first_signal_lets_it_finish_and_the_second_ends_it_with_a_node_and_withou
 }
 
 #[test]
+fn what_the_relay_has_is_not_said_to_be_taken_out() {
+    let road = Road::new().paris_trusts_lyon();
+    let (dijon, lyon) = (road.dijon(&[]), road.lyon_listens());
+    let id = relayed(&road.send("letter", 10, &[]));
+    let ran = road.world.run("lyon", ["outbox", "cancel", &id]);
+    let error = ran.event("error");
+    let said = format!("{} {}", text(error, "message"), text(error, "hint"));
+    assert_eq!((ran.code, error["kind"].as_str()), (2, Some("usage")), "{said}");
+    assert!(said.contains("may still deliver it") && !said.contains("send again"), "{said}");
+    assert_eq!(road.states(), ["relayed"]);
+    let paris = road.paris();
+    paris.wait_for("delivered");
+    assert_eq!(lyon.wait_for("delivered")["transfer"], id.as_str());
+    assert_eq!((lyon.terminate(), paris.terminate(), dijon.terminate()), (0, 0, 0));
+}
+
+#[test]
+fn an_order_at_the_relay_answers_with_the_id_that_it_was_given() {
+    let road = Road::new().paris_trusts_lyon();
+    let dijon = road.dijon(&[]);
+    relayed(&road.send("letter", 10, &[]));
+    let entry = road.world.run("dijon", ["outbox", "list"]).event("entry").clone();
+    let id = text(&entry, "id");
+    for order in ["retry", "cancel"] {
+        let ran = road.world.run("dijon", ["outbox", order, &id]);
+        let told = ran.events.iter().find(|event| event["transfer"].is_string());
+        let told = text(told.unwrap_or_else(|| panic!("{:?}", ran.events)), "transfer");
+        assert!(ran.code == 0 && id.starts_with(&told), "{order}: {:?}", ran.events);
+    }
+    assert_eq!(dijon.terminate(), 0);
+}
+
+#[test]
+fn what_a_relay_has_that_is_not_met_again_may_have_been_delivered() {
+    let road = Road::new();
+    let dijon = road.dijon(&[]);
+    let mut life = 3;
+    let id = loop {
+        let ran = road.send("letter", 10, &["--expires", &format!("{life}s")]);
+        if ran.code == 0 {
+            break relayed(&ran);
+        }
+        // On a busy machine it may expire before the relay has it: the next one has longer.
+        life *= 2;
+    };
+    dijon.kill();
+    let lyon = road.lyon_listens();
+    let error = loop {
+        let error = lyon.wait_for("error");
+        if error["transfer"] == id.as_str() {
+            break error;
+        }
+    };
+    let said = format!("{} {}", text(&error, "message"), text(&error, "hint"));
+    assert!(said.contains("may have been delivered") && !said.contains("could not"), "{said}");
+    assert!(said.contains("look at the receiver"), "{said}");
+    let entry = road.world.outbox().into_iter().find(|entry| entry["transfer"] == id.as_str());
+    let entry = entry.unwrap();
+    let failure = text(&entry["failure"], "message");
+    assert_eq!(text(&entry, "state"), "dead");
+    assert!(failure.contains("may have been delivered"), "{failure}");
+    let retried = road.world.run("lyon", ["outbox", "retry", &id]);
+    let said = text(retried.event("error"), "message");
+    assert!(said.contains("may have been delivered before: look at the receiver"), "{said}");
+    assert_eq!(lyon.terminate(), 0);
+}
+
+#[test]
 fn it_is_told_when_somebody_else_takes_it_out() {
     let road = Road::new();
     let (dijon, lyon) = (road.dijon(&[]), road.world.lyon());
@@ -341,4 +446,19 @@ fn what_can_t_be_meant_is_said_and_what_no_relay_takes_is_not_kept() {
         refused(&road.world.run("lyon", arguments), 2, "usage", why);
     }
     refused(&road.world.run("dijon", ["node", "--connect", "paris"]), 2, "usage", "can be dialled");
+}
+
+#[test]
+fn a_relay_on_a_small_disk_keeps_what_has_room_on_it() {
+    let road = Road::new().paris_trusts_lyon();
+    let spool = road.world.spool("dijon");
+    fs::create_dir(&spool).unwrap();
+    let Some(_disk) = Disk::mount_of(&spool, LARGE as u64) else { return };
+    let dijon = road.dijon(&[]);
+    relayed(&road.send("letter", 1000, &[]));
+    refused(&road.send("large", LARGE, &["--compress", "off"]), 3, "refused", "(`spool_free`)");
+    let paris = road.paris();
+    paris.wait_for("delivered");
+    assert_eq!((paris.terminate(), dijon.terminate()), (0, 0));
+    assert!(road.world.has_arrived("letter"));
 }

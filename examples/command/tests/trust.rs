@@ -10,8 +10,11 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::Value;
+use estafette::node::{FileStore, Trust};
+use serde_json::{Value, json};
 use support::process::Process;
 use support::{Ran, World, text};
 
@@ -302,4 +305,97 @@ fn a_node_is_no_peer_of_itself() {
         .unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains("this node itself"));
     assert_eq!(world.run("lyon", ["trust", "remove", "other"]).code, 0);
+}
+
+#[test]
+fn a_sender_hears_that_the_trust_of_a_receiver_can_t_be_read() {
+    let world = World::new();
+    let (_paris, ticket) = receive(&world, &["--on-conflict", "rename"]);
+    let (file, ticket) = (world.file("letter", 10), text(&ticket, "ticket"));
+    assert_eq!(send(&world, &file, &ticket).code, 0);
+    fs::rename(world.path("paris.key.trust"), world.path("away")).unwrap();
+    let ran = send(&world, &file, &ticket);
+    let message = text(ran.event("error"), "message");
+    assert!(ran.code != 0 && message.contains("can't read now whom it trusts"), "{message}");
+}
+
+/// The one peer in `trust list`.
+fn known(world: &World, who: &str) -> Value {
+    world.run(who, ["trust", "list"]).event("peer").clone()
+}
+
+#[test]
+fn what_is_not_said_of_a_known_peer_stays_as_it_is() {
+    let world = World::new();
+    let dijon = id(&world, "dijon");
+    let add = |more: &[&str]| world.run("lyon", [&["trust", "add", &dijon], more].concat());
+    refused(&add(&[]), "needs a name");
+    let first = ["--name", "dijon", "--addr", "127.0.0.1:7", "--valid", "1h", "--relay-only"];
+    assert_eq!(add(&first).code, 0);
+    let before = known(&world, "lyon");
+    let renamed = add(&["--name", "dijon2"]);
+    let (told, after) = (renamed.event("trusted"), known(&world, "lyon"));
+    for field in ["addrs", "inboxes", "expires"] {
+        assert_eq!(before[field], after[field], "{field}");
+        assert_eq!(told[field], after[field], "{field} is told");
+    }
+    assert_eq!(after["name"], "dijon2");
+    assert_eq!((&after["inboxes"], &after["addrs"]), (&json!([]), &json!(["127.0.0.1:7"])));
+    // Each is changed alone, and what widens has its word.
+    assert_eq!(add(&["--addr", "127.0.0.1:8"]).code, 0);
+    let moved = known(&world, "lyon");
+    assert_eq!((&moved["inboxes"], &moved["addrs"]), (&json!([]), &json!(["127.0.0.1:8"])));
+    assert_eq!((&moved["name"], &moved["expires"]), (&json!("dijon2"), &before["expires"]));
+    assert_eq!(add(&["--all-inboxes"]).code, 0);
+    let wide = known(&world, "lyon");
+    assert_eq!((&wide["inboxes"], &wide["expires"]), (&json!(["*"]), &before["expires"]));
+    assert_eq!(add(&["--no-end"]).code, 0);
+    let endless = known(&world, "lyon");
+    assert_eq!((&endless["expires"], &endless["addrs"]), (&Value::Null, &json!(["127.0.0.1:8"])));
+    refused(&add(&["--no-end", "--valid", "1h"]), "--no-end");
+    refused(&add(&["--relay-only", "--all-inboxes"]), "--all-inboxes");
+}
+
+#[test]
+fn times_of_nothing_are_refused_and_an_expired_ticket_is_not_to_be_sent_with_again() {
+    let world = World::new();
+    let (other, inside) = (id(&world, "other"), world.path("in"));
+    for time in ["0s", "500ms"] {
+        let valid = ["--valid", time];
+        let add = ["trust", "add", &other, "--name", "other"];
+        refused(&world.run("lyon", [&add[..], &valid].concat()), "1s at least");
+        let receive = ["receive", "--into", inside.to_str().unwrap()];
+        refused(&world.run("lyon", [&receive[..], &valid].concat()), "1s at least");
+        let node = ["node", "--check", "--exec-timeout", time];
+        refused(&world.run("lyon", node), "1s at least");
+    }
+    let (_paris, there) = receive(&world, &[]);
+    let store = FileStore::open(world.path("paris.key.trust")).unwrap();
+    let issuer = id(&world, "paris").parse().unwrap();
+    let addresses = vec![text(&there, "addr")];
+    let trust = Trust::load(Arc::new(store)).unwrap();
+    let ticket = trust.issue(issuer, addresses, "files", 1, Duration::ZERO).unwrap();
+    let ran = send(&world, &world.file("letter", 10), &ticket.to_string());
+    let (message, hint) = (text(ran.event("error"), "message"), text(ran.event("error"), "hint"));
+    assert!(message.contains("has expired: ask for a new one"), "{message}");
+    assert!(ran.code == 3 && !hint.contains("send again"), "{} {hint}", ran.code);
+}
+
+#[test]
+fn more_addresses_than_a_ticket_has_and_a_spool_that_is_a_file_are_told_as_that() {
+    let world = World::new();
+    let many: Vec<_> = (1..=9).map(|port| format!("--advertise=gate.example.org:{port}")).collect();
+    let into = world.path("in");
+    let mut receive = vec!["receive", "--listen", "127.0.0.1:0", "--into", into.to_str().unwrap()];
+    receive.extend(many.iter().map(String::as_str));
+    let refused = world.run("paris", receive);
+    let error = refused.event("error");
+    assert_eq!((refused.code, &error["kind"]), (2, &json!("usage")), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("8 addresses at most, not 9"), "{error}");
+    let file = world.path("file");
+    std::fs::write(&file, "x").unwrap();
+    let looked = world.run("lyon", ["doctor", "--spool", file.to_str().unwrap()]);
+    let found = looked.events.iter().find(|event| event["severity"] == "damage");
+    assert_eq!(looked.code, 6, "{:?}", looked.events);
+    assert!(found.unwrap()["what"].as_str().unwrap().contains("is no folder"), "{found:?}");
 }

@@ -11,6 +11,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -56,8 +57,13 @@ impl Posted {
         Some(Self { id: header("webhook-id"), body: String::from_utf8(body).unwrap(), stream })
     }
 
-    fn answer(mut self, status: u16) {
-        let answer = format!("HTTP/1.1 {status} So\r\ncontent-length: 0\r\n\r\n");
+    fn answer(self, status: u16) {
+        self.answer_with(status, "");
+    }
+
+    /// With these lines of the head, too.
+    fn answer_with(mut self, status: u16, lines: &str) {
+        let answer = format!("HTTP/1.1 {status} So\r\n{lines}content-length: 0\r\n\r\n");
         // Whoever posted it may have been killed.
         let _ = self.stream.write_all(answer.as_bytes());
     }
@@ -90,6 +96,10 @@ impl Hooked {
 
     /// A life of paris.
     fn paris(&self, more: &[&str]) -> Process {
+        self.started(Process::start(&mut self.paris_as(more)))
+    }
+
+    fn paris_as(&self, more: &[&str]) -> Command {
         let mut command = self.world.command("paris");
         // Nobody is there, and nobody is asked.
         for proxy in ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"] {
@@ -99,7 +109,11 @@ impl Hooked {
         command.args(["--webhook", &format!("orders={}", self.url), "--webhook-secret"]);
         command.arg(self.world.path("secret")).args(more);
         command.args(["--webhook-allow", "127.0.0.0/8", "--webhook-allow-http"]);
-        let paris = Process::start(&mut command);
+        command
+    }
+
+    /// It is up, and lyon finds it.
+    fn started(&self, paris: Process) -> Process {
         let ready = paris.wait_for("ready");
         self.proxy.lead_to(ready["addrs"][0].as_str().unwrap());
         assert_eq!(paris.wait_for("webhook_open")["name"], "orders");
@@ -129,6 +143,16 @@ impl Hooked {
         self.world.run("paris", ["webhook"].iter().chain(arguments))
     }
 
+    /// Returns what it tells a person.
+    fn said(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
+        command.env_clear().env("HOME", self.world.path("paris")).arg("--key");
+        command.arg(self.world.path("paris").with_extension("key")).arg("webhook").args(arguments);
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8(said).unwrap()
+    }
+
     /// Returns what `webhook list` says, once it is so.
     fn listed(&self, is_so: impl Fn(&Value) -> bool) -> Ran {
         loop {
@@ -137,6 +161,11 @@ impl Hooked {
                 return ran;
             }
         }
+    }
+
+    /// Waits until what came of its first try is noted.
+    fn until_tried(&self, id: &str) {
+        while self.webhook(&["show", id]).event("webhook_message")["tries"] == 0 {}
     }
 
     fn until_empty(&self) {
@@ -148,16 +177,40 @@ impl Hooked {
 fn what_is_in_the_queue_is_posted_in_the_next_life_and_managed_in_between() {
     let hooked = Hooked::new();
     let paris = hooked.paris(&[]);
+    // As a person is told.
+    let mut lyon = Command::new(env!("CARGO_BIN_EXE_estafette"));
+    lyon.env_clear().env("HOME", hooked.world.path("lyon")).arg("--key");
+    lyon.arg(hooked.world.path("lyon").with_extension("key")).args(["describe", "paris"]);
+    let lyon = lyon.output().unwrap();
+    let said = String::from_utf8(lyon.stdout).unwrap();
+    let mut row = said.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let orders = row.find(|row| row.first() == Some(&"orders"));
+    assert_eq!(orders.unwrap(), ["orders", "any", "message", "deliver", "yes"], "{said}");
     // From now on it only takes.
     let first = hooked.order("tea");
     hooked.next().answer(410);
     let listed = hooked.listed(|webhook| webhook["disabled"].is_string());
     assert_eq!(listed.event("webhook_message")["id"], first.as_str());
     let (second, third) = (hooked.order("coffee"), hooked.order("milk"));
+    // To post it again does not enable it, which is said.
+    let retried = hooked.webhook(&["retry", &first]);
+    assert_eq!((retried.code, &retried.event("webhook_retried")["held"]), (0, &"disabled".into()));
+    let said = hooked.said(&["retry", &second]);
+    assert!(said.contains("once orders is enabled (`estafette webhook enable orders`)"), "{said}");
+    let found = hooked.world.run("paris", ["doctor"]);
+    let mut found = found.events.iter().map(|event| event["what"].to_string());
+    assert!(found.any(|what| what.contains("the webhook is disabled: it answered 410")));
     paris.kill();
     // While nothing runs.
     let shown = hooked.webhook(&["show", &second]);
-    assert_eq!(shown.event("webhook_message")["body"], r#"{"article":"coffee"}"#);
+    let message = shown.event("webhook_message");
+    assert_eq!(
+        (&message["body"], &message["held"]),
+        (&r#"{"article":"coffee"}"#.into(), &"not_open".into())
+    );
+    assert_eq!(hooked.webhook(&["list"]).event("webhook")["open"], false);
+    let said = hooked.said(&["list"]);
+    assert!(said.contains("nobody posts it"), "{said}");
     assert_eq!(hooked.webhook(&["drop", &third]).event("webhook_dropped")["id"], third.as_str());
     assert_eq!(hooked.webhook(&["drop", &third]).code, 2);
     assert_eq!(hooked.webhook(&["enable", "bills"]).code, 2);
@@ -175,6 +228,56 @@ fn what_is_in_the_queue_is_posted_in_the_next_life_and_managed_in_between() {
     hooked.until_empty();
     assert_eq!(paris.terminate(), 0);
     assert!(hooked.came.try_recv().is_err(), "nothing is posted twice");
+}
+
+#[test]
+fn a_rest_is_told_to_who_looks_kept_over_restarts_and_ended_by_who_posts_again() {
+    let hooked = Hooked::new();
+    let paris = hooked.paris(&[]);
+    let first = hooked.order("tea");
+    hooked.next().answer_with(503, "retry-after: 80000\r\n");
+    let listed = hooked.listed(|webhook| webhook["rests"].is_u64());
+    let rests = listed.event("webhook")["rests"].as_u64().unwrap();
+    hooked.until_tried(&first);
+    let second = hooked.order("coffee");
+    assert_eq!(paris.terminate(), 0);
+    let log = hooked.world.path("log");
+    let paris = hooked.started(Process::start_logged(&mut hooked.paris_as(&[]), &log));
+    for id in [&first, &second] {
+        let shown = hooked.webhook(&["show", id]);
+        let message = shown.event("webhook_message");
+        assert_eq!(message["held"], "rests", "{message}");
+        assert!(message["next"].as_u64().unwrap() >= rests, "{message}");
+    }
+    let said = hooked.said(&["list"]);
+    assert!(said.contains("orders rests, as its receiver asked") && said.contains("503"), "{said}");
+    assert!(!said.contains("now"), "{said}");
+    let found = hooked.world.run("paris", ["doctor"]);
+    let mut found = found.events.iter().map(|event| event["what"].to_string());
+    assert!(found.any(|what| what.contains("2 messages wait, and the webhook rests")));
+    assert!(hooked.came.try_recv().is_err(), "nothing is posted while it rests");
+    let said = hooked.said(&["retry", &second]);
+    assert!(said.contains("is posted again") && said.contains("is ended"), "{said}");
+    let posted = hooked.next();
+    assert_eq!(posted.id, second);
+    posted.answer_with(429, "retry-after: 7200\r\n");
+    // The log says that another one begins.
+    let told = loop {
+        let logged = fs::read_to_string(&log).unwrap();
+        if let Some(told) = logged.lines().find(|line| line.contains("asks for a rest")) {
+            break told.to_owned();
+        }
+    };
+    assert!(told.contains("orders") && told.contains("7200s") && told.contains("429"), "{told}");
+    hooked.until_tried(&second);
+    for id in [&first, &second] {
+        assert_eq!(hooked.webhook(&["retry", id]).event("webhook_retried")["held"], Value::Null);
+        let posted = hooked.next();
+        assert_eq!(posted.id, *id);
+        posted.answer(200);
+    }
+    hooked.until_empty();
+    assert_eq!(paris.terminate(), 0);
 }
 
 #[test]

@@ -40,7 +40,10 @@ Examples:
   estafette run two-nodes.toml --once          until what is sent once is delivered
   estafette run two-nodes.toml --node paris    one of them, in this process
 
-The keys and the spools of nodes that name none lie in .estafette/, beside the file.";
+The keys and the spools of nodes that name none lie in .estafette/, beside the file.
+
+SIGHUP has it look at its file at once, as `estafette reload` does. Where the terminal is gone that
+it was started from, it ends, as after a first Ctrl-C.";
 
 pub(super) const VALIDATE_EXAMPLES: &str = "\
 Examples:
@@ -107,8 +110,8 @@ Examples:
 and in the first line of a topology, for VS Code with Even Better TOML, and others by taplo:
   #:schema ./topology.schema.json
 
-What needs the whole topology to be seen, such as a route to an inbox that is not there, `validate` \
-                                           finds.";
+What needs the whole topology to be seen, such as a route to an inbox that is not there, is what
+`validate` finds.";
 
 pub(super) const PLAN_EXAMPLES: &str = "\
 Examples:
@@ -117,13 +120,21 @@ Examples:
 `run` notices that its file has changed, and reloads it: what did not change is not touched. A file
 that is at fault changes nothing.";
 
+pub(super) const RELOAD_EXAMPLES: &str = "\
+Examples:
+  estafette reload two-nodes.toml
+
+`run` looks at its file twice a second by itself. This waits until all is done, and it tries again
+what was refused. Exit codes: 0 all is as the file says, 2 the file is at fault or nobody runs it,
+3 or 6 something was refused or failed, and goes on as before.";
+
 pub(super) const TEST_EXAMPLES: &str = "\
 Examples:
   estafette test two-nodes.toml
   estafette test two-nodes.toml --seed 7 --cuts 20 --kills 5
 
-Nothing of it touches the paths or the addresses that the topology names. Exit codes: 0 all is as \
-                                           expected, 1 something is not.";
+Nothing of it touches the paths or the addresses that the topology names. Exit codes: 0 all is as
+expected, 1 something is not.";
 
 pub(super) const RECEIVE_EXAMPLES: &str = "\
 Examples:
@@ -136,6 +147,7 @@ Examples:
   estafette trust list
   estafette trust add 3yiqr4na… --name lyon --addr lyon.example.org:7400
   estafette trust add kq2m7c5x… --name dijon --addr dijon.example.org:7400 --relay-only
+  estafette trust add 3yiqr4na… --valid 30d
   estafette trust remove lyon";
 
 #[cfg(feature = "doors")]
@@ -169,7 +181,7 @@ Examples:
   estafette send --exclude target/ --links follow project/ @ticket.txt
   estafette send --skip-existing photos/ @ticket.txt   nothing, if the receiver has it from last \
                                         time
-  estafette send -- -odd-name estafette1…          others on this machine may see it, and your \
+  estafette send -- -odd-name estafette1…        others on this machine may see it, and your \
                                         shell remembers it
   estafette send --addr localhost:17400 big.tar estafette1…
   estafette send --detach --expires 7d backup.tar paris/files
@@ -276,3 +288,13 @@ Examples:
 
 What a peer has is asked of that peer when Tab is pressed, for 2 s at
 most; ESTAFETTE_COMPLETE_WITHIN says another time.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_examples_of_reload_fit_into_100_columns() {
+        assert!(RELOAD_EXAMPLES.lines().all(|line| line.chars().count() <= 100));
+    }
+}

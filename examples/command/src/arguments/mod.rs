@@ -12,6 +12,7 @@ mod receive;
 mod secured;
 mod send;
 mod store;
+mod switch;
 mod syntax;
 mod tap;
 #[cfg(feature = "doors")]
@@ -23,7 +24,6 @@ mod webhook;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use estafette::{NodeConfig, PeerId};
 
@@ -38,6 +38,7 @@ pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, R
 pub(crate) use self::secured::Secured;
 pub(crate) use self::send::Send;
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
+use self::switch::Switch;
 pub(crate) use self::tap::{RecordOptions, ReplayOptions, TapOptions};
 #[cfg(feature = "doors")]
 pub(crate) use self::token::Token;
@@ -47,7 +48,7 @@ pub(crate) use self::topology::{
 #[cfg(feature = "webhooks")]
 pub(crate) use self::webhook::{Posting, Webhook};
 use crate::program::Program;
-use crate::units::{parse_duration, parse_name};
+use crate::units::{parse_duration, parse_lasting, parse_name};
 
 /// Sends files and folders from one machine to another, encrypted end to end, verified, and resumed
 /// after a broken link.
@@ -86,7 +87,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "ESTAFETTE_SPOOL", hide_env = true)]
     pub(crate) spool: Option<PathBuf>,
     /// Print one JSON object per line on stdout
-    #[arg(long, global = true, env = "ESTAFETTE_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, env = "ESTAFETTE_JSON", hide_env = true, value_parser = Switch)]
     pub(crate) json: bool,
     /// After a first Ctrl-C or SIGTERM, let what runs finish for so long; a second one stops at
     /// once
@@ -99,7 +100,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "ESTAFETTE_VERBOSE", hide_env = true)]
     pub(crate) verbose: u8,
     /// No progress and no remarks: only errors, and results such as what was delivered
-    #[arg(short, long, global = true, env = "ESTAFETTE_QUIET", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(short, long, global = true, env = "ESTAFETTE_QUIET", hide_env = true, value_parser = Switch)]
     pub(crate) quiet: bool,
     /// Colours on stderr
     #[arg(
@@ -179,6 +180,9 @@ pub(crate) enum Action {
     /// place or noticed
     #[command(after_help = help::PLAN_EXAMPLES)]
     Plan(TopologyFile),
+    /// Have the nodes that run a topology look at it now, and say what they have changed
+    #[command(after_help = help::RELOAD_EXAMPLES)]
+    Reload(TopologyFile),
     /// List the nodes and the routes of a topology
     List(TopologyFile),
     /// Show what nodes of this machine do, again and again: busiest stages, links, transfers, and
@@ -281,14 +285,17 @@ pub(crate) enum Action {
 pub(crate) enum Trust {
     /// Print who is trusted
     List,
-    /// Trust a node, or change how it is trusted
+    /// Trust a node, or change how it is trusted: what is not said stays as it is for one that is
+    /// known
     Add {
         /// Its id, as `estafette id` prints it there
         id: PeerId,
-        /// Its name here, whatever it calls itself; nothing that looks like an id
+        /// Its name here, whatever it calls itself; nothing that looks like an id. One that is not
+        /// known yet needs one
         #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
-        name: String,
-        /// An address at which it can be dialled; may be repeated
+        name: Option<String>,
+        /// An address at which it can be dialled; may be repeated, and takes the place of those
+        /// that are known
         #[arg(
             long,
             value_name = "ADDR",
@@ -297,13 +304,19 @@ pub(crate) enum Trust {
             hide_env = true
         )]
         addr: Vec<String>,
-        /// The time for which it is trusted [default: until it is removed]
-        #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]
+        /// The time for which it is trusted from now on [default: until it is removed]
+        #[arg(long, value_name = "TIME", value_parser = parse_lasting, env = "ESTAFETTE_VALID", hide_env = true)]
         valid: Option<Duration>,
+        /// Trust it until it is removed, where it was trusted for a time
+        #[arg(long, conflicts_with = "valid", env = "ESTAFETTE_NO_END", hide_env = true, value_parser = Switch)]
+        no_end: bool,
         /// It may only carry what is sealed for others, as a relay does, and deliver nothing of
         /// its own here
-        #[arg(long, env = "ESTAFETTE_RELAY_ONLY", hide_env = true, value_parser = FalseyValueParser::new())]
+        #[arg(long, env = "ESTAFETTE_RELAY_ONLY", hide_env = true, value_parser = Switch)]
         relay_only: bool,
+        /// It may deliver to all inboxes, where it might only relay, or deliver to some
+        #[arg(long, conflicts_with = "relay_only", env = "ESTAFETTE_ALL_INBOXES", hide_env = true, value_parser = Switch)]
+        all_inboxes: bool,
     },
     /// Trust a node no longer, and make the tickets it has used worthless: holds for its next
     /// connection at once, and a running node closes its links within a second or two

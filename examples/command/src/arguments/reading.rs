@@ -1,8 +1,11 @@
 //! Options that say how what is sent is read.
 
-use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
+use estafette_actors::source::{PatternError, check_pattern};
 use serde::{Deserialize, Serialize};
+
+use super::switch::Switch;
+use crate::units::parse_called;
 
 /// Options of how what is sent is read. Goes to whichever process sends it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
@@ -19,19 +22,19 @@ pub(crate) struct Reading {
     pub(crate) links: Links,
     /// Send extended attributes of users, and ACLs, too. Of a file that is sent alone these are 64,
     /// of 12 KiB in all, at most: what is beyond that is left behind, and said
-    #[arg(long, env = "ESTAFETTE_XATTRS", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "ESTAFETTE_XATTRS", hide_env = true, value_parser = Switch)]
     pub(crate) xattrs: bool,
     /// Its name at the receiver [default: its name here]
-    #[arg(long = "as", value_name = "NAME", env = "ESTAFETTE_AS", hide_env = true)]
+    #[arg(long = "as", value_name = "NAME", value_parser = parse_called, env = "ESTAFETTE_AS", hide_env = true)]
     pub(crate) called: Option<String>,
     /// Leave out of folders what this fits; may be repeated. `*.o` and `target/` are for names,
     /// `/build/**` and `a/*.o` for paths in what is sent
-    #[arg(long, value_name = "PATTERN", env = "ESTAFETTE_EXCLUDE", hide_env = true)]
+    #[arg(long, value_name = "PATTERN", env = "ESTAFETTE_EXCLUDE", hide_env = true, value_parser = pattern)]
     pub(crate) exclude: Vec<String>,
     /// Send nothing of what the receiver has from an earlier delivery of this node, under the same
     /// name and unchanged since: it is read here first, and the receiver is asked. A folder is
     /// there only if nothing in it changed, at either end
-    #[arg(long, conflicts_with = "stored", env = "ESTAFETTE_SKIP_EXISTING", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, conflicts_with = "stored", env = "ESTAFETTE_SKIP_EXISTING", hide_env = true, value_parser = Switch)]
     #[serde(default)]
     pub(crate) skip_existing: bool,
     /// Bytes each second, if there is a limit.
@@ -57,4 +60,8 @@ pub(crate) enum Links {
     Skip,
     /// Send what they lead to
     Follow,
+}
+
+fn pattern(text: &str) -> Result<String, PatternError> {
+    check_pattern(text).map(|()| text.to_owned())
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use estafette::node::RelayQuota;
 
@@ -12,9 +11,10 @@ use super::grpc::Grpc;
 use super::page::Paging;
 #[cfg(feature = "doors")]
 use super::secured::Secured;
+use super::switch::Switch;
 #[cfg(feature = "webhooks")]
 use super::webhook::Posting;
-use crate::units::{parse_bytes, parse_duration, parse_name};
+use crate::units::{parse_bytes, parse_duration, parse_lasting, parse_name};
 
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
@@ -37,7 +37,7 @@ pub(crate) struct Receive {
     #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
     /// Stop after one delivery; the exit code tells how it went
-    #[arg(long, env = "ESTAFETTE_ONCE", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "ESTAFETTE_ONCE", hide_env = true, value_parser = Switch)]
     pub(crate) once: bool,
     #[command(flatten)]
     pub(crate) taking: Taking,
@@ -49,7 +49,7 @@ pub(crate) struct Receive {
 #[derive(Debug, Args)]
 pub(crate) struct NodeOptions {
     /// Only look whether flags, variables and --config are right, say all that is wrong, and end
-    #[arg(long, env = "ESTAFETTE_CHECK", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "ESTAFETTE_CHECK", hide_env = true, value_parser = Switch)]
     pub(crate) check: bool,
     /// Take deliveries into this folder, and print a ticket; it is made if only its last part is
     /// missing; {peer} in that stands for the sender, its name here and the start of its id:
@@ -95,7 +95,7 @@ pub(crate) struct NodeOptions {
     pub(crate) exec: Option<String>,
     /// The longest that the command of --exec may take; one that takes longer is killed, with all
     /// that it has begun, and has failed
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration, env = "ESTAFETTE_EXEC_TIMEOUT", hide_env = true)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_lasting, env = "ESTAFETTE_EXEC_TIMEOUT", hide_env = true)]
     pub(crate) exec_timeout: Duration,
     #[command(flatten)]
     pub(crate) relaying: Relaying,
@@ -139,10 +139,10 @@ pub(crate) struct Taking {
     pub(crate) on_conflict: OnConflict,
     /// Let deliveries go into a home folder, a folder of the system, or one with this node's key,
     /// trust or spool in it
-    #[arg(long, env = "ESTAFETTE_INTO_HOME", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "ESTAFETTE_INTO_HOME", hide_env = true, value_parser = Switch)]
     pub(crate) into_home: bool,
     /// Take deliveries whose name begins with a dot, too
-    #[arg(long, env = "ESTAFETTE_DOTFILES", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "ESTAFETTE_DOTFILES", hide_env = true, value_parser = Switch)]
     pub(crate) dotfiles: bool,
     /// The rule for symbolic links in a folder that lead out of it, absolute ones among them
     #[arg(
@@ -154,7 +154,7 @@ pub(crate) struct Taking {
     )]
     pub(crate) links: OutwardLinks,
     /// Take ACLs, where the sender sends them: they name users by number, who may be others here
-    #[arg(long, env = "ESTAFETTE_ACLS", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "ESTAFETTE_ACLS", hide_env = true, value_parser = Switch)]
     pub(crate) acls: bool,
     /// The longest delivery that is taken, such as 500M or 2GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ESTAFETTE_MAX_BYTES", hide_env = true)]
@@ -168,7 +168,7 @@ pub(crate) struct Taking {
     pub(crate) redeemers: u16,
     /// The time for which the ticket may be used; who has used it stays trusted until `estafette
     /// trust remove`
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_lasting, env = "ESTAFETTE_VALID", hide_env = true)]
     pub(crate) valid: Duration,
 }
 
@@ -177,7 +177,7 @@ pub(crate) struct Taking {
 pub(crate) struct Relaying {
     /// Be a relay: keep what one trusted peer sends to another who is away, until that one comes;
     /// it is sealed for the receiver, and can't be read here
-    #[arg(long, env = "ESTAFETTE_RELAY", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "ESTAFETTE_RELAY", hide_env = true, value_parser = Switch)]
     pub(crate) relay: bool,
     /// The most deliveries of one sender that are kept; further ones wait at the sender
     #[arg(long, value_name = "N", default_value_t = RelayQuota::default().packages, value_parser = parse_count, requires = "relay", env = "ESTAFETTE_RELAY_PACKAGES", hide_env = true)]

@@ -1,10 +1,11 @@
-//! Certificates of doors.
+//! Certificates of doors, and pages that may ask.
 
 use std::path::PathBuf;
 
 use clap::Args;
+use estafette_doors::Origin;
 
-/// The certificates by which clients of `--http` and `--grpc` come in by TLS.
+/// The certificates by which clients of `--http` and `--grpc` come in by TLS, and the pages that may.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Secured {
     /// Let clients of --http and --grpc come in by TLS alone, with the certificates in this file of
@@ -36,4 +37,14 @@ pub(crate) struct Secured {
         hide_env = true
     )]
     pub(crate) tls_client_ca: Option<PathBuf>,
+    /// Let pages of browsers of this origin ask at --http and --grpc (by gRPC-Web), each request
+    /// with a token: https://shop.example; as often as there are origins
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "ESTAFETTE_ORIGIN",
+        value_delimiter = ',',
+        hide_env = true
+    )]
+    pub(crate) origin: Vec<Origin>,
 }

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
 use clap::{ArgGroup, Args};
 use estafette::NodeConfig;
 
 use super::Reading;
+use super::switch::Switch;
 use crate::units::{parse_bytes, parse_duration, parse_name};
 
 #[derive(Clone, Debug, Args)]
@@ -30,11 +30,11 @@ pub(crate) struct Send {
     /// Only store it, and return; whichever `estafette node` or `receive` runs with the same spool
     /// delivers it. Files are read when they are sent: leave them where they are, as they are,
     /// until then, or say --copy
-    #[arg(long, env = "ESTAFETTE_DETACH", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "ESTAFETTE_DETACH", hide_env = true, value_parser = Switch)]
     pub(crate) detach: bool,
     /// With --detach, copy what is sent into the spool, encrypted, so that it may change or go as
     /// soon as it is stored; with --via that is done anyway
-    #[arg(long, requires = "stored", env = "ESTAFETTE_COPY", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, requires = "stored", env = "ESTAFETTE_COPY", hide_env = true, value_parser = Switch)]
     pub(crate) copy: bool,
     /// Send it by a relay, a trusted peer's name or id, which keeps it until the receiver comes;
     /// done when the relay has it. The relay must trust both ends. The receiver need never

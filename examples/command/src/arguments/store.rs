@@ -1,7 +1,8 @@
 //! `estafette outbox`, `inbox`, `ticket` and `doctor`.
 
-use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
+
+use super::switch::Switch;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Outbox {
@@ -52,6 +53,6 @@ pub(crate) enum Inbox {
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Set aside what is damaged, so that the rest can be used; nothing is deleted
-    #[arg(long, env = "ESTAFETTE_REPAIR", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "ESTAFETTE_REPAIR", hide_env = true, value_parser = Switch)]
     pub(crate) repair: bool,
 }

@@ -1,9 +1,11 @@
-//! `estafette run`, `validate`, `test`, `list` and `graph`.
+//! `estafette run`, `validate`, `reload`, `test`, `list` and `graph`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+
+use super::switch::Switch;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunOptions {
@@ -14,11 +16,18 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "NAME", env = "ESTAFETTE_NODE", hide_env = true)]
     pub(crate) node: Option<String>,
     /// End as soon as what the routes send once, and what goes on from there, is delivered
-    #[arg(long, env = "ESTAFETTE_ONCE", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "ESTAFETTE_ONCE", hide_env = true, value_parser = Switch)]
     pub(crate) once: bool,
     /// End when stdin does: whoever started this process has died
     #[arg(long, hide = true)]
     pub(crate) with_parent: bool,
+    /// The file with the text that whoever started this process has accepted, which counts instead
+    /// of that of the topology
+    #[arg(long, hide = true)]
+    pub(crate) accepted: Option<PathBuf>,
+    /// A file with the text that counts until the topology is reloaded
+    #[arg(long, hide = true)]
+    pub(crate) applied: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -55,7 +64,7 @@ pub(crate) struct TopOptions {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = every, env = "ESTAFETTE_EVERY", hide_env = true)]
     pub(crate) every: Duration,
     /// Show one page, and end
-    #[arg(long, env = "ESTAFETTE_TOP_ONCE", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "ESTAFETTE_TOP_ONCE", hide_env = true, value_parser = Switch)]
     pub(crate) once: bool,
 }
 
@@ -84,7 +93,7 @@ pub(crate) struct GraphOptions {
     #[command(flatten)]
     pub(crate) topology: TopologyFile,
     /// Draw how it is at this moment: rates and states of the nodes of this machine that run it
-    #[arg(long, env = "ESTAFETTE_LIVE", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "ESTAFETTE_LIVE", hide_env = true, value_parser = Switch)]
     pub(crate) live: bool,
     /// The form of the drawing [default: as the name of --output ends, or svg]
     #[arg(long, value_name = "FORMAT", env = "ESTAFETTE_FORMAT", hide_env = true)]

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
 use estafette_doors::Network;
+
+use super::switch::Switch;
 
 /// Options of what `estafette node` posts to somebody else.
 #[derive(Debug, Args)]
@@ -31,7 +32,7 @@ pub(crate) struct Posting {
     )]
     pub(crate) webhook_secret: Vec<PathBuf>,
     /// Post one after the other, as they came: one that fails keeps those behind it waiting
-    #[arg(long, requires = "webhook", env = "ESTAFETTE_WEBHOOK_ORDERED", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, requires = "webhook", env = "ESTAFETTE_WEBHOOK_ORDERED", hide_env = true, value_parser = Switch)]
     pub(crate) webhook_ordered: bool,
     /// A network that may be posted to though it is not of the public internet, such as 10.1.0.0/16;
     /// may be repeated
@@ -45,7 +46,7 @@ pub(crate) struct Posting {
     )]
     pub(crate) webhook_allow: Vec<Network>,
     /// Post by http, too, which anybody on the way can read and change
-    #[arg(long, requires = "webhook", env = "ESTAFETTE_WEBHOOK_ALLOW_HTTP", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, requires = "webhook", env = "ESTAFETTE_WEBHOOK_ALLOW_HTTP", hide_env = true, value_parser = Switch)]
     pub(crate) webhook_allow_http: bool,
     /// A file with the authorities of servers, instead of those of this machine
     #[arg(
@@ -70,7 +71,7 @@ pub(crate) enum Webhook {
         /// Its id, as `webhook list` prints it
         id: String,
     },
-    /// Post a message now, and all tries anew; a dead one, too
+    /// Post a message now, and all tries anew; a dead one, too; a rest that was asked for ends
     Retry {
         /// Its id
         #[arg(required_unless_present = "dead")]
@@ -90,7 +91,7 @@ pub(crate) enum Webhook {
         /// Its id
         id: String,
     },
-    /// Post again what a webhook was told nobody wants any more (410)
+    /// Have a webhook post again that was told that nobody wants it any more (410), or that rests
     Enable {
         /// The name of the webhook
         name: String,

@@ -2,21 +2,19 @@
 //! none.
 
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use estafette::node::Store;
 use estafette::{PeerId, TransferId};
-use serde::de::DeserializeOwned;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::error::Elapsed;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::protocol::{Deposit, Hello, Item, Reply, Request};
-use super::{SOCKET, desk, elsewhere, short};
+use super::conversation::{Conversation, connect, line, reply, try_connect};
+use super::protocol::{Deposit, Item, Reply, Request};
+use super::{SOCKET, desk, elsewhere};
 use crate::arguments::Global;
 use crate::call::Broken;
 use crate::call::{Call, Heard};
@@ -27,10 +25,6 @@ use crate::settings;
 /// stops, or one like this.
 const BUSY_MOST: Duration = Duration::from_secs(5);
 const BUSY_AGAIN: Duration = Duration::from_millis(25);
-/// The longest that a process that has taken a connection may take to say who it is.
-const HELLO_MOST: Duration = Duration::from_secs(5);
-/// The longest that it may say nothing until its answer: it says so if it works on it.
-const SILENT_MOST: Duration = Duration::from_secs(10);
 
 /// An answer, and who gave it.
 #[derive(Debug)]
@@ -88,6 +82,39 @@ pub(crate) async fn ask_at(
         Conversation::begin(stream, folder).await.map_err(|error| silent(folder, &error))?;
     let pid = conversation.hello.pid;
     Ok(Some((pid, conversation.ask(request).await?)))
+}
+
+/// Has the process whose socket is in this folder reload a topology, and waits until it is done;
+/// `None` where nobody listens.
+pub(crate) async fn reload_at(
+    folder: &Path,
+    request: &Request,
+) -> Result<Option<Vec<Reply>>, CommandError> {
+    let stream = match try_connect(folder).await {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let text = format!("the nodes can't be told: {}: {error}", settings::shown(folder));
+            return Err(CommandError::io(text, "ask as the user who runs them"));
+        }
+        Err(_) => return Ok(None),
+    };
+    let broken = |pid: Option<u32>, error: &io::Error| {
+        let who = pid.map_or_else(|| "the process".into(), |pid| format!("process {pid}"));
+        let text = format!("{who}, which runs it, has not told to the end what it did: {error}");
+        CommandError::io(text, "see whether it runs still, and say `estafette reload` again")
+    };
+    let begun = Conversation::begin(stream, folder).await;
+    let mut conversation = begun.map_err(|error| broken(None, &error))?;
+    let pid = conversation.hello.pid;
+    let heard = conversation.hear(request).await;
+    let mut replies = heard.map_err(|error| broken(Some(pid), &error))?;
+    match replies.pop() {
+        Some(Reply::Failed { kind, message, hint }) => Err(CommandError::new(kind, message, hint)),
+        _ if replies.contains(&Reply::Stopping) => {
+            Err(broken(Some(pid), &io::Error::other("it ends")))
+        }
+        _ => Ok(Some(replies)),
+    }
 }
 
 /// A delivery that another process makes for this one.
@@ -366,122 +393,4 @@ fn silent(folder: &Path, error: &io::Error) -> CommandError {
         text,
         "see whether it hangs or is stopped, and end it if so; --spool names another folder",
     )
-}
-
-/// `None` where nobody listens.
-async fn connect(folder: &Path) -> Option<UnixStream> {
-    let (path, _folder) = short(folder, SOCKET).ok()?;
-    match UnixStream::connect(path).await {
-        Ok(stream) => Some(stream),
-        Err(_) => UnixStream::connect(elsewhere(folder)?).await.ok(),
-    }
-}
-
-/// A connection to the process that has the spool.
-struct Conversation {
-    reading: BufReader<OwnedReadHalf>,
-    /// `None`: something else writes there.
-    writing: Option<OwnedWriteHalf>,
-    hello: Hello,
-    folder: PathBuf,
-}
-
-impl Conversation {
-    async fn begin(stream: UnixStream, folder: &Path) -> io::Result<Self> {
-        let (reading, writing) = stream.into_split();
-        let mut reading = BufReader::new(reading);
-        let hello = timeout(HELLO_MOST, line(&mut reading))
-            .await
-            .map_err(|_| io::Error::other("it says nothing"))??;
-        Ok(Self { reading, writing: Some(writing), hello, folder: folder.to_owned() })
-    }
-
-    async fn ask(mut self, request: &Request) -> Result<Vec<Reply>, CommandError> {
-        let mut replies = self.hear(request).await.map_err(|error| self.broken(&error))?;
-        match replies.pop() {
-            Some(Reply::Failed { kind, message, hint }) => {
-                Err(CommandError::new(kind, message, hint))
-            }
-            _ => Ok(replies),
-        }
-    }
-
-    /// A call of which no more is heard.
-    fn cut_off(&self, error: &io::Error) -> CommandError {
-        let Hello { pid, version } = &self.hello;
-        let text = format!(
-            "process {pid} (release {version}), which has the spool, made the call, and did not \
-             tell to the end what came of it: {error}"
-        );
-        let hint = "whether it was handled is not known: ask again only what may be done twice";
-        CommandError::io(text, hint)
-    }
-
-    fn broken(&self, error: &io::Error) -> CommandError {
-        let Hello { pid, version } = &self.hello;
-        if error.kind() == ErrorKind::TimedOut {
-            let text = format!("process {pid}, which has the spool, does not answer: {error}");
-            return CommandError::io(
-                text,
-                "see whether it hangs or is stopped, and end it if so; look at the outbox before \
-                 you ask again",
-            );
-        }
-        let text = format!(
-            "process {pid} (release {version}), which has the spool, did not answer to the end: \
-             {error}"
-        );
-        CommandError::io(
-            text,
-            "look at the outbox before you ask again; use the same release on both sides",
-        )
-    }
-
-    async fn say(&mut self, request: &Request) -> io::Result<()> {
-        let mut question = serde_json::to_vec(request)?;
-        question.push(b'\n');
-        let writing = self.writing.as_mut().ok_or(ErrorKind::NotConnected)?;
-        timeout(SILENT_MOST, writing.write_all(&question)).await.map_err(silence)?
-    }
-
-    /// All parts of the answer, the last one included.
-    async fn hear(&mut self, request: &Request) -> io::Result<Vec<Reply>> {
-        self.say(request).await?;
-        let mut replies = Vec::new();
-        loop {
-            replies.push(match request {
-                // For as long as it takes, which may be days: whoever waits for it ends it.
-                Request::Await(_) | Request::Processed(_) => line(&mut self.reading).await?,
-                _ => reply(&mut self.reading).await?,
-            });
-            if matches!(replies.last(), Some(Reply::Done | Reply::Failed { .. })) {
-                return Ok(replies);
-            }
-        }
-    }
-}
-
-/// The next part of an answer, of a process that lives.
-async fn reply(from: &mut BufReader<OwnedReadHalf>) -> io::Result<Reply> {
-    loop {
-        match timeout(SILENT_MOST, line(from)).await.map_err(silence)?? {
-            Reply::Working => {}
-            reply => return Ok(reply),
-        }
-    }
-}
-
-fn silence(_: Elapsed) -> io::Error {
-    io::Error::new(
-        ErrorKind::TimedOut,
-        format!("it has neither said nor heard anything for {} seconds", SILENT_MOST.as_secs()),
-    )
-}
-
-async fn line<T: DeserializeOwned>(from: &mut BufReader<OwnedReadHalf>) -> io::Result<T> {
-    let mut line = Vec::new();
-    if from.read_until(b'\n', &mut line).await? == 0 {
-        return Err(ErrorKind::UnexpectedEof.into());
-    }
-    Ok(serde_json::from_slice(&line)?)
 }

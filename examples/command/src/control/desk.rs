@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use estafette::node::{EventStream, NodeEvent, OutboxEntry, OutboxError, SendError, TransferEvent};
+use estafette::node::{
+    EventStream, NodeEvent, OutboxEntry, OutboxError, SendError, TakenOut, TransferEvent,
+};
 use estafette::pipeline::Source;
 use estafette::{Destination, Node, SendOptions, TransferHandle, TransferId, TransferNews};
 use tokio::time::timeout;
@@ -23,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, CommandError> {
     match request {
-        Request::Deposit(deposit) => Ok(vec![store(node, deposit).await?]),
+        Request::Deposit(deposit) => store(node, deposit).await,
         Request::Send(_) => Err(CommandError::usage(
             "only a process that runs sends for another one",
             "use `estafette send`",
@@ -38,6 +40,11 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
                 "start it with `estafette run FILE`",
             ))
         }
+        Request::Reload(_) => Err(CommandError::usage(
+            "the process that has this key runs no topology",
+            "name a topology whose nodes run: `estafette run FILE`",
+        )),
+        Request::Keeps => Ok(vec![Reply::Keeps(kept(node).await?)]),
         Request::List => {
             let entries = node.outbox().list().await?;
             Ok(entries.iter().map(|(id, entry)| entry_reply(node, *id, entry)).collect())
@@ -49,11 +56,7 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             let id = node.outbox().retry(id).await?;
             show(node, id).await
         }
-        Request::Cancel(id) => {
-            let id = find(node, &id).await?;
-            node.outbox().withdraw(id).await?;
-            Ok(vec![Reply::Cancelled(id.short())])
-        }
+        Request::Cancel(id) => Ok(vec![cancel(node, find(node, &id).await?).await?]),
         Request::Drop(id) => {
             let id = find(node, &id).await?;
             node.outbox().forget(id).await?;
@@ -80,6 +83,22 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             Ok(arrivals.map(reply).map(Reply::Arrival).collect())
         }
     }
+}
+
+/// The number of deliveries that this node keeps for others.
+async fn kept(node: &Node) -> Result<u64, CommandError> {
+    let entries = node.outbox().list().await?;
+    let is_kept = |entry: &OutboxEntry| {
+        entry.relayed_for.is_some() && (entry.is_open() || entry.is_unheard())
+    };
+    Ok(entries.iter().filter(|(_, entry)| is_kept(entry)).count() as u64)
+}
+
+async fn cancel(node: &Node, id: TransferId) -> Result<Reply, CommandError> {
+    Ok(match node.outbox().withdraw(id).await? {
+        TakenOut::Undelivered => Reply::Cancelled(id.short()),
+        _ => Reply::MayBeThere(id.short()),
+    })
 }
 
 /// An id of a delivery with all of its digits.
@@ -144,11 +163,11 @@ async fn prepare(
     Ok((to, source, options))
 }
 
-async fn store(node: &Node, deposit: Deposit) -> Result<Reply, CommandError> {
+async fn store(node: &Node, deposit: Deposit) -> Result<Vec<Reply>, CommandError> {
     let (to, source, options) = prepare(node, deposit, false).await?;
     let transfer = match node.send_with(to, source, options).await {
         Err(SendError::Stopped | SendError::Outbox(OutboxError::None)) => {
-            return Ok(Reply::Stopping);
+            return Ok(vec![Reply::Stopping]);
         }
         sent => sent?,
     };
@@ -160,7 +179,11 @@ async fn store(node: &Node, deposit: Deposit) -> Result<Reply, CommandError> {
             "send the folder that holds them, or without --detach",
         ));
     }
-    Ok(Reply::Stored(Stored::new(id, node.outbox().entry(id).await?)))
+    let entry = node.outbox().entry(id).await?;
+    let stored = Stored::new(id, entry);
+    // What is copied was read to its end; anything else is read when it is sent.
+    let left_out = stored.copied.then(|| Reply::LeftOut(transfer.status().report.into()));
+    Ok([Reply::Stored(stored)].into_iter().chain(left_out).collect())
 }
 
 async fn show(node: &Node, id: TransferId) -> Result<Vec<Reply>, CommandError> {

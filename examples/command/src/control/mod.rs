@@ -16,8 +16,10 @@
 
 mod calling;
 mod client;
+mod conversation;
 mod desk;
 mod protocol;
+mod reloading;
 mod saying;
 mod sending;
 mod server;
@@ -31,11 +33,12 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use self::client::{
     ByRunning, Listening, Requests, Sending, Talk, ask, ask_at, ask_running, call_by_running,
-    ended, free_spool, listen_at, send_by_running, spool_fault, take_spool,
+    ended, free_spool, listen_at, reload_at, send_by_running, spool_fault, take_spool,
 };
 pub(crate) use self::desk::answer;
-pub(crate) use self::protocol::{Deposit, Item, Reply, Request};
-pub(crate) use self::server::Server;
+pub(crate) use self::protocol::{Deposit, Item, Outcome, Reply, Request};
+pub(crate) use self::reloading::{Asked, reloads};
+pub(crate) use self::server::{Server, Topological};
 
 const SOCKET: &str = "control.sock";
 /// The file that says where the socket is, if it is elsewhere.

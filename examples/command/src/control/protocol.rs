@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::arguments::Reading;
 use crate::arrival::Arrival;
 use crate::call::{Call, Heard};
-use crate::ending::LeftOut;
 use crate::entry::Entry;
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Stored;
 use crate::finding::Finding;
+use crate::left_out::LeftOut;
 use crate::letter::Letter;
 use crate::news::News;
 use crate::settings::OFF;
@@ -52,6 +52,11 @@ pub(crate) enum Request {
     Processed(String),
     /// By the whole id: forget one that is dead.
     Forget(String),
+    /// Look at the topology in this file now, by the bytes of its absolute path; tell what has
+    /// changed when all is done.
+    Reload(Vec<u8>),
+    /// Tell how many deliveries are kept for others.
+    Keeps,
     /// Tell what the routes have done and are doing.
     Routes,
     /// Tell what passes a route; whoever asks may close the connection to hear no more.
@@ -114,6 +119,16 @@ pub(crate) struct Deposit {
     pub(crate) stages: Vec<String>,
 }
 
+/// The outcome of a reload for a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    pub(crate) node: String,
+    /// The change in words; or the reason why there was none.
+    pub(crate) change: String,
+    /// The kind of error, if it failed.
+    pub(crate) kind: Option<ErrorKind>,
+}
+
 /// The first words, so that who asks knows that somebody is there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
@@ -146,6 +161,11 @@ pub(crate) enum Reply {
     CallFailed(RemoteError),
     /// A message that is stored, or was processed.
     Letter(Letter),
+    /// The outcome of a reload for one node.
+    Reloaded(Outcome),
+    /// It runs another file, or is reloaded by the process that started it.
+    NotOfIt,
+    Keeps(u64),
     Routes(Vec<RouteLook>),
     /// From now on what passes is told.
     Tapping,
@@ -154,6 +174,8 @@ pub(crate) enum Reply {
     Replayed(Replayed),
     /// Its id.
     Cancelled(String),
+    /// Its id: it is taken out, and its receiver may have it.
+    MayBeThere(String),
     /// Its id.
     Dropped(String),
     Failed {

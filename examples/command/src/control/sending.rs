@@ -41,7 +41,8 @@ pub(super) async fn carry_out(
             Some(event) = events.next() => {
                 let NodeEvent::Transfer(TransferEvent { transfer, news, .. }) = event else { continue };
                 match News::of(news).filter(|_| transfer == id) {
-                    None | Some(News::Delivered(_) | News::Failed(_)) => {}
+                    // These are said last.
+                    None | Some(News::Delivered(_) | News::Failed(_) | News::LeftOut(_)) => {}
                     Some(news) => say(answers, &Reply::News(news)).await?,
                 }
             }

@@ -16,12 +16,13 @@ use rustix::io::Errno;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::protocol::{Hello, Reply, Request};
+use super::reloading::Asked;
 use super::saying::{say, working};
-use super::{ELSEWHERE, SOCKET, calling, desk, sending, short, tapping};
+use super::{ELSEWHERE, SOCKET, calling, desk, reloading, sending, short, tapping};
 use crate::error::{CommandError, ErrorKind};
 
 /// Connections at a time.
@@ -41,10 +42,19 @@ const ACCEPT_WITHIN: Duration = Duration::from_secs(3);
 /// The parts that questions are about.
 #[derive(Clone)]
 struct Served {
-    node: Node,
-    /// The routes of a topology.
-    taps: Option<RouteTaps>,
+    /// Of the process that starts those of all nodes of a topology there is none.
+    node: Option<Node>,
+    of: Topological,
     sends: Arc<Semaphore>,
+}
+
+/// The parts of a topology that questions are about, if there is one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Topological {
+    /// Its routes.
+    pub(crate) taps: Option<RouteTaps>,
+    /// The way to who reloads it.
+    pub(crate) reloads: Option<mpsc::Sender<Asked>>,
 }
 
 /// Answers until it is dropped.
@@ -62,14 +72,15 @@ impl Server {
     /// Whoever calls this has the spool in `folder`: a socket that is there was left by a process
     /// that is dead.
     pub(crate) fn start(folder: &Path, node: &Node) -> Result<Self, CommandError> {
-        Self::start_with(folder, node, None)
+        Self::start_with(folder, Some(node), Topological::default())
     }
 
-    /// The same, of a node whose routes can be looked at.
+    /// The same, of a node of a topology, or of the process that has started those of its nodes: in
+    /// a folder that is that one's alone.
     pub(crate) fn start_with(
         folder: &Path,
-        node: &Node,
-        taps: Option<RouteTaps>,
+        node: Option<&Node>,
+        of: Topological,
     ) -> Result<Self, CommandError> {
         let path = folder.join(SOCKET);
         let unmade = |error: &io::Error, hint: &str| {
@@ -98,7 +109,7 @@ impl Server {
         };
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let sends = Arc::new(Semaphore::new(SENDS));
-        let served = Served { node: node.clone(), taps, sends };
+        let served = Served { node: node.cloned(), of, sends };
         Ok(Self {
             made,
             _elsewhere: elsewhere,
@@ -218,9 +229,24 @@ async fn refuse(mut stream: UnixStream, why: &io::Error) -> io::Result<()> {
     .await
 }
 
+/// Returns `true` for what goes on until somebody ends it, or something happens.
+const fn takes_long(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Send(_)
+            | Request::Call(_)
+            | Request::Routes
+            | Request::Tap { .. }
+            | Request::Record { .. }
+            | Request::Replay { .. }
+            | Request::Await(_)
+            | Request::Processed(_)
+    )
+}
+
 async fn attend(
     mut stream: UnixStream,
-    Served { node, taps, sends }: &Served,
+    Served { node, of, sends }: &Served,
     place: OwnedSemaphorePermit,
 ) -> io::Result<()> {
     let (reading, mut writing) = stream.split();
@@ -232,21 +258,31 @@ async fn attend(
     let mut line = Vec::new();
     let mut reading = BufReader::new(reading.take(Request::LIMIT));
     timeout(QUESTION_MOST, reading.read_until(b'\n', &mut line)).await??;
-    let answer = match serde_json::from_slice(&line) {
-        Ok(Request::Send(deposit)) => {
-            let Ok(_place) = sends.try_acquire() else {
+    let request = serde_json::from_slice(&line);
+    if let (Ok(Request::Reload(file)), Some(reloads)) = (&request, &of.reloads) {
+        drop(place);
+        return reloading::carry_out(reloads, file.clone(), &mut writing).await;
+    }
+    let Some(node) = node else {
+        return say(&mut writing, &Reply::from(no_node())).await;
+    };
+    let _long = match &request {
+        Ok(request) if takes_long(request) => {
+            let Ok(long) = sends.try_acquire() else {
                 return say(&mut writing, &Reply::from(too_many())).await;
             };
-            // It may take long: the others need not wait for it.
+            // The others need not wait for it.
             drop(place);
+            Some(long)
+        }
+        _ => None,
+    };
+    let answer = match request {
+        Ok(Request::Send(deposit)) => {
             sending::carry_out(node, deposit, reading, &mut writing).await?;
             Ok(Vec::new())
         }
         Ok(Request::Call(call)) => {
-            let Ok(_place) = sends.try_acquire() else {
-                return say(&mut writing, &Reply::from(too_many())).await;
-            };
-            drop(place);
             // Of its requests, each is bounded.
             reading.get_mut().set_limit(u64::MAX);
             return calling::carry_out(node, &call, reading, &mut writing).await;
@@ -257,17 +293,9 @@ async fn attend(
             | Request::Record { .. }
             | Request::Replay { .. }),
         ) => {
-            let Ok(_place) = sends.try_acquire() else {
-                return say(&mut writing, &Reply::from(too_many())).await;
-            };
-            drop(place);
-            return tapping::carry_out(taps.as_ref(), request, reading, &mut writing).await;
+            return tapping::carry_out(of.taps.as_ref(), request, reading, &mut writing).await;
         }
         Ok(request @ (Request::Await(_) | Request::Processed(_))) => {
-            let Ok(_place) = sends.try_acquire() else {
-                return say(&mut writing, &Reply::from(too_many())).await;
-            };
-            drop(place);
             tokio::select! {
                 answer = desk::answer(node, request) => answer,
                 () = sending::closed(&mut reading) => return Ok(()),
@@ -296,6 +324,13 @@ async fn say_all(
         }
         Err(error) => say(to, &Reply::from(error)).await,
     }
+}
+
+fn no_node() -> CommandError {
+    CommandError::usage(
+        "this process runs no node, but those of a topology in processes of their own",
+        "ask one of them, by its spool",
+    )
 }
 
 fn too_many() -> CommandError {

@@ -10,7 +10,7 @@ use tokio::time::interval;
 use super::protocol::{Reply, Request};
 use super::saying::{WORKING, say, working};
 use super::sending::closed;
-use crate::error::CommandError;
+use crate::error::{CommandError, ErrorKind};
 
 pub(super) async fn carry_out(
     taps: Option<&RouteTaps>,
@@ -96,6 +96,11 @@ impl From<TapError> for CommandError {
             TapError::Recorder { .. } => {
                 Self::usage(error, "name who may in its table: tap = { record = \"NODE\" }")
             }
+            TapError::NoMore(_) => {
+                let hint =
+                    "what was recorded is whole; `tap` in its table says for whom more may be";
+                Self::new(ErrorKind::Refused, error.to_string(), hint)
+            }
             TapError::Folder { .. } => Self::io(error, "name another folder with --into"),
             error => Self::usage(error, "name one of these"),
         }
@@ -107,6 +112,7 @@ impl From<ReplayError> for CommandError {
         match error {
             ReplayError::Route(error) => error.into(),
             ReplayError::Send(error) => error.into(),
+            ReplayError::Note(_) => Self::io(error, "make room where the node keeps its spool"),
             ReplayError::Registry(_) => Self::usage(error, "use the program that recorded it"),
             error => Self::io(
                 error,

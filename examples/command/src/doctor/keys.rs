@@ -19,10 +19,30 @@ pub(super) fn look(global: &Global) -> Result<Vec<Finding>, CommandError> {
     let mut findings = Vec::new();
     match Identity::load(&key) {
         Ok(_) => {}
+        Err(KeyFileError::Io { error, .. })
+            if error.kind() == ErrorKind::NotFound && settings::spool_mark(global)?.exists() =>
+        {
+            let advice = "put it back, or look whether its disk is mounted: what the spool keeps is \
+                          of no use to a node with another key";
+            findings.push(Finding::at(
+                Severity::Damage,
+                &key,
+                "the key of this spool is gone",
+                advice,
+            ));
+        }
         Err(KeyFileError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {
             let advice = "it is made when it is needed first; if there was one, put it back, or \
                           this is another node to its peers";
             findings.push(Finding::at(Severity::Note, &key, "there is no key yet", advice));
+        }
+        Err(
+            error @ (KeyFileError::Io { .. }
+            | KeyFileError::Exposed { .. }
+            | KeyFileError::Unsafe { .. }),
+        ) => {
+            let advice = "put that right: the key itself may well be there";
+            findings.push(Finding::at(Severity::Damage, &key, error, advice));
         }
         Err(error) => {
             let advice = "put a copy of the key back, with mode 600; without one, move it away \

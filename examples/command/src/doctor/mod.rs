@@ -5,6 +5,8 @@
 
 mod keys;
 mod spool;
+#[cfg(feature = "webhooks")]
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,8 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, CommandError> {
     let mut findings = keys::look(global)?;
     findings.extend(spool::look(global, options.repair).await?);
+    #[cfg(feature = "webhooks")]
+    findings.extend(webhooks::look(global)?);
     for finding in &findings {
         output.event(&Event::Finding(finding));
         output.result(&text(finding));

@@ -25,6 +25,11 @@ pub(super) async fn look(global: &Global, repair: bool) -> Result<Vec<Finding>, 
     if !folder.exists() {
         return Ok(Vec::new());
     }
+    if !folder.is_dir() {
+        let advice = "say another one with --spool, or move it away";
+        let text = "it is no folder, and a spool is one";
+        return Ok(vec![Finding::at(Severity::Damage, &folder, text, advice)]);
+    }
     let mut findings: Vec<_> = keys::private(&folder).into_iter().chain(space(&folder)).collect();
     if let Some((pid, replies)) = ask_running(global, &Request::Examine).await? {
         let advice = "stop it to have its records looked at, too";
@@ -46,6 +51,16 @@ pub(super) async fn look(global: &Global, repair: bool) -> Result<Vec<Finding>, 
 
 /// Nobody has it.
 fn database(folder: &Path, repair: bool) -> Result<Vec<Finding>, CommandError> {
+    // Made beforehand, or by somebody whose disk was full.
+    if !["FORMAT", "state.redb"].iter().any(|name| folder.join(name).exists()) {
+        let advice = "nothing need be done: it is begun when something is stored, or a node starts";
+        return Ok(vec![Finding::at(
+            Severity::Note,
+            folder,
+            "there is no spool in it yet",
+            advice,
+        )]);
+    }
     let report = if repair { Spool::repair(folder) } else { Spool::check(folder) };
     let report = match report {
         Ok(report) => report,
@@ -111,6 +126,7 @@ fn damage(folder: &Path, report: &Report, repaired: bool) -> Vec<Finding> {
 /// Looks at the records of the database, and at the files beside it.
 fn records(folder: &Path, repair: bool, findings: &mut Vec<Finding>) -> io::Result<()> {
     let spool = Spool::open(folder)?;
+    let mut unread = Vec::new();
     for record in Unreadable::all(&spool)? {
         let (place, what) = (record.to_string(), "this release can't read the record");
         if repair {
@@ -125,6 +141,7 @@ fn records(folder: &Path, repair: bool, findings: &mut Vec<Finding>) -> io::Resu
             let advice =
                 "start the release that wrote it, or let estafette doctor --repair set it aside";
             findings.push(Finding::new(Severity::Damage, place, what, advice));
+            unread.push(record);
         }
     }
     let entries = OutboxEntry::all(&spool)?;
@@ -134,10 +151,9 @@ fn records(folder: &Path, repair: bool, findings: &mut Vec<Finding>) -> io::Resu
     }
     let packages: HashSet<&str> = entries.iter().filter_map(|(_, entry)| entry.file()).collect();
     for file in spool.folder().map_or_else(|| Ok(Vec::new()), files)? {
-        let known = file
-            .file_name()
-            .and_then(|name| name.to_str())
-            .is_some_and(|name| packages.contains(name));
+        let known = file.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+            packages.contains(name) || unread.iter().any(|record| record.names(name))
+        });
         if !known && !is_coming(&file) {
             findings.push(stray(folder, &file, repair)?);
         }

@@ -62,3 +62,12 @@ impl Stored {
         }
     }
 }
+
+/// A delivery that the receiver takes when there is room.
+#[derive(Debug, Serialize)]
+pub(crate) struct Waiting {
+    pub(crate) transfer: String,
+    pub(crate) peer: String,
+    /// Deliveries of this node that take the room.
+    pub(crate) running: u32,
+}

@@ -18,6 +18,20 @@ pub(crate) struct Webhook<'a> {
     pub(crate) dead: usize,
     /// The reason, if it is.
     pub(crate) disabled: Option<&'a str>,
+    /// The end of the rest that its receiver has asked for, in seconds since the Unix epoch.
+    pub(crate) rests: Option<u64>,
+    /// Set if some process has it open, and posts.
+    pub(crate) open: bool,
+}
+
+/// The cause for which nothing is posted, whatever is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Held {
+    /// No process has it open.
+    NotOpen,
+    Disabled,
+    Rests,
 }
 
 /// A message that a webhook has; times are in seconds since the Unix epoch.
@@ -32,6 +46,7 @@ pub(crate) struct WebhookMessage<'a> {
     pub(crate) created: u64,
     pub(crate) tries: u32,
     pub(crate) next: u64,
+    pub(crate) held: Option<Held>,
     pub(crate) last: Option<u64>,
     pub(crate) status: Option<u16>,
     pub(crate) why: Option<&'a str>,
@@ -44,6 +59,14 @@ pub(crate) struct WebhookMessage<'a> {
 pub(crate) struct OfWebhook<'a> {
     pub(crate) webhook: &'a str,
     pub(crate) id: &'a str,
+}
+
+/// A message of a webhook that is to be posted again.
+#[derive(Debug, Serialize)]
+pub(crate) struct Retried<'a> {
+    pub(crate) webhook: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) held: Option<Held>,
 }
 
 #[derive(Debug, Serialize)]

@@ -2,32 +2,37 @@
 //! end for all.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::{ExitCode, Stdio};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitCode, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use estafette_topology::{NodeChange, Topology};
+use estafette_topology::{Document, Topology};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::accepted::Accepted;
+use super::child::{Children, Next, Process, RESTART, Said};
 use super::lines::Lines;
 use super::once::{ASK_AGAIN, PENDING};
 use super::only::Only;
 use super::process::{cant_start, this_program};
+use super::reload::folder_of_run;
 use super::watch::{LOOK, Watch};
 use crate::arguments::{Global, RunOptions};
 use crate::attached::NEVER;
+use crate::control::{Asked, Server, Topological, reloads};
 use crate::error::{CommandError, ErrorKind};
 use crate::output::Output;
 use crate::signals::Signals;
 use crate::units;
 
-/// The wait before a process that has ended is started again: doubled each time, up to the second.
-const RESTART: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// A process that ran for so long is started again as if for the first time.
 const STEADY: Duration = Duration::from_secs(60);
 /// Longer than its own time for what runs, a process is not waited for: it may write down what is
@@ -36,104 +41,25 @@ const LINGER: Duration = Duration::from_secs(20);
 /// The longest line of a process that is read whole, in bytes.
 const LINE_MOST: u64 = 1 << 20;
 
-/// Something that a process did.
-enum Said {
-    Line {
-        from_log: bool,
-        text: String,
-    },
-    Ended(Option<i32>),
-    /// The wait of this number is over.
-    Again(u64),
-}
-
-/// One node, and its process.
-struct Node {
-    process: Option<Process>,
-    restart: Duration,
-    /// The number of the wait after which it is started again. Others that end were for a start
-    /// that has come about in another way.
-    wait: Option<u64>,
-    /// Set if its process was started before the file said what it says now of it.
-    is_outdated: bool,
-    /// The exit code of the last one.
-    code: Option<i32>,
-    /// Set if its last process ended by a signal.
-    is_killed: bool,
-    /// Open, given up, and what has happened.
-    pending: Option<[u64; 3]>,
-    /// The step that follows the end of its process.
-    next: Next,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    /// It was not meant to end.
-    Restart,
-    /// It is started again at once: a reload asks for it.
-    Now,
-    /// It is in the topology no longer.
-    Nothing,
-}
-
-impl Default for Node {
-    fn default() -> Self {
-        let (process, wait, code, pending) = (None, None, None, None);
-        let (restart, next) = (RESTART.0, Next::Restart);
-        Self { process, restart, wait, is_outdated: false, code, is_killed: false, pending, next }
-    }
-}
-
-struct Process {
-    pid: Pid,
-    stdin: ChildStdin,
-    since: Instant,
-}
-
-struct Children<'a> {
-    /// The path at the start: where another version took its place, the system says that the one
-    /// which runs is deleted.
-    program: PathBuf,
-    global: &'a Global,
-    options: &'a RunOptions,
-    topology: Topology,
-    nodes: BTreeMap<String, Node>,
-    /// The number of the last wait.
-    waits: u64,
-    lines: Lines,
-    output: &'a Output,
-    said: mpsc::Sender<(String, Said)>,
-    /// The time when all that still run are killed, once they are to end.
-    killed_at: Option<Instant>,
-    /// Deliveries that were given up, in the end.
-    dead: u64,
-}
-
 pub(super) async fn run(
     global: &Global,
     options: &RunOptions,
-    (topology, mut watch): (&Topology, Watch),
+    (document, mut watch): (&Document, Watch),
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
-    let mut signals = Signals::new()?;
+    let (mut signals, mut hang_up) = Signals::of_reloading()?;
+    let topology = document.topology();
     let (here, away) = by_place(topology)?;
     let _only = Only::take(topology, &here, &options.topology.file)?;
     // Together they would make the same ones.
     topology.make_keys()?;
     let (said, mut hear) = mpsc::channel(256);
-    let mut children = Children {
-        program: this_program()?,
-        global,
-        options,
-        topology: topology.clone(),
-        nodes: BTreeMap::new(),
-        waits: 0,
-        lines: Lines::new(&here, output),
-        output,
-        said,
-        killed_at: None,
-        dead: 0,
-    };
+    let (_server, mut asked_for) = listen(topology, &here)?;
+    let lines = Lines::new(&here, output);
+    let accepted = Accepted::of(topology, &here);
+    accepted.write(document.text())?;
+    let of = (topology, accepted);
+    let mut children = Children::of(of, (global, options), (lines, output), said)?;
     for name in away {
         output.remark(&format!("{} is of another machine", units::printable(&name)));
     }
@@ -148,7 +74,10 @@ pub(super) async fn run(
             said = hear.recv() => {
                 // This process holds one end itself.
                 let Some((name, said)) = said else { break };
-                children.heard(&name, said);
+                if matches!(said, Said::Ended(_) | Said::Again(_)) {
+                    children.is_unseen = watch.is_unseen();
+                }
+                children.heard(&name, said).await;
                 if !children.is_stopping() && children.is_hopeless() {
                     children.stop(Signal::TERM);
                 }
@@ -156,11 +85,14 @@ pub(super) async fn run(
             _ = ask.tick(), if options.once && !children.is_stopping() => {
                 before = children.look_done(before).await;
             }
-            _ = look.tick(), if !children.is_stopping() => {
+            _ = look.tick(), if !children.is_stopping() && !children.is_checking() => {
                 if let Some(document) = watch.changed(global, output) {
-                    children.reload(document.topology());
+                    children.begin(&document);
                 }
             }
+            Some(asked) = asked_for.recv() => children.ask_to_reload(asked),
+            () = over(children.answers_until()) => children.miss_answers(),
+            () = hang_up.reload() => children.wants_reload = !children.is_stopping(),
             () = signals.next() => {
                 asked += 1;
                 children.stop(if asked < 3 { Signal::TERM } else { Signal::KILL });
@@ -171,6 +103,8 @@ pub(super) async fn run(
             // Whatever they say meanwhile.
             () = over(children.killed_at) => children.stop(Signal::KILL),
         }
+        children.reload_for_those_who_ask(&mut watch);
+        children.is_faulty = watch.is_faulty();
     }
     children.end(asked)
 }
@@ -181,6 +115,23 @@ async fn over(at: Option<Instant>) {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// The socket by which this process is asked to reload its topology.
+fn listen(
+    topology: &Topology,
+    here: &[String],
+) -> Result<(Option<Server>, mpsc::Receiver<Asked>), CommandError> {
+    let (reloads, asked) = reloads();
+    let of = Topological { taps: None, reloads: Some(reloads) };
+    let Some(folder) = folder_of_run(topology, here) else { return Ok((None, asked)) };
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.map_err(|error| {
+        let folder = crate::settings::shown(&folder);
+        let text = format!("{folder} can't be made: {error}");
+        CommandError::io(text, "let this user write there, or say another `state` in the file")
+    })?;
+    Ok((Some(Server::start_with(&folder, None, of)?), asked))
 }
 
 /// The nodes that are of this machine, of which there is one, and the others.
@@ -196,19 +147,58 @@ fn by_place(topology: &Topology) -> Result<(Vec<String>, Vec<String>), CommandEr
     Ok((here, away))
 }
 
+impl<'a> Children<'a> {
+    /// None that runs yet.
+    fn of(
+        (topology, accepted): (&Topology, Accepted),
+        (global, options): (&'a Global, &'a RunOptions),
+        (lines, output): (Lines, &'a Output),
+        said: mpsc::Sender<(String, Said)>,
+    ) -> Result<Self, CommandError> {
+        Ok(Self {
+            program: this_program()?,
+            global,
+            options,
+            topology: Arc::new(topology.clone()),
+            accepted,
+            is_refused: false,
+            is_faulty: false,
+            is_unseen: false,
+            wants_reload: false,
+            nodes: BTreeMap::new(),
+            reloading: None,
+            asked: Vec::new(),
+            waits: 0,
+            lines,
+            output,
+            said,
+            killed_at: None,
+            is_done: false,
+            dead: 0,
+        })
+    }
+}
+
 impl Children<'_> {
     fn start(&mut self, name: &str) -> Result<(), CommandError> {
-        let process = self.spawn(name);
+        let as_before = self.runs_as_before(name);
+        let process = self.spawn(name, as_before.as_deref());
         let node = self.nodes.entry(name.to_owned()).or_default();
         (node.wait, node.pending, node.next) = (None, None, Next::Restart);
-        node.is_outdated = false;
+        node.unread = (0, node.unread.0 + node.unread.1);
+        (node.lacks, node.looks) = (false, None);
+        (node.is_outdated, node.is_up, node.owes, node.fault) = (false, false, 1, None);
+        if as_before.is_none() {
+            node.applied = Arc::clone(&self.topology);
+        }
         node.process = Some(process.map_err(|error| cant_start(name, &self.program, &error))?);
         Ok(())
     }
 
     /// Starts it again, or for a reload: a failure is told, and it is tried again.
-    fn start_again(&mut self, name: &str) {
+    pub(super) fn start_again(&mut self, name: &str) {
         let Err(mut error) = self.start(name) else { return };
+        self.miss(name, &error);
         let Some(again) = self.wait(name) else { return };
         error.message = format!("{}; tried again in {}", error.message, units::span(again));
         self.output.error(&error);
@@ -230,7 +220,7 @@ impl Children<'_> {
         Some(again)
     }
 
-    fn spawn(&self, name: &str) -> std::io::Result<Process> {
+    fn spawn(&self, name: &str, as_before: Option<&Path>) -> std::io::Result<Process> {
         let Global { drain, verbose, quiet, log_format, .. } = self.global;
         let mut command = Command::new(&self.program);
         command
@@ -241,6 +231,10 @@ impl Children<'_> {
             .args((0..*verbose).map(|_| "-v"))
             .args(quiet.then_some("-q"))
             .args(["--log-format", log_format.name()])
+            .args(self.accepted.file().map(|_| "--accepted"))
+            .args(self.accepted.file())
+            .args(as_before.map(|_| "--applied"))
+            .args(as_before)
             .env_remove("ESTAFETTE_CONFIG")
             .env_remove("ESTAFETTE_NODE")
             .env_remove("ESTAFETTE_ONCE")
@@ -255,7 +249,7 @@ impl Children<'_> {
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).ok_or_else(lost)?;
         let stdin = child.stdin.take().ok_or_else(lost)?;
         self.listen(name, child);
-        Ok(Process { pid, stdin, since: Instant::now() })
+        Ok(Process { pid, stdin, since: Instant::now(), is_asked: false, has_ended: false })
     }
 
     /// Hears all that a process says, and then how it ended.
@@ -274,31 +268,31 @@ impl Children<'_> {
                 }
             };
             tokio::join!(out, log);
-            let code = child.wait().await.ok().and_then(|status| status.code());
+            let ended = child.wait().await.ok();
+            // One that has not come so far as to hear it has begun nothing that could be cut off.
+            let by_term = |status: &ExitStatus| status.signal() == Some(Signal::TERM.as_raw());
+            let begun = ended.filter(|status| !by_term(status));
+            let code = begun.map_or_else(|| ended.map(|_| 0), |status| status.code());
             // Whoever listens may be gone.
             let _ = said.send((name, Said::Ended(code))).await;
         });
     }
 
-    fn heard(&mut self, name: &str, said: Said) {
+    async fn heard(&mut self, name: &str, said: Said) {
         match said {
             Said::Line { from_log: true, text } => self.lines.log(name, &text),
             Said::Line { from_log: false, text } => {
                 let event = serde_json::from_str::<Map<String, Value>>(&text);
                 let Ok(event) = event else { return self.lines.log(name, &text) };
-                if event.get("event").and_then(Value::as_str) == Some("pending") {
-                    let number = |key: &str| event.get(key).and_then(Value::as_u64);
-                    if let Some(node) = self.nodes.get_mut(name) {
-                        node.pending = [number("open"), number("dead"), number("activity")]
-                            .into_iter()
-                            .collect::<Option<Vec<_>>>()
-                            .and_then(|numbers| numbers.try_into().ok());
-                    }
-                    return;
-                }
-                self.lines.event(name, &event);
+                self.event(name, &event);
             }
-            Said::Ended(code) => self.ended(name, code),
+            Said::Checked(faults) => self.checked(faults).await,
+            Said::Ended(code) if self.looks_once_more(name, code) => {}
+            Said::Ended(code) => {
+                self.look_at_files(name, code).await;
+                self.ended(name, code);
+            }
+            Said::Left(code, kept) => self.left(name, code, kept),
             Said::Again(number) => {
                 let waits = self.nodes.get(name).is_some_and(|node| node.wait == Some(number));
                 if waits && !self.is_stopping() {
@@ -308,8 +302,34 @@ impl Children<'_> {
         }
     }
 
+    fn event(&mut self, name: &str, event: &Map<String, Value>) {
+        let number = |key: &str| event.get(key).and_then(Value::as_u64);
+        match event.get("event").and_then(Value::as_str) {
+            Some("pending") => {
+                if let Some(node) = self.nodes.get_mut(name) {
+                    node.process.iter_mut().for_each(|process| process.is_asked = false);
+                    node.unread.0 = number("unread").unwrap_or_default();
+                    node.pending = [number("open"), number("dead"), number("activity")]
+                        .into_iter()
+                        .collect::<Option<Vec<_>>>()
+                        .and_then(|numbers| numbers.try_into().ok());
+                }
+                return;
+            }
+            Some("reloaded") => return self.answered(name, event),
+            Some("error") => {
+                let message = event.get("message").and_then(Value::as_str);
+                if let Some(node) = self.nodes.get_mut(name) {
+                    node.fault = message.map(str::to_owned);
+                }
+            }
+            _ => {}
+        }
+        self.lines.event(name, event);
+    }
+
     /// A process has ended: started again, unless it was to end, or can't run as it is.
-    fn ended(&mut self, name: &str, code: Option<i32>) {
+    pub(super) fn ended(&mut self, name: &str, code: Option<i32>) {
         let is_stopping = self.is_stopping();
         let Some(node) = self.nodes.get_mut(name) else { return };
         let ran = node.process.take().map(|process| process.since.elapsed());
@@ -319,65 +339,33 @@ impl Children<'_> {
         }
         match node.next {
             Next::Restart => {}
-            Next::Now => return self.start_again(name),
+            // It is one of those who wait now.
+            Next::Now => return self.start_those_who_waited(),
             Next::Nothing => {
                 self.nodes.remove(name);
-                return;
+                self.start_those_who_waited();
+                return self.settle(name);
             }
         }
+        if node.before.is_some() {
+            return self.go_back(name);
+        }
+        let fault = node.fault.take().unwrap_or_else(|| "its process has ended".into());
+        self.miss(name, &CommandError::io(fault, ""));
+        let Some(node) = self.nodes.get_mut(name) else { return };
         if ran.is_some_and(|ran| ran >= STEADY) {
             node.restart = RESTART.0;
         }
         // What is wrong with its words is wrong the next time, too, unless they have changed.
         let usage = Some(i32::from(ErrorKind::Usage.exit_code()));
-        let is_hopeless = code == usage && !node.is_outdated;
-        let again = if is_hopeless { None } else { self.wait(name) };
-        self.lines.ended(name, code, again);
-    }
-
-    /// Starts, ends and restarts nodes as another topology says. Those that only change look at the
-    /// file themselves.
-    fn reload(&mut self, new: &Topology) {
-        if let Err(error) = new.make_keys() {
-            self.output.error(&error.into());
-            return;
-        }
-        for (name, change) in self.topology.changes(new) {
-            self.change(&name, change, new.is_here(&name));
-        }
-        self.topology = new.clone();
-    }
-
-    fn change(&mut self, name: &str, change: NodeChange, is_here: bool) {
-        let Some(node) = self.nodes.get_mut(name) else {
-            if is_here {
-                self.lines.add(name);
-                self.lines.reloaded(name, &change);
-                self.start_again(name);
-            }
-            return;
-        };
-        let change = if is_here { change } else { NodeChange::Ends };
-        let was_told_to_end = node.next != Next::Restart;
-        node.is_outdated = true;
-        match &change {
-            NodeChange::Ends => node.next = Next::Nothing,
-            // It looks at the file itself.
-            NodeChange::Reloads(_) if node.process.is_some() && !was_told_to_end => return,
-            _ => node.next = Next::Now,
-        }
-        self.lines.reloaded(name, &change);
-        match &node.process {
-            // A second signal would cut off what it finishes.
-            Some(_) if was_told_to_end => {}
-            // One that has ended is not waited for yet, so its number is still its own.
-            Some(process) => drop(kill_process(process.pid, Signal::TERM)),
-            // It waits, or was given up: what it is now is as good as new.
-            None if change == NodeChange::Ends => drop(self.nodes.remove(name)),
-            None => {
-                node.restart = RESTART.0;
-                self.start_again(name);
-            }
+        // And one run ends for a node that can't start, as it does where that is its only one.
+        let is_vain = self.options.once && !node.is_up && code.is_some_and(|code| code != 0);
+        let is_hopeless = (code == usage && !node.is_outdated) || is_vain;
+        let lacks = node.lacks && !is_hopeless;
+        let again = if is_hopeless || lacks { None } else { self.wait(name) };
+        self.lines.ended(name, code, (again, lacks));
+        if lacks {
+            self.wait_for_files(name);
         }
     }
 
@@ -388,57 +376,55 @@ impl Children<'_> {
     /// Returns `true` if no node runs, nor will; or one that all of it is waited for.
     fn is_hopeless(&self) -> bool {
         let mut given_up =
-            self.nodes.values().map(|node| node.process.is_none() && node.wait.is_none());
+            self.nodes.values().map(|node| node.process.is_none() && !node.will_start());
         if self.options.once { given_up.any(|up| up) } else { given_up.all(|up| up) }
     }
 
-    /// Asks each node what it still has to do.
+    /// Asks each node that has not said it what it still has to do; one that looks at much takes its
+    /// time, and is not asked again meanwhile.
     async fn ask(&mut self) {
-        for node in self.nodes.values_mut() {
-            node.pending = None;
-            if let Some(process) = &mut node.process {
+        for node in self.nodes.values_mut().filter(|node| node.pending.is_none()) {
+            if let Some(process) = node.process.as_mut().filter(|process| !process.is_asked) {
+                process.is_asked = true;
                 // One that has ended is heard of.
                 let _ = process.stdin.write_all(format!("{PENDING}\n").as_bytes()).await;
             }
         }
     }
 
-    /// The sum of what has happened, if all nodes have said that nothing is open.
-    fn standing(&self) -> Option<u64> {
-        let done = |node: &Node| match node.pending {
-            Some([0, _, activity]) => Some(activity),
-            _ => None,
-        };
-        self.nodes.values().map(done).sum()
-    }
-
     /// Ends them, if nothing is open, and nothing has happened since it was so `before`; else asks
-    /// again. Returns what has happened by now.
+    /// again. Returns what had happened when all of them said last that nothing is open.
     async fn look_done(&mut self, before: Option<u64>) -> Option<u64> {
-        let standing = self.standing();
+        let said: Option<Vec<_>> = self.nodes.values().map(|node| node.pending).collect();
+        let Some(said) = said else {
+            self.ask().await;
+            return before;
+        };
+        let is_done = said.iter().all(|[open, ..]| *open == 0);
+        let standing = is_done.then(|| said.iter().map(|[_, _, activity]| activity).sum());
         if standing.is_some() && standing == before {
-            self.dead = self.given_up();
+            (self.is_done, self.dead) = (true, said.iter().map(|[_, dead, _]| dead).sum());
             self.stop(Signal::TERM);
         }
+        self.nodes.values_mut().for_each(|node| node.pending = None);
         self.ask().await;
         standing
     }
 
-    fn given_up(&self) -> u64 {
-        self.nodes.values().filter_map(|node| Some(node.pending?[1])).sum()
-    }
-
-    fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         self.killed_at.is_some()
     }
 
     fn stop(&mut self, signal: Signal) {
         let is_last = signal == Signal::KILL;
+        // Who asked hears that this process ends.
+        (self.reloading, self.asked) = (None, Vec::new());
         let patience = if is_last { NEVER } else { self.global.drain.min(NEVER) + LINGER };
         if is_last || self.killed_at.is_none() {
             self.killed_at = Some(Instant::now() + patience);
         }
-        for process in self.nodes.values().filter_map(|node| node.process.as_ref()) {
+        let processes = self.nodes.values().filter_map(|node| node.process.as_ref());
+        for process in processes.filter(|process| !process.has_ended) {
             // One that has ended is not waited for yet, so its number is still its own.
             let _ = kill_process(process.pid, signal);
         }
@@ -446,6 +432,7 @@ impl Children<'_> {
 
     fn end(self, asked: u32) -> Result<ExitCode, CommandError> {
         let cancelled = i32::from(ErrorKind::Cancelled.exit_code());
+        let unread: u64 = self.nodes.values().map(|node| node.unread.0 + node.unread.1).sum();
         let mut nodes = self.nodes.iter();
         if let Some((name, _)) = nodes.clone().find(|(_, node)| node.is_killed) {
             let text = "was killed: deliveries were cut off";
@@ -453,6 +440,8 @@ impl Children<'_> {
         }
         match nodes.find(|(_, node)| node.code.is_some_and(|code| code != 0)) {
             None if self.dead > 0 => Err(super::once::given_up(self.dead)),
+            None if self.options.once && !self.is_done => Err(super::once::stopped()),
+            None if self.options.once && unread > 0 => Err(super::once::left_out(unread)),
             None => Ok(ExitCode::SUCCESS),
             Some((_, node)) if node.code == Some(cancelled) || asked > 1 => {
                 Err(CommandError::cancelled("stopped by a signal: deliveries were cut off"))

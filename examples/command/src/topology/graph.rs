@@ -28,6 +28,15 @@ pub(crate) async fn run(
     let (document, report) = super::read(file, global)?;
     let to = options.output.as_deref();
     let format = options.format.or_else(|| to.and_then(GraphFormat::of));
+    let named = to.and_then(Path::extension);
+    if let (None, Some(named), Some(to)) = (format, named, to) {
+        let message = format!(
+            "{} would be no {}: a drawing is svg, dot, mermaid or json",
+            settings::shown(to),
+            named.display()
+        );
+        return Err(CommandError::usage(message, "name a file that ends so, or say --format"));
+    }
     let format = format.unwrap_or(GraphFormat::Svg);
     // What is no TOML has nothing that could be drawn.
     if report.faults().iter().any(|fault| fault.code == "syntax") {

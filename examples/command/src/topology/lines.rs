@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use estafette_topology::NodeChange;
-
+use crate::control::Outcome;
 use crate::event::Event;
 use crate::output::Output;
 use crate::units::{self, printable};
@@ -52,15 +51,13 @@ impl Lines {
         self.width = self.width.max(name.chars().count());
     }
 
-    /// Says what a reload does to the process of a node.
-    pub(super) fn reloaded(&self, name: &str, change: &NodeChange) {
-        let (change, failed) = (change.to_string(), false);
-        let shown = printable(&change);
-        let event = serde_json::to_value(Event::Reloaded { change, failed });
-        match event {
-            Ok(Value::Object(event)) if self.output.json => self.event(name, &event),
-            _ => self.say(name, &shown),
+    /// Says what a reload does to a node, or why it does not.
+    pub(super) fn reloaded(&self, outcome: &Outcome) {
+        if self.output.json {
+            return self.output.value(&outcome.event().into());
         }
+        let not = if outcome.kind.is_some() { "not reloaded: " } else { "" };
+        self.say(&outcome.node, &format!("{not}{}", printable(&outcome.change)));
     }
 
     /// A line of its log: on stderr, whoever reads the events.
@@ -86,9 +83,15 @@ impl Lines {
         }
     }
 
-    /// A process has ended.
-    pub(super) fn ended(&self, name: &str, code: Option<i32>, again: Option<Duration>) {
-        let seconds = again.map(|again| again.as_secs());
+    /// A process has ended, which is started again after some time, or when a file is mended.
+    pub(super) fn ended(
+        &self,
+        name: &str,
+        code: Option<i32>,
+        (again, lacks_file): (Option<Duration>, bool),
+    ) {
+        // In whole seconds, of which none is at once.
+        let seconds = again.map(|again| again.as_secs() + u64::from(again.subsec_nanos() > 0));
         if self.output.json {
             let event = serde_json::to_value(Event::NodeEnded { code, seconds });
             if let Ok(Value::Object(event)) = event {
@@ -99,6 +102,7 @@ impl Lines {
         let how = code.map_or_else(|| "was killed".into(), |code| format!("ended with {code}"));
         let next = match again {
             Some(again) => format!("started again in {}", units::span(again)),
+            None if lacks_file => "started again when that file is mended; others go on".into(),
             None => "it is not started again: others go on".into(),
         };
         self.say(name, &format!("its process {how}; {next}"));
@@ -129,10 +133,15 @@ fn words(event: &Map<String, Value>) -> Option<String> {
             format!("route {}: {}; tried again in {again}", text("route"), text("message"))
         }
         "delivered" => {
-            let what = event.get("name").and_then(Value::as_str).map_or("?".into(), printable);
+            // What goes by a relay has no name there, nor at a sender that is told of it later.
+            let name = event.get("name").and_then(Value::as_str);
+            let name = name.filter(|name| !name.ends_with(".package"));
+            let what = name.map_or_else(|| text("transfer"), printable);
             let (bytes, peer) = (units::bytes(number("bytes")), text("peer_name"));
             match event.get("direction")?.as_str()? {
                 "incoming" => format!("has {what} ({bytes}) from {peer}: {}", text("place")),
+                // It is of two others.
+                _ if peer == "?" => format!("{what} ({bytes}) is delivered"),
                 _ => format!("delivered {what} ({bytes}) to {peer}"),
             }
         }
@@ -168,6 +177,19 @@ mod tests {
         let said = event(routed).unwrap_or_default();
         assert!(said.contains("goes to paris/in, by route post") && !said.contains('\u{1b}'));
         assert_eq!(event(serde_json::json!({ "event": "progress" })), None);
+        let delivered = |name: Option<&str>, peer: Option<&str>| {
+            event(serde_json::json!({
+                "event": "delivered", "direction": "outgoing", "name": name, "bytes": 3,
+                "transfer": "b5de8b3768496e13", "peer_name": peer
+            }))
+        };
+        for (name, peer, said) in [
+            (Some("letter"), Some("paris"), "delivered letter (3 B) to paris"),
+            (Some("b5de8b.package"), Some("paris"), "delivered b5de8b3768496e13 (3 B) to paris"),
+            (None, None, "b5de8b3768496e13 (3 B) is delivered"),
+        ] {
+            assert_eq!(delivered(name, peer).as_deref(), Some(said));
+        }
         assert_eq!(
             event(serde_json::json!({ "event": "ready", "addrs": [] })),
             Some("runs".into())

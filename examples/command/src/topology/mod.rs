@@ -1,7 +1,12 @@
 //! Topologies: checked, listed, drawn, tried and run.
 
+mod accepted;
+mod child;
 mod children;
 mod graph;
+mod held;
+mod lacking;
+mod leaving;
 mod lines;
 mod list;
 mod live;
@@ -10,10 +15,13 @@ mod only;
 mod plan;
 mod predicted;
 mod process;
+mod reload;
+mod reloading;
 mod run;
 mod schema;
 mod test;
 mod trace;
+mod tried;
 mod validate;
 mod view;
 mod watch;
@@ -32,6 +40,7 @@ use crate::output::Output;
 pub(crate) use self::graph::run as graph;
 pub(crate) use self::list::run as list;
 pub(crate) use self::plan::run as plan;
+pub(crate) use self::reload::run as reload;
 pub(crate) use self::run::run;
 pub(crate) use self::schema::run as schema;
 pub(crate) use self::test::run as test;
@@ -50,7 +59,24 @@ fn read(file: &Path, global: &Global) -> Result<(Document, Report), CommandError
 
 /// A topology that can be run, or the code with which the command ends: its faults are told.
 fn open(file: &Path, global: &Global, output: &Output) -> Result<Document, Faulty> {
-    let (document, report) = read(file, global).map_err(Faulty::Unread)?;
+    open_as(None, file, global, output)
+}
+
+/// The same of one whose text may stand in another file.
+fn open_as(
+    text: Option<&Path>,
+    file: &Path,
+    global: &Global,
+    output: &Output,
+) -> Result<Document, Faulty> {
+    let (document, report) = match text {
+        None => read(file, global),
+        Some(text) => accepted::read(text, file).map(|document| {
+            let report = document.check(&global.program.registry);
+            (document, report)
+        }),
+    }
+    .map_err(Faulty::Unread)?;
     if report.is_empty() { Ok(document) } else { Err(Faulty::Told(tell(&report, output))) }
 }
 

@@ -5,21 +5,27 @@ use std::io::BufRead;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use estafette::node::OutboxError;
 use estafette_page::View;
 use estafette_topology::{
-    NodeChange, Pending, ReloadError, RouteNews, RunError, RunningNode, Topology,
+    Document, NodeChange, Pending, Reload, ReloadError, RouteNews, RunError, RunningNode,
 };
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
-use super::once::{ASK_AGAIN, PENDING, given_up};
+use super::accepted;
+use super::once::{ASK_AGAIN, PENDING, RELOAD, given_up, left_out, stopped};
+use super::reload::{at_fault, told as told_file};
+use super::tried::{page_of, unusable};
 use super::view::Seen;
 use super::watch::{LOOK, Watch};
-use crate::arguments::{Global, Paging, RunOptions};
-use crate::control::Server;
-use crate::error::CommandError;
+use crate::arguments::{Global, RunOptions};
+use crate::control::{Asked, Outcome, Reply, Server, Topological, reloads};
+use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
+use crate::hang_up::HangUp;
 use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::signals::Signals;
@@ -30,31 +36,23 @@ pub(crate) async fn run(
     options: &RunOptions,
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
-    let watch = Watch::new(&options.topology.file, options.with_parent);
-    let document = match super::open(&options.topology.file, global, output) {
-        Ok(document) => document,
-        Err(faulty) => return faulty.end(),
+    let file = &options.topology.file;
+    let watch = Watch::new(file, options.with_parent);
+    let document = match (&options.applied, &options.accepted) {
+        (Some(text), _) => accepted::read(text, file)?,
+        (None, text) => match super::open_as(text.as_deref(), file, global, output) {
+            Ok(document) => document,
+            Err(faulty) => return faulty.end(),
+        },
     };
     match &options.node {
-        Some(name) => one(global, options, (document.topology(), watch), name, output).await,
-        None => super::children::run(global, options, (document.topology(), watch), output).await,
+        Some(name) => one(global, options, (&document, watch), name, output).await,
+        None => super::children::run(global, options, (&document, watch), output).await,
     }
 }
 
-async fn one(
-    global: &Global,
-    options: &RunOptions,
-    (topology, watch): (&Topology, Watch),
-    name: &str,
-    output: &Output,
-) -> Result<ExitCode, CommandError> {
-    let mut signals = Signals::new()?;
-    let mut running = topology.start(name, global.program.registry.clone()).await?;
-    let node = running.node().clone();
-    let mut monitor = Monitor::new(&node, output);
-    // So that `estafette outbox` and the like ask this process.
-    let server = Server::start_with(&topology.spool_of(name), &node, Some(running.taps()))?;
-    let addrs = addresses::reachable(node.addresses());
+fn tell_of_node(name: &str, node: &estafette::Node, output: &Output) {
+    let addrs = addresses::dialled(node.addresses());
     output.event(&Event::Ready { peer: node.peer().to_string(), addrs: &addrs });
     let listens = match &addrs[..] {
         [] => String::new(),
@@ -62,52 +60,77 @@ async fn one(
     };
     let (shown, short) = (units::printable(name), node.peer().short());
     output.remark(&format!("{shown} ({short}){listens}"));
+}
+
+async fn one(
+    global: &Global,
+    options: &RunOptions,
+    (document, watch): (&Document, Watch),
+    name: &str,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
+    let (mut signals, hang_up) = Signals::of_reloading()?;
+    let topology = document.topology();
+    let page = page_of(topology, name);
+    page::look_at_token(page.as_ref())?;
+    let mut running = topology.start(name, global.program.registry.clone()).await?;
+    let node = running.node().clone();
+    let mut monitor = Monitor::new(&node, output);
+    // So that `estafette outbox` and the like ask this process.
+    let (reloads, asked) = reloads();
+    let of = Topological { taps: Some(running.taps()), reloads: Some(reloads) };
+    let server = Server::start_with(&topology.spool_of(name), Some(&node), of)?;
+    tell_of_node(name, &node, output);
     tell_of_routes(&mut running, output);
-    tell_of_doors(&running, output);
-    let page = page(topology, name);
+    tell_of_doors(&running, &topology.key_of(name), output);
     let tokens = page::tokens(topology.key_of(name))?;
     let seen: Arc<dyn View> = Arc::new(Seen::of(name, running.taps()));
     let behind = page::Behind { view: Some(seen), ..page::Behind::door(tokens) };
     let page = page::serve(&node, page.as_ref(), &running.connected(), behind, output).await?;
-    let (parent, has_gone) = mpsc::channel(1);
+    let (parent, told) = mpsc::channel(1);
     if options.with_parent {
         listen_to_parent(parent)?;
     } else if options.once {
         drop(parent);
     }
-    super::plan::note(topology, name, &options.topology.file);
+    super::plan::note(document, name);
+    if options.with_parent {
+        // It is up, as the file says.
+        output.event(&Event::Reloaded { change: String::new(), failed: false, kind: None });
+    }
     let mut until = Until {
         global,
         name,
         file: &options.topology.file,
+        accepted: options.accepted.as_deref(),
         running: &mut running,
         watch,
         with_parent: options.with_parent,
-        asked: has_gone,
+        told,
+        hang_up,
+        asked,
         alone: options.once && !options.with_parent,
+        is_done: false,
         dead: 0,
+        unread: Arc::clone(&monitor.unread),
     };
-    let served = service::serve_topology(
-        &node,
-        &mut monitor,
-        &mut signals,
-        global,
-        output,
-        until.over(output),
-    );
-    let (served, dead) = (served.await, until.dead);
+    let over = until.over(output);
+    let served =
+        service::serve_topology(&node, &mut monitor, &mut signals, global, output, over).await;
+    let end = until.end(output);
     drop(page);
     server.finish().await;
     running.shutdown().await;
-    if dead > 0 { served.and(Err(given_up(dead))) } else { served }
+    match (served, end) {
+        (Ok(_), Some(error)) => Err(error),
+        (served, _) => served,
+    }
 }
 
-/// The page that the topology says a node has.
-fn page(topology: &Topology, name: &str) -> Option<Paging> {
-    let http = topology.nodes.get(name)?.http.as_ref()?;
-    let token = http.token_file.as_ref().map(|file| topology.at(file));
-    let (http, http_host) = (Some(http.listen.clone()), http.hosts.clone());
-    Some(Paging { http, http_token_file: token, http_host })
+/// A word of the process that started this one.
+enum Told {
+    Pending,
+    Reload,
 }
 
 /// The end of a node of a topology, apart from signals.
@@ -115,15 +138,24 @@ pub(crate) struct Until<'r> {
     global: &'r Global,
     name: &'r str,
     file: &'r Path,
+    /// The file with the text that whoever started this process has accepted.
+    accepted: Option<&'r Path>,
     running: &'r mut RunningNode,
     watch: Watch,
     with_parent: bool,
-    /// The questions of the process that started this one; the channel ends with it.
-    asked: mpsc::Receiver<()>,
+    /// The words of the process that started this one; the channel ends with it.
+    told: mpsc::Receiver<Told>,
+    hang_up: HangUp,
+    /// Reloads that others ask for.
+    asked: mpsc::Receiver<Asked>,
     /// Set if it ends when nothing is left to be done.
     alone: bool,
+    /// Set if it has ended for that.
+    is_done: bool,
     /// Deliveries that were given up, in the end.
     dead: u64,
+    /// Entries that are not in what was delivered, since they could not be read.
+    unread: Arc<AtomicU64>,
 }
 
 impl Until<'_> {
@@ -131,47 +163,123 @@ impl Until<'_> {
     pub(crate) async fn over(&mut self, output: &Output) {
         let mut look = tokio::time::interval(LOOK);
         let mut ask = tokio::time::interval(ASK_AGAIN);
+        // A look at much takes longer.
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = ask.tick(), if self.alone => {
-                    let pending = told(self.running.pending().await);
+                    let pending = told_of(self.running.pending().await);
                     if pending.open == 0 {
-                        self.dead = pending.dead;
+                        (self.is_done, self.dead) = (true, pending.dead);
                         return;
                     }
                 }
-                asked = self.asked.recv(), if !self.alone => match asked {
-                    Some(()) => {
-                        let Pending { open, dead, activity } = told(self.running.pending().await);
-                        output.event(&Event::Pending { open, dead, activity });
+                told = self.told.recv(), if !self.alone => match told {
+                    Some(Told::Pending) => {
+                        self.tell_pending(told_of(self.running.pending().await), output);
+                    }
+                    Some(Told::Reload) => {
+                        let document = match self.accepted {
+                            Some(text) => accepted::read(text, self.file).map(Some),
+                            None => Ok(self.watch.look(self.global, output)),
+                        };
+                        match document {
+                            Ok(document) => drop(self.reload(document, output).await),
+                            Err(error) => self.tell(&Outcome::failed(self.name, &error), output),
+                        }
                     }
                     None => return,
                 },
-                _ = look.tick() => self.look(output).await,
+                () = self.hang_up.reload(), if !self.with_parent => {
+                    if let Some(document) = self.watch.look(self.global, output) {
+                        self.reload(Some(document), output).await;
+                    }
+                }
+                Some(asked) = self.asked.recv() => self.answer(asked, output).await,
+                // Who has started it looks for it.
+                _ = look.tick(), if !self.with_parent => {
+                    if let Some(document) = self.watch.changed(self.global, output) {
+                        self.reload(Some(document), output).await;
+                    }
+                }
             }
         }
     }
 
-    /// Reloads the topology, if it has changed.
-    async fn look(&mut self, output: &Output) {
-        let Some(document) = self.watch.changed(self.global, output) else { return };
-        let (change, failed) = match self.running.reload(document.topology()).await {
-            Ok(reload) if reload.is_empty() => return,
-            Ok(reload) => {
-                if !reload.doors.is_empty() {
-                    tell_of_doors(self.running, output);
-                }
-                super::plan::note(document.topology(), self.name, self.file);
-                (NodeChange::Reloads(reload).to_string(), false)
-            }
-            // Whoever started this process starts it again, or stops it.
-            Err(ReloadError::Restart { .. } | ReloadError::Gone(_)) if self.with_parent => {
-                return;
-            }
-            Err(error) => (error.to_string(), true),
+    /// Returns the error of a run that was to end when all is delivered, and has not done it.
+    fn end(&self, output: &Output) -> Option<CommandError> {
+        if self.with_parent {
+            // Which deliveries have ended while it was stopped, too.
+            self.tell_pending(Pending::default(), output);
+        }
+        let unread = self.unread.load(Ordering::Relaxed);
+        if self.alone && !self.is_done {
+            Some(stopped())
+        } else if self.dead > 0 {
+            Some(given_up(self.dead))
+        } else {
+            (self.is_done && unread > 0).then(|| left_out(unread))
+        }
+    }
+
+    /// Tells who has started this process what is still to be done.
+    fn tell_pending(&self, Pending { open, dead, activity }: Pending, output: &Output) {
+        let unread = self.unread.load(Ordering::Relaxed);
+        output.event(&Event::Pending { open, dead, activity, unread });
+    }
+
+    /// Reloads the topology for somebody who asks for it.
+    async fn answer(&mut self, asked: Asked, output: &Output) {
+        if self.with_parent || asked.file != told_file(self.file) {
+            return asked.tell(Ok(vec![Reply::NotOfIt]));
+        }
+        let Some(document) = self.watch.look(self.global, output) else {
+            return asked.tell(Err(at_fault(self.file)));
         };
-        let shown = units::printable(&change);
-        output.event(&Event::Reloaded { change, failed });
+        let outcome = self.reload(Some(document), output).await;
+        let replies = Some(outcome).filter(|outcome| !outcome.change.is_empty());
+        asked.tell(Ok(replies.map(Reply::Reloaded).into_iter().collect()));
+    }
+
+    /// Reloads the topology, if there is one, and tells what has come of it; who has started this
+    /// process hears of nothing, too.
+    async fn reload(&mut self, document: Option<Document>, output: &Output) -> Outcome {
+        let reloaded = match &document {
+            Some(document) => self.running.reload(document.topology()).await,
+            None => Ok(Reload::default()),
+        };
+        let outcome = match (reloaded, &document) {
+            (Ok(reload), Some(document)) => {
+                super::plan::note(document, self.name);
+                if !reload.doors.is_empty() {
+                    let key = document.topology().key_of(self.name);
+                    tell_of_doors(self.running, &key, output);
+                }
+                let node = self.name.to_owned();
+                Outcome { node, change: NodeChange::Reloads(reload).to_string(), kind: None }
+            }
+            // Whoever started this process starts it again, or has told it to end already.
+            (Err(ReloadError::Restart { .. } | ReloadError::Gone(_)), _) if self.with_parent => {
+                let kind = Some(ErrorKind::Refused);
+                Outcome { node: self.name.to_owned(), change: String::new(), kind }
+            }
+            (Err(error), _) => Outcome::failed(self.name, &error.into()),
+            (Ok(_), None) => {
+                Outcome { node: self.name.to_owned(), change: String::new(), kind: None }
+            }
+        };
+        if !outcome.change.is_empty() || self.with_parent {
+            self.tell(&outcome, output);
+        }
+        outcome
+    }
+
+    /// Tells what has come of a reload.
+    fn tell(&self, outcome: &Outcome, output: &Output) {
+        let Outcome { change, kind, .. } = outcome;
+        let failed = kind.is_some();
+        let shown = units::printable(change);
+        output.event(&Event::Reloaded { change: change.clone(), failed, kind: *kind });
         output.remark(&if failed {
             format!("not reloaded: {shown}")
         } else {
@@ -181,15 +289,19 @@ impl Until<'_> {
 }
 
 /// The work that is still to be done: where that can't be told, there may be some.
-fn told(pending: Result<Pending, OutboxError>) -> Pending {
+fn told_of(pending: Result<Pending, OutboxError>) -> Pending {
     pending.unwrap_or_else(|error| {
         tracing::debug!(%error, "it can't be told what is open");
         Pending { open: 1, ..Pending::default() }
     })
 }
 
-/// Tells which doors are open, and where.
-fn tell_of_doors(running: &RunningNode, output: &Output) {
+/// Tells which doors are open, and where; and which webhooks are not, for which something waits: in
+/// a reload something may have come until one was closed.
+#[cfg_attr(not(feature = "webhooks"), expect(unused_variables, reason = "none has a queue"))]
+fn tell_of_doors(running: &RunningNode, key: &Path, output: &Output) {
+    #[cfg(feature = "webhooks")]
+    crate::webhook::tell_of_unopened(key.to_owned());
     for (name, addr) in running.doors() {
         output.event(&Event::Door { name: &name, addr: &addr });
         output.remark(&format!(
@@ -241,11 +353,15 @@ fn tell_of_routes(running: &mut RunningNode, output: &Output) {
 
 /// Reads the questions of the process that started this one, on a thread of its own: the channel
 /// ends when that process does.
-fn listen_to_parent(parent: mpsc::Sender<()>) -> Result<(), CommandError> {
+fn listen_to_parent(parent: mpsc::Sender<Told>) -> Result<(), CommandError> {
     let listen = move || {
         for line in std::io::stdin().lock().lines() {
-            let asks = line.is_ok_and(|line| line == PENDING);
-            if !asks || parent.blocking_send(()).is_err() {
+            let told = match line.as_deref() {
+                Ok(PENDING) => Told::Pending,
+                Ok(RELOAD) => Told::Reload,
+                _ => return,
+            };
+            if parent.blocking_send(told).is_err() {
                 return;
             }
         }
@@ -275,11 +391,26 @@ impl From<RunError> for CommandError {
             RunError::OtherKey { .. } | RunError::Inbox { .. } => {
                 Self::usage(error, "change it in the topology")
             }
+            RunError::Outbox { .. } => Self::io(error, "see whether its spool can be read"),
             RunError::Io { .. } => {
                 Self::io(error, "another process may run this node; else let this user write there")
             }
             error => Self::io(error, "free some memory and threads"),
         }
+    }
+}
+
+impl From<ReloadError> for CommandError {
+    fn from(error: ReloadError) -> Self {
+        let message = error.to_string();
+        let why = match error {
+            ReloadError::Make(error) => unusable(error),
+            ReloadError::Outbox(error) => error.into(),
+            ReloadError::Trust(error) => error.into(),
+            ReloadError::Directory(_) => Self::usage("", "choose another name in the topology"),
+            _ => Self::new(ErrorKind::Refused, "", "load it again later"),
+        };
+        Self { message, ..why }
     }
 }
 
@@ -289,7 +420,7 @@ mod tests {
 
     #[test]
     fn what_can_not_be_told_is_not_done() {
-        assert_eq!(told(Err(OutboxError::None)).open, 1);
-        assert_eq!(told(Ok(Pending::default())).open, 0);
+        assert_eq!(told_of(Err(OutboxError::None)).open, 1);
+        assert_eq!(told_of(Ok(Pending::default())).open, 0);
     }
 }

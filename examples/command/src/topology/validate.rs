@@ -13,7 +13,8 @@ pub(crate) fn run(
     options: &TopologyFile,
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
-    let (document, report) = super::read(&options.file, global)?;
+    let (document, _) = super::read(&options.file, global)?;
+    let report = document.check_with_files(&global.program.registry);
     if !report.is_empty() {
         return Ok(super::tell(&report, output));
     }
@@ -27,6 +28,16 @@ pub(crate) fn run(
         units::count(topology.routes.len() as u64, "route"),
     ));
     super::predicted::tell(&topology.predictions(&global.program.registry), output);
+    for file in topology.private_files(&global.program.registry) {
+        if file.is_missing() {
+            output.remark(&format!(
+                "{} is not there yet, which {} names: {} can't start without it",
+                settings::shown(&file.path),
+                units::printable(&file.at),
+                units::printable(&file.node),
+            ));
+        }
+    }
     let away: Vec<_> = topology.nodes.keys().filter(|name| !topology.is_here(name)).collect();
     if !away.is_empty() {
         let away = away.into_iter().map(|name| units::printable(name)).collect::<Vec<_>>();

@@ -26,13 +26,15 @@ pub(super) struct Watch {
     seen: Version,
     /// Set if somebody else tells of faults.
     is_silent: bool,
+    /// Set if it was at fault at the last look.
+    is_faulty: bool,
 }
 
 impl Watch {
     /// From before the file is read for the first time.
     pub(super) fn new(file: &Path, is_silent: bool) -> Self {
         let known = version(file);
-        Self { file: file.to_owned(), known, seen: known, is_silent }
+        Self { file: file.to_owned(), known, seen: known, is_silent, is_faulty: false }
     }
 
     /// The topology, if it is another one since the last look, and has no faults: those are told.
@@ -45,9 +47,17 @@ impl Watch {
         if std::mem::replace(&mut self.seen, now) != now {
             return None;
         }
-        self.known = now;
-        match super::read(&self.file, global) {
-            Ok((document, report)) if report.is_empty() => Some(document),
+        self.look(global, output)
+    }
+
+    /// The topology as it is now, if it has no faults: those are told.
+    pub(super) fn look(&mut self, global: &Global, output: &Output) -> Option<Document> {
+        let now = version(&self.file);
+        (self.known, self.seen) = (now, now);
+        let read = super::read(&self.file, global);
+        self.is_faulty = !read.as_ref().is_ok_and(|(_, report)| report.is_empty());
+        match read {
+            Ok((document, _)) if !self.is_faulty => Some(document),
             _ if self.is_silent => None,
             Ok((_, report)) => {
                 super::tell(&report, output);
@@ -61,6 +71,16 @@ impl Watch {
                 None
             }
         }
+    }
+
+    /// Returns `true` if the file is another one than at the last look.
+    pub(super) fn is_unseen(&self) -> bool {
+        version(&self.file) != self.known
+    }
+
+    /// Returns `true` if the file was at fault at the last look.
+    pub(super) fn is_faulty(&self) -> bool {
+        self.is_faulty
     }
 }
 

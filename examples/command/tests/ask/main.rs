@@ -113,6 +113,24 @@ fn each_mistake_says_what_to_do_and_whether_it_was_handled() {
 }
 
 #[test]
+fn a_node_that_does_not_trust_this_one_says_so_and_is_not_out_of_reach() {
+    let town = Town::new();
+    let lyon = town.run(&["id"])[0]["peer"].as_str().unwrap().parse().unwrap();
+    assert!(town.node.trust().revoke(lyon).unwrap());
+    for asked in [
+        &["ask", "paris/shop", "shop.Order", "{}"][..],
+        &["tell", "paris/shop", "shop.Order", "{}"],
+        &["download", "paris/shop", "shop.Count", "1"],
+        &["describe", "paris"],
+    ] {
+        let (code, error) = town.fails(asked);
+        assert_eq!((code, &error["kind"]), (3, &json!("untrusted")), "{asked:?}: {error}");
+        assert_eq!((&error["remote"], &error["handled"]), (&json!("Forbidden"), &json!("no")));
+        assert!(error["message"].as_str().unwrap().contains("does not know this node"), "{error}");
+    }
+}
+
+#[test]
 fn a_node_is_described_as_far_as_this_one_may_send_to_it() {
     both_ways(|town| {
         let described = town.run(&["describe", "paris"]);

@@ -133,6 +133,50 @@ fn a_node_whose_spool_is_taken_away_ends_and_says_so() {
 }
 
 #[test]
+fn a_key_that_is_missing_beside_its_spool_is_not_made_anew_and_what_is_stored_arrives_with_it() {
+    let (world, proxy) = (World::new(), Proxy::new());
+    let ticket = ticket_by(&world, &proxy);
+    let (file, key) = (world.file("letter", 300_000), world.path("lyon.key"));
+    world.store(&file, &ticket, &["--copy"]);
+    fs::remove_file(file).and_then(|()| fs::rename(&key, world.path("away"))).unwrap();
+    for arguments in [&["node"][..], &["node", "--check"], &["outbox", "list"], &["id"]] {
+        let ran = world.run("lyon", arguments);
+        let message = text(ran.event("error"), "message");
+        assert!(ran.code == 6 && message.contains("put the key back"), "{arguments:?}: {message}");
+        assert!(!key.exists(), "{arguments:?}");
+    }
+    let looked = world.run("lyon", ["doctor"]);
+    assert!(
+        looked.code == 6 && text(looked.event("finding"), "what").contains("key of this spool")
+    );
+    fs::rename(world.path("away"), &key).unwrap();
+    let (paris, lyon) = (paris_behind(&world, &proxy), world.lyon());
+    lyon.wait_for("delivered");
+    assert_eq!((lyon.terminate(), paris.terminate()), (0, 0));
+    assert_eq!(fs::metadata(world.path("in/letter")).unwrap().len(), 300_000);
+}
+
+#[test]
+fn a_copy_that_another_key_stored_stays_until_that_key_delivers_it() {
+    let (world, proxy) = (World::new(), Proxy::new());
+    let ticket = ticket_by(&world, &proxy);
+    let (file, spool) = (world.file("letter", 300_000), world.spool("lyon"));
+    world.store(&file, &ticket, &["--copy"]);
+    fs::remove_file(file).unwrap();
+    let paris = paris_behind(&world, &proxy);
+    assert_eq!(world.run("other", ["id"]).code, 0, "it has a key");
+    let mut other = world.command("other");
+    let other = Process::start(other.arg("--spool").arg(spool).args(["node", "--name", "other"]));
+    let deferred = text(&other.wait_for("deferred"), "message");
+    assert!(deferred.contains("stored under another key"), "{deferred}");
+    assert_eq!(other.terminate(), 0);
+    let lyon = world.lyon();
+    lyon.wait_for("delivered");
+    assert_eq!((lyon.terminate(), paris.terminate()), (0, 0));
+    assert_eq!(fs::metadata(world.path("in/letter")).unwrap().len(), 300_000);
+}
+
+#[test]
 fn a_node_whose_spool_lies_on_a_disk_without_sockets_runs_and_is_asked() {
     let world = World::new();
     let Some(_disk) = Exfat::mount(&world.path("usb")) else { return };
@@ -161,4 +205,50 @@ fn a_node_whose_spool_lies_on_a_disk_without_sockets_runs_and_is_asked() {
     assert_eq!(node.terminate(), 0);
     assert_eq!(fs::read_dir(&runtime).unwrap().count(), 0, "nothing is left");
     assert!(!spool.join("control.at").exists());
+}
+
+#[test]
+fn a_delivery_of_a_spool_that_was_put_back_is_delivered_and_nothing_is_damaged() {
+    let (world, proxy) = (World::new(), Proxy::new());
+    let ticket = ticket_by(&world, &proxy);
+    let file = world.file("letter", 3);
+    let id = text(&world.store(&file, &ticket, &["--copy"]), "transfer");
+    let copied = |from: &str, to: &str| {
+        let copied = std::process::Command::new("cp").arg("-a").args([from, to]).status();
+        assert!(copied.unwrap().success());
+    };
+    let (spool, copy) = (world.spool("lyon"), world.path("copy"));
+    let [spool, copy] = [spool, copy].map(|path| path.display().to_string());
+    copied(&spool, &copy);
+    let (paris, lyon) = (paris_behind(&world, &proxy), world.lyon());
+    lyon.wait_for("delivered");
+    assert_eq!(lyon.terminate(), 0);
+    fs::remove_dir_all(&spool).unwrap();
+    copied(&copy, &spool);
+    let lyon = world.lyon();
+    // At once: not as one of which something did not verify.
+    let told = loop {
+        let event = lyon.next();
+        if ["delivered", "deferred", "error"].iter().any(|kind| event["event"] == *kind) {
+            break event;
+        }
+    };
+    assert_eq!((&told["event"], text(&told, "transfer")), (&"delivered".into(), id), "{told}");
+    assert_eq!((lyon.terminate(), paris.terminate()), (0, 0));
+    assert_eq!(world.arrived(), ["letter"]);
+}
+
+#[test]
+fn a_key_that_is_a_link_is_not_said_to_be_lost() {
+    let world = World::new();
+    assert_eq!(world.run("lyon", ["id"]).code, 0);
+    let link = world.path("link");
+    std::os::unix::fs::symlink(world.path("lyon.key"), &link).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_estafette"));
+    command.env_clear().env("HOME", world.path("lyon")).args(["--json", "doctor", "--key"]);
+    let ran = Ran::from(command.arg(&link).output().unwrap());
+    let finding = ran.event("finding");
+    let (what, advice) = (text(finding, "what"), text(finding, "advice"));
+    assert!(ran.code == 6 && what.contains("link"), "{what}");
+    assert!(!advice.contains("new node"), "{advice}");
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
 mod failing;
+mod left_out;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -351,6 +352,18 @@ fn the_doctor_finds_nothing_where_all_is_well_and_says_what_may_go_wrong() {
 }
 
 #[test]
+fn a_folder_in_which_no_spool_was_begun_is_not_damaged() {
+    let world = World::new();
+    fs::create_dir_all(world.spool("lyon")).unwrap();
+    for arguments in [&[][..], &["--repair"]] {
+        let ran = doctor(&world, arguments);
+        assert_eq!(ran.code, 0, "{:?}", ran.events);
+    }
+    fs::write(world.spool("lyon").join("state.redb"), "records").unwrap();
+    assert_eq!(doctor(&world, &[]).code, 6, "the file that says its version is gone");
+}
+
+#[test]
 fn the_doctor_sets_aside_what_is_damaged_and_the_rest_goes_on() {
     use estafette::node::Store;
     let (world, proxy) = (World::new(), Proxy::new());
@@ -406,6 +419,30 @@ fn the_doctor_names_the_delivery_whose_copy_is_gone_or_cut_off() {
         0
     );
     assert_eq!(doctor(&world, &[]).code, 0);
+}
+
+#[test]
+fn the_doctor_leaves_a_copy_with_the_record_of_a_newer_build() {
+    use estafette::node::Store;
+    let (world, proxy) = (World::new(), Proxy::new());
+    let ticket = ticket_by(&world, &proxy);
+    world.store(&world.file("letter", 1000), &ticket, &["--copy"]);
+    let folder = world.spool("lyon");
+    let copies = |folder: &Path| fs::read_dir(folder).map_or(0, |files| files.count());
+    {
+        let spool = estafette_actors::spool::Spool::open(&folder).unwrap();
+        let (key, known) = spool.load("outbox").unwrap().remove(0);
+        // All fields that there are, and one more.
+        spool.put("outbox", &key, &[&known[..], &[0, 0, 0, 1, 7]].concat()).unwrap();
+    }
+    let found = doctor(&world, &[]);
+    assert_eq!((found.code, severities(&found)), (6, vec!["damage"]), "{:?}", found.events);
+    assert_eq!(world.run("lyon", ["outbox", "list"]).code, 0);
+    assert_eq!(copies(&folder.join("bulk")), 1);
+    // Set aside, neither is deleted.
+    let repaired = doctor(&world, &["--repair"]);
+    assert_eq!((repaired.code, severities(&repaired)), (0, vec!["repaired", "repaired"]));
+    assert_eq!(copies(&folder.join("aside")), 1);
 }
 
 /// Everything behind the first page of a database is something else.

@@ -17,8 +17,12 @@ impl Disk {
     /// Mounts it on the folder at `place`, which must be there. `None`, said loudly, where that
     /// can't be done; a panic where `ESTAFETTE_MOUNTS` says that it must be.
     pub(crate) fn mount(place: &Path) -> Option<Self> {
-        let mounted =
-            run(&["-t", "tmpfs", "-o", &format!("size={LARGE},mode=0700"), "none"], place);
+        Self::mount_of(place, LARGE)
+    }
+
+    /// The same, with so many bytes.
+    pub(crate) fn mount_of(place: &Path, size: u64) -> Option<Self> {
+        let mounted = run(&["-t", "tmpfs", "-o", &format!("size={size},mode=0700"), "none"], place);
         if !mounted {
             assert!(
                 std::env::var_os("ESTAFETTE_MOUNTS").is_none(),

@@ -92,12 +92,17 @@ impl World {
     /// The same command with so many descriptors. Only a shell can set that for a process that is
     /// to be started.
     pub(crate) fn within(&self, descriptors: u64, command: &Command) -> Command {
+        self.limited(&format!("-n {descriptors}"), command)
+    }
+
+    /// The same command with a limit, in the words of `ulimit`.
+    pub(crate) fn limited(&self, limit: &str, command: &Command) -> Command {
         let mut within = Command::new("/bin/sh");
         within
             .env_clear()
             .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .stdin(Stdio::null());
-        within.args(["-c", "ulimit -n \"$0\" && exec \"$@\""]).arg(descriptors.to_string());
+        within.args(["-c", "ulimit $0 && exec \"$@\""]).arg(limit);
         within.arg(command.get_program()).args(command.get_args());
         within
     }

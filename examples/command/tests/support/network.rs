@@ -64,6 +64,25 @@ impl Network {
         there
     }
 
+    /// The same, where nobody can look into `/sys`, as in some sandboxes.
+    pub(crate) fn on_without_sys(&self, machine: &str, command: &Command) -> Command {
+        let hidden = "mount -t tmpfs none /sys && exec \"$0\" \"$@\"";
+        let mut bare = Command::new("/bin/sh");
+        bare.args(["-c", hidden]).arg(command.get_program()).args(command.get_args());
+        bare.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.on(machine, &bare)
+    }
+
+    /// Gives each an address of its link alone: lyon fe80::1 and paris fe80::2.
+    pub(crate) fn address_links(&self) {
+        for (machine, device, address) in
+            [("lyon", "va", "fe80::1/64"), ("paris", "vb", "fe80::2/64")]
+        {
+            let name = self.name(machine);
+            ip(&["-n", &name, "addr", "add", address, "dev", device, "nodad"]).unwrap();
+        }
+    }
+
     /// Lets a listener of IPv6 take IPv4 only where it asks for that, as some systems do.
     pub(crate) fn separate_families(&self, machine: &str) {
         let set = "echo 1 > /proc/sys/net/ipv6/bindv6only";

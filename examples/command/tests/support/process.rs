@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -20,7 +21,14 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
         let (to, events) = channel();
-        Self { child: spawn(command, move |event| to.send(event).is_ok()), events }
+        Self { child: spawn(command, log(), move |event| to.send(event).is_ok()), events }
+    }
+
+    /// The same, with its log in a file.
+    pub(crate) fn start_logged(command: &mut Command, log: &Path) -> Self {
+        let (to, events) = channel();
+        let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
+        Self { child: spawn(command, log.into(), move |event| to.send(event).is_ok()), events }
     }
 
     /// The same, whose events go where others go, too.
@@ -30,7 +38,7 @@ impl Process {
         what: impl Fn(Value) -> T + Send + 'static,
     ) -> Self {
         Self {
-            child: spawn(command, move |event| to.send(what(event)).is_ok()),
+            child: spawn(command, log(), move |event| to.send(what(event)).is_ok()),
             events: channel().1,
         }
     }
@@ -98,8 +106,12 @@ fn log() -> Stdio {
     OpenOptions::new().create(true).append(true).open(path).unwrap().into()
 }
 
-fn spawn(command: &mut Command, tell: impl Fn(Value) -> bool + Send + 'static) -> Child {
-    let mut child = command.stdout(Stdio::piped()).stderr(log()).spawn().unwrap();
+fn spawn(
+    command: &mut Command,
+    log: Stdio,
+    tell: impl Fn(Value) -> bool + Send + 'static,
+) -> Child {
+    let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     std::thread::spawn(move || {
         for line in lines {

@@ -2,8 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+#[path = "../support/faults.rs"]
+mod faults;
+mod hang_up;
+#[cfg(feature = "webhooks")]
+mod hooked;
 mod looking;
+mod once;
 mod reload;
+mod reloading;
 mod tapping;
 
 use std::collections::BTreeSet;
@@ -261,6 +268,8 @@ fn examples() -> (TempDir, Vec<String>) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies");
     let mut names = Vec::new();
     copy(&from, place.path(), &mut names);
+    #[cfg(feature = "webhooks")]
+    hooked::secret(place.path());
     names.sort();
     (place, names)
 }
@@ -395,6 +404,16 @@ fn once_is_no_success_where_a_delivery_is_refused() {
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("1 delivery was given up"), "{said}");
     assert_eq!(fs::read_to_string(folder.join("in/out")).unwrap(), "in the way");
+}
+
+#[test]
+fn once_ends_with_the_error_of_a_node_that_can_not_start() {
+    let (_place, folder) = world(TWO_NODES);
+    fs::write(folder.join("paris.sock"), "no socket").unwrap();
+    let output = run(&folder, &["run", "topology.toml", "--once"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("can't listen at"), "{said}");
 }
 
 #[test]

@@ -64,6 +64,8 @@ to = ["paris/archive", "brest/archive"]
     // An address takes a new start; a node that is out ends, and takes no other along.
     let moved = TWO_NODES.replace("paris.sock", "moved.sock");
     save(&folder, &moved);
+    let planned = text(&run(&folder, &["plan", "topology.toml"]).stdout);
+    assert!(planned.contains("brest: ends") || planned.contains("nothing changes"), "{planned}");
     let mut left = vec![("paris", "starts again, for its listen"), ("brest", "ends")];
     while !left.is_empty() {
         let event = events.find(|event: &Value| event["event"] == "reloaded").expect("it runs");
@@ -83,11 +85,21 @@ const HANGS: Duration = Duration::from_secs(120);
 
 /// A topology that runs in a program of its own, and its events for as long as nothing hangs.
 fn watched(program: &Path, folder: &Path) -> (Running, impl Iterator<Item = Value> + use<>) {
+    runs(program, folder, &["topology.toml"])
+}
+
+/// The same of any file, and of one of its nodes.
+pub(super) fn runs(
+    program: &Path,
+    folder: &Path,
+    arguments: &[&str],
+) -> (Running, impl Iterator<Item = Value> + use<>) {
     let child = Command::new(program)
         .env_clear()
         .env("HOME", folder)
         .current_dir(folder)
-        .args(["--json", "run", "topology.toml"])
+        .args(["--json", "run"])
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

@@ -139,9 +139,15 @@ fn what_passes_is_recorded_for_one_node_alone_and_sent_again() {
     }
     assert_eq!(fs::read_to_string(folder.join("in/secret")).unwrap(), SECRET);
     // What was recorded for another node is closed to this one; and a damaged one to everybody.
-    let others = run(&folder, &["replay", "topology.toml", "post", &theirs]);
+    fs::remove_file(folder.join("in/secret")).unwrap();
+    let others = run(&folder, &["replay", "topology.toml", "post", &ours, &theirs]);
     assert_eq!(others.status.code(), Some(6), "{}", text(&others.stderr));
     assert!(text(&others.stderr).contains("recorded for the node"), "{}", text(&others.stderr));
+    let is_said = text(&others.stderr).contains("the one before it is stored: leave it out");
+    assert!(is_said, "{}", text(&others.stderr));
+    while !folder.join("in/secret").exists() {
+        nodes.wait_for("delivered");
+    }
     let mut bytes = fs::read(&ours).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&ours, bytes).unwrap();

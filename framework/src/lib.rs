@@ -87,6 +87,9 @@ pub mod wire;
 #[doc(hidden)]
 pub mod __private {
     pub use actix;
+    pub use serde;
+
+    pub use crate::remote::{pack, unpack};
 
     /// `json` in a derive; without the feature it is not there.
     #[cfg(feature = "json")]

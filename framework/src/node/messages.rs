@@ -123,6 +123,18 @@ impl Node {
         Remote::new(exchange, letters, name)
     }
 
+    /// The actor `"peer/name"`, for messages of the type of this name and version, of which `M` is
+    /// another form with the same bytes: for who passes on what others understand, as doors do.
+    pub fn remote_named<M: RemoteMessage>(
+        &self,
+        to: &str,
+        message: &str,
+        version: u32,
+    ) -> Result<Remote<M>, RemoteError> {
+        let (exchange, letters, name) = self.actor_of(to)?;
+        Remote::named(exchange, letters, name, (message, version))
+    }
+
     /// The actor `"peer/name"`, for messages as JSON, by the name of their type, such as
     /// `"shop.Order"`, and its version.
     #[cfg(feature = "json")]

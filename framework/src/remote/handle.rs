@@ -15,7 +15,7 @@ use super::letters::{Delivery, Letters, Posting, stopped};
 use super::message::{RemoteMessage, RemoteResult};
 use super::scratch::written;
 use crate::wire::codec::{CodecError, decode_message};
-use crate::wire::message::Shape;
+use crate::wire::message::{NAME_LIMIT, Shape};
 use crate::wire::{Along, TraceContext};
 
 /// The time to wait for an answer, unless [`Remote::within`] sets another.
@@ -53,7 +53,25 @@ impl<M: RemoteMessage> Remote<M> {
         letters: Option<Arc<Letters>>,
         name: &str,
     ) -> Result<Self, RemoteError> {
-        let target = exchange.target(name, M::NAME, M::VERSION)?;
+        Self::named(exchange, letters, name, (M::NAME, M::VERSION))
+    }
+
+    /// For messages of a type of this name and version, of which `M` is another form.
+    pub(crate) fn named(
+        exchange: Arc<Exchange>,
+        letters: Option<Arc<Letters>>,
+        name: &str,
+        (message, version): (&str, u32),
+    ) -> Result<Self, RemoteError> {
+        if message.is_empty() || message.len() > NAME_LIMIT || message.chars().any(char::is_control)
+        {
+            let text = format!(
+                "{message:?} can't be the name of a type of message: 1 to {NAME_LIMIT} bytes, no \
+                 control characters"
+            );
+            return Err(RemoteError::new(RemoteErrorKind::NoSuchMessage, text));
+        }
+        let target = exchange.target(name, message, version)?;
         Ok(Self { exchange, letters, target, within: None, along: None, of: PhantomData })
     }
 
@@ -95,6 +113,11 @@ impl<M: RemoteMessage> Remote<M> {
         self.exchange.peer_name()
     }
 
+    /// The name of the type of its messages.
+    fn message(&self) -> &str {
+        &self.target.message
+    }
+
     /// Sends a message without an answer. Returns when it is on its way: waits for a link, and
     /// while the actor has as many as it may have. One that has to wait is serialised once
     /// more. What does not reach the actor after that is told to
@@ -126,7 +149,7 @@ impl<M: RemoteMessage> Remote<M> {
     fn begin_traced(&self, message: &M) -> Result<(), Blocked> {
         let (peer, name, traceparent) =
             (self.node(), self.name(), self.trace().map(tracing::field::display));
-        tracing::debug_span!("tell", peer, name, message = M::NAME, traceparent)
+        tracing::debug_span!("tell", peer, name, message = self.message(), traceparent)
             .in_scope(|| self.put_in(message))
     }
 
@@ -135,7 +158,7 @@ impl<M: RemoteMessage> Remote<M> {
         match written(message, |body| self.exchange.tell(&self.target, body, self.along.as_deref()))
         {
             Ok(told) => told,
-            Err(error) => Err(Blocked::Never(Box::new(unencodable(M::NAME, &error)))),
+            Err(error) => Err(Blocked::Never(Box::new(unencodable(self.message(), &error)))),
         }
     }
 
@@ -144,12 +167,12 @@ impl<M: RemoteMessage> Remote<M> {
     fn to_be_told(&self, message: &M, blocked: Blocked) -> Result<Vec<u8>, RemoteError> {
         match blocked {
             Blocked::Never(error) => Err(*error),
-            Blocked::NoLink | Blocked::Full => Self::written(message, <[u8]>::to_vec),
+            Blocked::NoLink | Blocked::Full => self.written(message, <[u8]>::to_vec),
         }
     }
 
-    fn written<T>(message: &M, then: impl FnOnce(&[u8]) -> T) -> Result<T, RemoteError> {
-        written(message, then).map_err(|error| unencodable(M::NAME, &error))
+    fn written<T>(&self, message: &M, then: impl FnOnce(&[u8]) -> T) -> Result<T, RemoteError> {
+        written(message, then).map_err(|error| unencodable(self.message(), &error))
     }
 
     /// Asks, and waits for the answer.
@@ -163,12 +186,12 @@ impl<M: RemoteMessage> Remote<M> {
             "ask",
             peer = self.node(),
             name = self.name(),
-            message = M::NAME,
+            message = self.message(),
             traceparent
         );
         async {
             let deadline = self.deadline(Some(ANSWER_WITHIN));
-            let begun = Self::written(&message, |body| {
+            let begun = self.written(&message, |body| {
                 match self.exchange.ask(&self.target, &self.opening(Shape::Ask, body, deadline)) {
                     Ok(begun) => Ok(Ok(begun)),
                     Err(Blocked::NoLink) => Ok(Err(body.to_vec())),
@@ -196,7 +219,7 @@ impl<M: RemoteMessage> Remote<M> {
                 let text = format!(
                     "the answer of {:?} to a {} can't be read: {error}",
                     self.name(),
-                    M::NAME
+                    self.message()
                 );
                 RemoteError::new(RemoteErrorKind::BadReply, text)
             })
@@ -248,7 +271,7 @@ impl<M: RemoteMessage> Remote<M> {
                         deliver messages";
             return Err(RemoteError::new(RemoteErrorKind::Storage, text));
         };
-        let body = Self::written(&message, <[u8]>::to_vec)?;
+        let body = self.written(&message, <[u8]>::to_vec)?;
         drop(message);
         let (exchange, target, along) =
             (Arc::clone(&self.exchange), Arc::clone(&self.target), self.along.clone());
@@ -257,7 +280,7 @@ impl<M: RemoteMessage> Remote<M> {
             "deliver",
             peer = self.node(),
             name = self.name(),
-            message = M::NAME,
+            message = self.message(),
             traceparent
         );
         let posted = letters.post(Posting { exchange, target, body, along, key: None });
@@ -266,7 +289,7 @@ impl<M: RemoteMessage> Remote<M> {
 
     /// Sends one request, and takes a stream of replies.
     pub async fn download(&self, request: M) -> Result<Download<M::Result>, RemoteError> {
-        let body = Self::written(&request, <[u8]>::to_vec)?;
+        let body = self.written(&request, <[u8]>::to_vec)?;
         let (upload, download) = self.begin(Shape::Replies, &body).await?;
         upload.holds_all();
         Ok(download)
@@ -371,6 +394,6 @@ impl<M: RemoteMessage> Clone for Remote<M> {
 
 impl<M: RemoteMessage> fmt::Debug for Remote<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Remote<{}>({}/{})", M::NAME, self.node(), self.name())
+        write!(f, "Remote<{}>({}/{})", self.message(), self.node(), self.name())
     }
 }

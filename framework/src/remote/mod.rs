@@ -12,6 +12,7 @@
 //! sender holds and the receiver gives back, not by the capacity of mailboxes.
 #![cfg_attr(not(doctest), doc = include_str!("../../docs/remote-example.md"))]
 
+mod actor_error;
 mod admission;
 mod berth;
 mod calls;
@@ -32,6 +33,7 @@ mod letterbox;
 mod letters;
 mod mailbox;
 mod message;
+mod packed;
 mod postbox;
 mod presence;
 mod queue;
@@ -40,6 +42,7 @@ mod scratch;
 mod serving;
 mod teller;
 
+pub use actor_error::{ActorError, ErrorDetail};
 pub use calls::{Download, Upload};
 pub use describe::{Describe, Described, Description, NODE, Taken};
 pub use directory::{Directory, DirectoryError};
@@ -53,6 +56,9 @@ pub use letter_id::{LetterId, LetterIdError};
 pub use letterbox::{ArrivedLetter, Letterbox};
 pub use letters::{Delivery, LETTER_LIMIT, LetterInfo, LetterKey, LetterState};
 pub use message::{RemoteMessage, RemoteResult, Schemas};
+pub use packed::PROTO_LIMIT;
+#[doc(hidden)]
+pub use packed::{pack, unpack};
 pub use presence::Presence;
 pub use raw::{Raw, RawReply};
 pub use serving::{Asked, Called, Replies, Reply, Requests};

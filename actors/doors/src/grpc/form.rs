@@ -1,13 +1,12 @@
 //! The form of a method's messages, and what becomes of their bytes for its actor.
 
 use bytes::Bytes;
-#[cfg(feature = "proto")]
-use tonic::Code;
-use tonic::Status;
+use estafette::remote::PROTO_LIMIT;
+use tonic::{Code, Status};
 
 use super::payload::{self, json};
-#[cfg(feature = "proto")]
-use super::status::not_handled;
+use super::status::{self, not_handled};
+use super::target::Replied;
 
 /// The form of a method's messages.
 #[derive(Clone, Debug)]
@@ -18,7 +17,9 @@ pub(super) enum Form {
     Json,
     /// Messages of `estafette.v1`, with JSON or bytes within.
     Named { is_json: bool },
-    /// Messages of a proto.
+    /// Messages of a proto, for an actor that has their types.
+    Packed,
+    /// Messages of a proto, for an actor that takes JSON.
     #[cfg(feature = "proto")]
     Proto(super::translation::Translation),
 }
@@ -29,6 +30,14 @@ impl Form {
         match self {
             Self::Raw => Ok(message),
             Self::Json => json(&message).map(|()| message),
+            Self::Packed if message.len() > PROTO_LIMIT => {
+                let text = format!(
+                    "a message of {} bytes: {PROTO_LIMIT} are allowed for one of a proto",
+                    message.len()
+                );
+                Err(not_handled(Code::ResourceExhausted, "FULL", &text))
+            }
+            Self::Packed => Ok(message),
             Self::Named { is_json } => payload::request(&message, *is_json),
             #[cfg(feature = "proto")]
             Self::Proto(translation) => translation
@@ -38,9 +47,10 @@ impl Form {
     }
 
     /// Returns what the client is sent for a reply of the actor.
-    pub(super) fn reply(&self, reply: Bytes) -> Result<Bytes, Status> {
+    pub(super) fn reply(&self, reply: Replied) -> Result<Bytes, Status> {
+        let reply = reply.map_err(|error| status::own(&error))?;
         match self {
-            Self::Raw | Self::Json => Ok(reply),
+            Self::Raw | Self::Json | Self::Packed => Ok(reply),
             Self::Named { is_json } => Ok(payload::reply(reply, *is_json)),
             #[cfg(feature = "proto")]
             Self::Proto(translation) => translation.reply(&reply),

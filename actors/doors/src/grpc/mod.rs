@@ -14,6 +14,9 @@
 //! feature `proto`, a proto that is read when the door starts makes any client of that proto one of
 //! actors that take JSON.
 //!
+//! A third way, with code that the build script of a program generates (`estafette-build`): the
+//! messages of a proto are types of the actor, and [`Methods::typed`] leads a service to it.
+//!
 //! Pages of browsers call by gRPC-Web, if their origins were told ([`Access::pages_of`]).
 //!
 //! The end-to-end sealing of estafette ends at the door: between it and its client there is what
@@ -35,6 +38,7 @@ mod naming;
 mod node;
 mod once;
 mod own;
+mod packed;
 mod payload;
 #[cfg(feature = "proto")]
 mod proto;
@@ -44,6 +48,7 @@ mod status;
 mod target;
 #[cfg(feature = "proto")]
 mod translation;
+mod typed;
 mod watching;
 mod web;
 
@@ -53,6 +58,7 @@ use self::method::Route;
 pub use self::method::{Method, Way};
 #[cfg(feature = "proto")]
 pub use self::proto::{ProtoError, Protos, Service};
+pub use self::typed::{TypedMethod, TypedService};
 #[cfg(feature = "http")]
 pub(crate) use self::web::is_call;
 use crate::Access;

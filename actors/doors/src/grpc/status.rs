@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use estafette::remote::{Handled, RemoteError, RemoteErrorKind};
+use estafette::remote::{ActorError, ErrorDetail, Handled, RemoteError, RemoteErrorKind};
+use prost::Message;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -70,6 +71,51 @@ pub(super) fn not_handled(code: Code, reason: &str, text: &str) -> Status {
 pub(super) fn handled(code: Code, reason: &str, text: &str) -> Status {
     failed(code, Handled::Yes, reason, text, None)
 }
+
+/// An actor's own error: its code, as much of its text as a client is told, and its details, if they
+/// are not too many; then ours.
+pub(super) fn own(error: &ActorError) -> Status {
+    let number = i32::try_from(error.code).ok();
+    // What is an error can't end as what went well.
+    let code = number.map(Code::from_i32).filter(|code| *code != Code::Ok).unwrap_or(Code::Unknown);
+    let text: String = error.message.chars().take(TEXT_MOST).collect();
+    let status = handled(code, "OTHER", &text);
+    let length = |detail: &ErrorDetail| detail.type_url.len() + detail.value.len();
+    let all: usize = error.details.iter().map(length).sum();
+    if error.details.is_empty() || all > DETAILS_MOST {
+        return status;
+    }
+    let theirs = error.details.iter().map(|ErrorDetail { type_url, value }| Any {
+        type_url: type_url.clone(),
+        value: value.clone(),
+    });
+    // What is repeated goes on where bytes of the same type follow.
+    let mut details = status.details().to_vec();
+    details.extend(Details { details: theirs.collect() }.encode_to_vec());
+    let metadata = status.metadata().clone();
+    Status::with_details_and_metadata(code, text, details.into(), metadata)
+}
+
+/// Of a `google.rpc.Status` the details alone.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Details {
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// A `google.protobuf.Any`.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// The most characters of an error's own text.
+pub(super) const TEXT_MOST: usize = 512;
+/// The most bytes of its details: they are a header, of which clients take 8 KiB.
+const DETAILS_MOST: usize = 4 << 10;
 
 /// More calls are under way than may.
 pub(super) fn full(text: &str) -> Status {
@@ -153,6 +199,34 @@ mod tests {
         let handled = info.and_then(|info| info.metadata.get("handled").cloned());
         assert_eq!(handled.as_deref(), Some("no"));
         assert!(status.metadata().get(PUSHBACK).is_none(), "it will not be there the next time");
+    }
+
+    #[test]
+    fn an_error_of_the_actors_own_has_its_code_and_details_beside_ours() {
+        let bad = tonic_types::pb::BadRequest {
+            field_violations: vec![tonic_types::pb::bad_request::FieldViolation {
+                field: "name".into(),
+                ..Default::default()
+            }],
+        };
+        let url = "type.googleapis.com/google.rpc.BadRequest";
+        let error = ActorError::invalid_argument("whom?").detail(url, bad.encode_to_vec());
+        let status = own(&error);
+        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "whom?"));
+        assert_eq!(status.metadata().get(HANDLED).map(|value| value.as_bytes()), Some(&b"yes"[..]));
+        let info = status.get_details_error_info().map(|info| info.reason);
+        assert_eq!(info.as_deref(), Some("OTHER"));
+        let fields = status.get_details_bad_request().map(|bad| bad.field_violations.len());
+        assert_eq!(fields, Some(1));
+
+        let many = own(&error.detail(url, vec![0; DETAILS_MOST]));
+        assert!(many.get_details_bad_request().is_none() && many.details().len() < DETAILS_MOST);
+        assert!(many.get_details_error_info().is_some());
+        let long = own(&ActorError::internal("é".repeat(9_999)));
+        assert_eq!(long.message().chars().count(), TEXT_MOST);
+        for code in [0, 17, u32::MAX] {
+            assert_eq!(own(&ActorError::new(code, "")).code(), Code::Unknown);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use prost_reflect::{
 use serde_json::Value;
 use tonic::{Code, Status};
 
-use super::status::handled;
+use super::status::{TEXT_MOST, handled};
 
 /// The most bytes of a message, in either form: gRPC's own limit. A message that is mostly empty
 /// ones takes a hundred times its bytes while it is translated, one at a time.
@@ -116,9 +116,6 @@ fn own(error: &Value) -> Status {
     let text: String = text.chars().take(TEXT_MOST).collect();
     handled(code.unwrap_or(Code::Unknown), "OTHER", &text)
 }
-
-/// The most characters of an error's text.
-const TEXT_MOST: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -9,8 +9,9 @@ use std::path::Path;
 use self::sources::{code_of, read, sources};
 
 /// The folders with the sources of crates, from the root of the workspace.
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 13] = [
     "framework/src",
+    "framework/build/src",
     "framework/derive/src",
     "framework/topology/src",
     "framework/fuzz/src",
@@ -19,6 +20,7 @@ const CRATES: [&str; 11] = [
     "actors/doors/src",
     "examples/command/src",
     "examples/own_command/src",
+    "examples/typed_grpc/src",
     "benches/src",
     "benches/benches/doors",
 ];

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use estafette::delivery::{Attributes, Content, ContentKind, ContentName};
-use estafette::pipeline::{Source, SourceError, SourceReference, SourceReport};
+use estafette::pipeline::{Source, SourceError, SourceReference, SourceReport, SourceState};
 use futures_util::future::BoxFuture;
 use rustix::fs::{Mode, OFlags};
 
@@ -193,6 +193,13 @@ impl Source for FileSource {
             return Err(SourceError::Changed { what, how });
         }
         Ok(report)
+    }
+
+    fn state(&self) -> SourceState {
+        let is_young = Source::version(self).is_none();
+        let unsettled =
+            is_young.then(|| format!("{} is being written", printable_path(&self.path)));
+        SourceState { unsettled, ..SourceState::default() }
     }
 
     fn version(&self) -> Option<[u8; 32]> {

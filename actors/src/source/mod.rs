@@ -26,6 +26,7 @@ mod bytes;
 mod failure;
 mod file;
 mod filtered;
+mod grounds;
 mod hard_links;
 mod holes;
 mod left_behind;

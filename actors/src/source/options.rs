@@ -23,6 +23,10 @@ pub struct ReadOptions {
     pub(super) xattrs: bool,
     pub(super) name: Option<Vec<u8>>,
     pub(super) exclude: Vec<Vec<u8>>,
+    /// The folders that have to hold something, by their names in the content.
+    pub(super) filled: Vec<Vec<u8>>,
+    /// Leaves out what is being written, as what could not be read.
+    pub(super) settled: bool,
 }
 
 impl ReadOptions {
@@ -74,6 +78,11 @@ impl ReadOptions {
         })
     }
 
+    /// The options that make the content another one, as items.
+    pub(super) fn to_items_of_content(&self) -> Vec<Vec<u8>> {
+        Self { filled: Vec::new(), settled: false, ..self.clone() }.to_items()
+    }
+
     /// As items of a reference: none is an absolute path.
     pub(super) fn to_items(&self) -> Vec<Vec<u8>> {
         let links = match self.links {
@@ -84,7 +93,10 @@ impl ReadOptions {
         let xattrs = self.xattrs.then(|| b"xattrs".to_vec());
         let name = self.name.iter().map(|name| [b"name=", &name[..]].concat());
         let exclude = self.exclude.iter().map(|pattern| [b"exclude=", &pattern[..]].concat());
-        links.into_iter().chain(xattrs).chain(name).chain(exclude).collect()
+        let filled = self.filled.iter().map(|ground| [b"filled=", &ground[..]].concat());
+        let settled = self.settled.then(|| b"settled".to_vec());
+        let of_content = links.into_iter().chain(xattrs).chain(name).chain(exclude);
+        of_content.chain(filled).chain(settled).collect()
     }
 
     /// Takes an item of a reference; whether it was one.
@@ -93,11 +105,18 @@ impl ReadOptions {
             b"links=keep" => self.links = Links::Keep,
             b"links=follow" => self.links = Links::Follow,
             b"xattrs" => self.xattrs = true,
-            _ => match (item.strip_prefix(b"name="), item.strip_prefix(b"exclude=")) {
-                (Some(name), _) => self.name = Some(name.to_vec()),
-                (None, Some(pattern)) => self.exclude.push(pattern.to_vec()),
-                (None, None) => return false,
-            },
+            b"settled" => self.settled = true,
+            _ => {
+                if let Some(name) = item.strip_prefix(b"name=") {
+                    self.name = Some(name.to_vec());
+                } else if let Some(pattern) = item.strip_prefix(b"exclude=") {
+                    self.exclude.push(pattern.to_vec());
+                } else if let Some(ground) = item.strip_prefix(b"filled=") {
+                    self.filled.push(ground.to_vec());
+                } else {
+                    return false;
+                }
+            }
         }
         true
     }
@@ -255,6 +274,8 @@ mod tests {
             .name("a name")
             .exclude("*.o")
             .exclude("/x");
+        let options = ReadOptions { filled: vec![b"".to_vec(), b"a".to_vec()], ..options };
+        let options = ReadOptions { settled: true, ..options };
         let mut again = ReadOptions::default();
         assert!(options.to_items().iter().all(|item| again.take_item(item)));
         assert_eq!(again, options);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use estafette::pipeline::{SourceError, SourceReport};
 
+use super::grounds::Grounds;
 use super::holes::FileContent;
 use super::left_behind::LeftBehind;
 use super::options::ReadOptions;
@@ -16,7 +17,7 @@ use crate::tree::{Entry, TreeWriter};
 const COUNTED: u64 = 200_000;
 
 /// Length and version of a tree, where they can be told.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Survey {
     /// Bytes of the stream if nothing changes.
     pub(super) length: Option<u64>,
@@ -24,49 +25,66 @@ pub(super) struct Survey {
     pub(super) data: Option<u64>,
     /// The mark that tells this state of the tree from any other.
     pub(super) version: Option<[u8; 32]>,
+    /// The mark that tells this state of what is quiet in it from any other.
+    pub(super) quiet: Option<[u8; 32]>,
+    /// The first entry that is too young for a version, or what else there is none for.
+    pub(super) unsettled: Option<String>,
+    /// The folders that it is read from.
+    pub(super) grounds: Grounds,
 }
 
 impl Survey {
     /// Walks over all entries, without their content.
     pub(super) fn of(roots: Arc<Roots>, options: Arc<ReadOptions>) -> Self {
-        let by_options = options.to_items().concat();
+        let by_options = options.to_items_of_content().concat();
         // What changes during the walk is too young.
         let survey = Self::walk(Walk::new(roots, Arc::clone(&options)), now()).unwrap_or_default();
-        let version = survey.version.map(|version| {
-            *blake3::Hasher::new_keyed(&version).update(&by_options).finalize().as_bytes()
-        });
+        let with_options = |mark: [u8; 32]| match by_options.is_empty() {
+            true => mark,
+            false => *blake3::Hasher::new_keyed(&mark).update(&by_options).finalize().as_bytes(),
+        };
+        let (version, quiet) = (survey.version.map(with_options), survey.quiet.map(with_options));
         // Attributes are read only with what they belong to, so how long all is can't be told; but
-        // that it takes so much.
+        // that it takes so much. What is being written is left out when it comes to that.
         let (length, data) = match survey.length {
-            length if options.xattrs => (None, survey.data.or(length)),
+            length if options.xattrs || options.settled => (None, survey.data.or(length)),
             length => (length, survey.data),
         };
-        Self { length, data, version: if by_options.is_empty() { survey.version } else { version } }
+        Self { length, data, version, quiet, ..survey }
     }
 
     fn walk(mut walk: Walk, now: i64) -> Result<Self, SourceError> {
         let mut hasher = blake3::Hasher::new_derive_key("estafette 2026 tree version");
-        let (mut length, mut settled) = (TreeWriter::FRAME, true);
-        let (mut left, mut holes) = (LeftBehind::default(), 0_u64);
+        let mut quiet = blake3::Hasher::new_derive_key("estafette 2026 quiet tree version");
+        let (mut length, mut unsettled) = (TreeWriter::FRAME, None);
+        let (mut left, mut holes, mut grounds) = (LeftBehind::default(), 0_u64, Grounds::default());
         for _ in 0..COUNTED {
             match walk.next()? {
                 Some(Step::Entry(entry, state)) => {
                     length = length.saturating_add(entry.encoded_length());
-                    settled &= is_settled(state.changed, now) || is_settled(entry.mtime(), now);
+                    let is_settled = is_settled_at(&entry, &state, now);
+                    if !is_settled && unsettled.is_none() {
+                        unsettled = Some(walk.real_path(entry.path()));
+                    }
                     left.entry(&entry, &state);
+                    grounds.entry(&entry, &state);
                     holes = holes.saturating_add(holes_of(&walk, &entry, &state));
                     take_entry(&mut hasher, &entry, &state);
+                    take_quiet(&mut quiet, &entry, &state, is_settled);
                     if let Entry::File { path, mode, .. } = &entry
                         && walk.is_forbidden(path, *mode)
                     {
                         take(&mut hasher, b"forbidden");
+                        take(&mut quiet, b"forbidden");
                     }
                 }
                 Some(Step::Skipped(skipped)) => {
                     left.skipped(walk.path_in_tree(&skipped.path), &skipped.reason);
-                    take(&mut hasher, b"skipped");
-                    take(&mut hasher, skipped.path.as_bytes());
-                    take(&mut hasher, skipped.reason.as_bytes());
+                    for hasher in [&mut hasher, &mut quiet] {
+                        take(hasher, b"skipped");
+                        take(hasher, skipped.path.as_bytes());
+                        take(hasher, skipped.reason.as_bytes());
+                    }
                 }
                 None => {
                     let mut report = SourceReport::default();
@@ -79,12 +97,37 @@ impl Survey {
                     return Ok(Self {
                         length: Some(length),
                         data: (holes > 0).then(|| length.saturating_sub(holes)),
-                        version: settled.then(|| *hasher.finalize().as_bytes()),
+                        version: unsettled.is_none().then(|| *hasher.finalize().as_bytes()),
+                        quiet: Some(*quiet.finalize().as_bytes()),
+                        unsettled: unsettled.map(|path| format!("{path} is being written")),
+                        grounds,
                     });
                 }
             }
         }
-        Ok(Self::default())
+        let unsettled = Some(format!("it has more than {COUNTED} entries"));
+        Ok(Self { unsettled, grounds, ..Self::default() })
+    }
+}
+
+/// Returns `true` if an entry can't change without a trace any more.
+pub(super) fn is_settled_at(entry: &Entry, state: &State, now: i64) -> bool {
+    is_settled(state.changed, now) || is_settled(entry.mtime(), now)
+}
+
+/// An entry, unless it is being written: a folder in which names come and go all the time is there
+/// as long as it is.
+fn take_quiet(hasher: &mut blake3::Hasher, entry: &Entry, state: &State, is_settled: bool) {
+    match entry {
+        _ if is_settled => take_entry(hasher, entry, state),
+        Entry::Root { mode, .. } => {
+            take_entry(hasher, &Entry::Root { mode: *mode, mtime: 0 }, state);
+        }
+        Entry::Folder { path, mode, .. } => {
+            let folder = Entry::Folder { path: path.clone(), mode: *mode, mtime: 0 };
+            take_entry(hasher, &folder, state);
+        }
+        _ => {}
     }
 }
 

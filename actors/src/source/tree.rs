@@ -9,19 +9,23 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use estafette::delivery::{Content, ContentKind, ContentName};
-use estafette::pipeline::{Skipped, Source, SourceError, SourceReference, SourceReport};
+use estafette::pipeline::{
+    Mirroring, Skipped, Source, SourceError, SourceReference, SourceReport, SourceState,
+};
 use futures_util::future::BoxFuture;
 use rustix::io::Errno;
 
 use super::failure::{failed, printable_path, unsuitable};
+use super::grounds::Grounds;
 use super::holes::{FileContent, untold};
 use super::left_behind::LeftBehind;
-use super::survey::Survey;
-use super::version::{Difference, Watch};
+use super::survey::{Survey, is_settled_at};
+use super::version::{Difference, Watch, now};
 use super::walk::{LEADS_OUT, Roots, State, Step, Walk, is_lack};
 use super::{FileVersion, ReadOptions, content_name};
 use crate::tree::{Entry, FileStatus, TreePath, TreeWriter};
 
+const BEING_WRITTEN: &str = "it is being written, and what is there of it already stays as it is";
 const NO_CONTENT: &str = "it is a pipe, a socket or a device, which has no content to deliver";
 
 /// Reads a folder, or several paths, as one [tree stream](crate::tree).
@@ -52,6 +56,7 @@ struct Pass {
     walk: Walk,
     options: Arc<ReadOptions>,
     left: LeftBehind,
+    grounds: Grounds,
     writer: TreeWriter,
     pending: Vec<u8>,
     taken: usize,
@@ -146,7 +151,7 @@ impl TreeSource {
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
-        let mut filled = 0;
+        let (mut filled, leaves_out) = (0, self.skip_changed || self.options.settled);
         while filled < buffer.len() {
             let room = &mut buffer[filled..];
             if self.pass.taken < self.pass.pending.len() {
@@ -156,13 +161,13 @@ impl TreeSource {
                 if let Some(Difference::Content(how)) = file
                     .watch
                     .difference(file.content.file(), &file.version)
-                    .filter(|_| !self.skip_changed)
+                    .filter(|_| !leaves_out)
                 {
                     return Err(SourceError::Changed { what: self.pass.real_path_of_file(), how });
                 }
                 filled += file.read(room);
             } else if let Some(file) = self.pass.file.take() {
-                self.pass.close(file, self.skip_changed)?;
+                self.pass.close(file, leaves_out)?;
             } else if !self.pass.ended {
                 self.pass.step()?;
             } else {
@@ -178,8 +183,8 @@ impl Pass {
         let (mut writer, mut pending) = (TreeWriter::new(), Vec::new());
         writer.begin(&mut pending);
         let walk = Walk::new(roots, options.clone());
-        let (taken, file, report, left, doubt, ended) = Default::default();
-        Self { walk, options, left, writer, pending, taken, file, report, doubt, ended }
+        let (taken, file, report, left, grounds, doubt, ended) = Default::default();
+        Self { walk, options, left, grounds, writer, pending, taken, file, report, doubt, ended }
     }
 
     fn take_pending(&mut self, room: &mut [u8]) -> usize {
@@ -195,7 +200,19 @@ impl Pass {
     }
 
     fn step(&mut self) -> Result<(), SourceError> {
-        match self.walk.next()? {
+        let step = self.walk.next()?;
+        if let Some(Step::Entry(entry, state)) = &step {
+            self.grounds.entry(entry, state);
+        }
+        match step {
+            Some(Step::Entry(entry @ Entry::File { .. }, state))
+                if self.options.settled && !is_settled_at(&entry, &state, now()) =>
+            {
+                self.walk.forget(state.device, state.inode);
+                self.walk.unread().add(entry.path(), Errno::BUSY);
+                let path = self.walk.real_path(entry.path());
+                self.skip(Skipped { path, reason: BEING_WRITTEN.into() });
+            }
             Some(Step::Entry(Entry::File { path, .. }, state)) => self.open(path, &state)?,
             Some(Step::Entry(entry, state)) => {
                 self.left.entry(&entry, &state);
@@ -211,6 +228,9 @@ impl Pass {
             }
             Some(Step::Skipped(skipped)) => self.skip(skipped),
             None => {
+                if let Some(name) = self.grounds.emptied(&self.options.filled) {
+                    return Err(SourceError::Emptied { what: self.walk.real_path(name) });
+                }
                 for path in self.walk.unread().paths() {
                     self.writer.unread(path, &mut self.pending);
                 }
@@ -420,6 +440,27 @@ impl Source for TreeSource {
         self.pass = Pass::new(self.roots.clone(), self.options.clone());
         self.survey = OnceLock::new();
         Ok(true)
+    }
+
+    fn state(&self) -> SourceState {
+        let survey = self.survey();
+        SourceState {
+            grounds: survey.grounds.all(),
+            quiet: survey.quiet,
+            unsettled: survey.unsettled.clone(),
+        }
+    }
+
+    fn mirror(&mut self, how: Mirroring) -> bool {
+        let filled = if how.filled { self.survey().grounds.filled() } else { Vec::new() };
+        self.options =
+            Arc::new(ReadOptions { filled, settled: how.settled, ..(*self.options).clone() });
+        self.pass = Pass::new(self.roots.clone(), self.options.clone());
+        // How long all is can't be told where something is left out.
+        if how.settled {
+            self.survey = OnceLock::new();
+        }
+        true
     }
 }
 

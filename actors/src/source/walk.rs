@@ -181,6 +181,7 @@ impl Walk {
     /// The path that a person would look for.
     pub(super) fn real_path(&self, path: &[u8]) -> String {
         match &*self.roots {
+            Roots::Folder(root) if path.is_empty() => printable_path(root),
             Roots::Folder(root) => printable_path(&root.join(OsStr::from_bytes(path))),
             Roots::Given(paths) => {
                 let end = path.iter().position(|&byte| byte == b'/');

@@ -93,6 +93,7 @@ pub(crate) enum Event<'a> {
         to: &'a [String],
         via: &'a [String],
         schedule: &'a str,
+        waits: Option<&'a str>,
     },
     /// All that can be seen of a node.
     Snapshot {
@@ -175,6 +176,7 @@ pub(crate) enum Event<'a> {
         dead: u64,
         activity: u64,
         unread: u64,
+        held: u64,
     },
     /// The process of a node ended.
     NodeEnded {

@@ -66,7 +66,10 @@ pub use sink::{
     Committed, Enclosed, Inbox, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError,
     Summary,
 };
-pub use source::{Known, Skipped, Source, SourceError, SourceReference, SourceReport};
+pub use source::{
+    Ground, Known, Mirroring, Skipped, Source, SourceError, SourceReference, SourceReport,
+    SourceState,
+};
 pub use stage::Stage;
 pub use tap::{Passing, TAPPED_SOURCE, Tap, Tapping};
 pub(crate) use tap::{Tapped, Taps};

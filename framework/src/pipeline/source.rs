@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use crate::delivery::Content;
 use crate::wire::PeerId;
@@ -51,6 +52,19 @@ pub trait Source: Debug + Send + 'static {
     fn rewind(&mut self) -> Result<bool, SourceError> {
         Ok(false)
     }
+
+    /// Returns the facts by which whoever sends each version of it tells what became of the last
+    /// one. Called after [`Source::content`]. The default knows none.
+    fn state(&self) -> SourceState {
+        SourceState::default()
+    }
+
+    /// Reads it in this way from now on, for a receiver who removes what is not in it; `false`, the
+    /// default, where it has no such way. Before the first read.
+    fn mirror(&mut self, how: Mirroring) -> bool {
+        let _ = how;
+        false
+    }
 }
 
 impl<S: Source + ?Sized> Source for Box<S> {
@@ -81,6 +95,50 @@ impl<S: Source + ?Sized> Source for Box<S> {
     fn rewind(&mut self) -> Result<bool, SourceError> {
         (**self).rewind()
     }
+
+    fn state(&self) -> SourceState {
+        (**self).state()
+    }
+
+    fn mirror(&mut self, how: Mirroring) -> bool {
+        (**self).mirror(how)
+    }
+}
+
+/// The state of a source at one moment, besides its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceState {
+    /// The folders that it reads, in their order; a bounded number.
+    pub grounds: Vec<Ground>,
+    /// The value that tells what is quiet in it now, and would be read with
+    /// [`Mirroring::settled`], from any other.
+    pub quiet: Option<[u8; 32]>,
+    /// The reason, for a person, why it has no [version](Source::version) now: the first thing in
+    /// it that has been written a moment ago, or that there is too much of it.
+    pub unsettled: Option<String>,
+}
+
+/// A folder that a source reads, with all that is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ground {
+    /// The name that it has in the content; empty for the one that is the content.
+    pub name: String,
+    /// The file system on which it is.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// Set if a file or a link is in it, however deep.
+    pub holds: bool,
+}
+
+/// A way of reading what is kept the same elsewhere, where what it lacks is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mirroring {
+    /// A folder that holds something now has to hold something when it is read:
+    /// [`SourceError::Emptied`], where it does not.
+    pub filled: bool,
+    /// Leaves out, as one that could not be read, each file that is being written.
+    pub settled: bool,
 }
 
 /// The digest and report of content that was read before it is sent.
@@ -193,6 +251,15 @@ pub enum SourceError {
         what: String,
         /// The node that tried to open it.
         us: PeerId,
+    },
+    /// A folder that is to hold something holds nothing any more.
+    #[error(
+        "{what} held something and is empty now, and is not sent like that: whoever keeps the same \
+         would remove all of it; see whether its disk is mounted"
+    )]
+    Emptied {
+        /// Path of the folder.
+        what: String,
     },
     /// The content can't be described or sent.
     #[error("{what} can't be sent: {why}")]

@@ -64,7 +64,7 @@ pub use self::read::{Document, LONGEST, LoadError};
 pub use self::run::{
     LeftAtDoor, Measured, Observed, Pending, Recorded, Recording, ReloadError, ReplayError,
     Replayed, RouteEvent, RouteLook, RouteNews, RouteTap, RouteTaps, RunError, Running,
-    RunningNode, TapContent, TapError, TapNews, TapOptions, TapPiece, TapRate,
+    RunningNode, TapContent, TapError, TapNews, TapOptions, TapPiece, TapRate, waiting_routes,
 };
 pub use self::trace::{Step, StepKind};
 #[cfg(feature = "trial")]

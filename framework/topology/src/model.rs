@@ -144,6 +144,10 @@ pub struct RouteSpec {
     pub receipt: ReceiptWanted,
     /// The times at which its source is sent.
     pub schedule: Schedule,
+    /// Sends a source that has become empty all at once, too, which empties mirrors.
+    pub empties: bool,
+    /// The time after which what is quiet is sent of a source that is always written to.
+    pub patience: Option<Duration>,
     /// Its content, as far as it is known beforehand, for what is calculated.
     pub expected: Option<Expected>,
     /// The part of it that may be seen while it runs.
@@ -409,6 +413,8 @@ impl RouteSpec {
             priority: Priority::Normal,
             receipt: ReceiptWanted::Delivered,
             schedule: Schedule::Once,
+            empties: false,
+            patience: None,
             expected: None,
             tap: TapSpec::default(),
         }

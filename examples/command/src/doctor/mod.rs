@@ -4,6 +4,7 @@
 //! Invariant: looking changes nothing; a repair sets aside, and deletes nothing.
 
 mod keys;
+mod routes;
 mod spool;
 #[cfg(feature = "webhooks")]
 mod webhooks;
@@ -24,6 +25,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, CommandError> {
     let mut findings = keys::look(global)?;
     findings.extend(spool::look(global, options.repair).await?);
+    findings.extend(routes::look(global)?);
     #[cfg(feature = "webhooks")]
     findings.extend(webhooks::look(global)?);
     for finding in &findings {

@@ -72,6 +72,8 @@ pub(super) struct Node {
     /// Entries that are not in what its processes delivered, since they could not be read: those of
     /// the last one, and of those before it.
     pub(super) unread: (u64, u64),
+    /// Routes that send nothing, as their source has become empty.
+    pub(super) held: u64,
     /// The step that follows the end of its process.
     pub(super) next: Next,
 }
@@ -105,6 +107,7 @@ impl Default for Node {
             is_killed: false,
             pending: None,
             unread: (0, 0),
+            held: 0,
             next: Next::Restart,
         }
     }

@@ -309,6 +309,7 @@ impl Children<'_> {
                 if let Some(node) = self.nodes.get_mut(name) {
                     node.process.iter_mut().for_each(|process| process.is_asked = false);
                     node.unread.0 = number("unread").unwrap_or_default();
+                    node.held = number("held").unwrap_or_default();
                     node.pending = [number("open"), number("dead"), number("activity")]
                         .into_iter()
                         .collect::<Option<Vec<_>>>()
@@ -433,6 +434,7 @@ impl Children<'_> {
     fn end(self, asked: u32) -> Result<ExitCode, CommandError> {
         let cancelled = i32::from(ErrorKind::Cancelled.exit_code());
         let unread: u64 = self.nodes.values().map(|node| node.unread.0 + node.unread.1).sum();
+        let held: u64 = self.nodes.values().map(|node| node.held).sum();
         let mut nodes = self.nodes.iter();
         if let Some((name, _)) = nodes.clone().find(|(_, node)| node.is_killed) {
             let text = "was killed: deliveries were cut off";
@@ -441,6 +443,7 @@ impl Children<'_> {
         match nodes.find(|(_, node)| node.code.is_some_and(|code| code != 0)) {
             None if self.dead > 0 => Err(super::once::given_up(self.dead)),
             None if self.options.once && !self.is_done => Err(super::once::stopped()),
+            None if self.options.once && held > 0 => Err(super::once::held_back(held)),
             None if self.options.once && unread > 0 => Err(super::once::left_out(unread)),
             None => Ok(ExitCode::SUCCESS),
             Some((_, node)) if node.code == Some(cancelled) || asked > 1 => {

@@ -1,9 +1,10 @@
 //! `estafette list`: the nodes and routes of a topology, one line each.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use estafette::node::units::time_text;
-use estafette_topology::{NodeSpec, Schedule, Topology};
+use estafette_topology::{NodeSpec, Schedule, Topology, waiting_routes};
 
 use crate::arguments::{Global, TopologyFile};
 use crate::error::CommandError;
@@ -31,6 +32,7 @@ pub(crate) fn run(
             relay: node.relay.is_some(),
         });
     }
+    let waiting = waiting(topology);
     let routes: Vec<_> = topology
         .routes
         .iter()
@@ -41,16 +43,29 @@ pub(crate) fn run(
             to: route.to.iter().map(ToString::to_string).collect(),
             via: &route.via,
             schedule: schedule(route.schedule),
+            waits: waiting.get(name).map(String::as_str),
         })
         .collect();
-    for Route { name, from, source, to, via, schedule } in &routes {
-        output.event(&Event::TopologyRoute { name, from, source, to, via, schedule });
+    for Route { name, from, source, to, via, schedule, waits } in &routes {
+        let waits = *waits;
+        output.event(&Event::TopologyRoute { name, from, source, to, via, schedule, waits });
     }
     output.result(&nodes_table(topology));
     if !routes.is_empty() {
         output.result(&format!("\n{}", routes_table(&routes)));
     }
+    for (name, why) in routes.iter().filter_map(|route| Some((route.name, route.waits?))) {
+        output.result(&format!("\nroute {} waits: {}", printable(name), printable(why)));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The routes that begin at nodes of this machine and send nothing, or not all, as it was noted when
+/// they looked last.
+fn waiting(topology: &Topology) -> BTreeMap<String, String> {
+    let here = topology.nodes.keys().filter(|name| topology.is_here(name));
+    // What can't be read is told by whoever runs it.
+    here.flat_map(|name| waiting_routes(&topology.routes_of(name)).unwrap_or_default()).collect()
 }
 
 struct Route<'t> {
@@ -60,6 +75,7 @@ struct Route<'t> {
     to: Vec<String>,
     via: &'t [String],
     schedule: String,
+    waits: Option<&'t str>,
 }
 
 fn schedule(schedule: Schedule) -> String {

@@ -31,6 +31,16 @@ pub(super) fn left_out(entries: u64) -> CommandError {
     )
 }
 
+/// An error: nothing was sent of what has become empty all at once.
+pub(super) fn held_back(held: u64) -> CommandError {
+    let what = units::count(held, "route");
+    let holds = if held == 1 { "holds its" } else { "hold their" };
+    CommandError::io(
+        format!("{what} {holds} source back, as is said above: it has become empty all at once"),
+        "mount its disk, or put something there; if it is meant, say `empties = true` in the route",
+    )
+}
+
 /// An error: not all that was to be sent once was delivered.
 pub(super) fn given_up(dead: u64) -> CommandError {
     let what = units::count(dead, "delivery");

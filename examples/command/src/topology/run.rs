@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::accepted;
-use super::once::{ASK_AGAIN, PENDING, RELOAD, given_up, left_out, stopped};
+use super::once::{ASK_AGAIN, PENDING, RELOAD, given_up, held_back, left_out, stopped};
 use super::reload::{at_fault, told as told_file};
 use super::tried::{page_of, unusable};
 use super::view::Seen;
@@ -112,6 +112,7 @@ async fn one(
         alone: options.once && !options.with_parent,
         is_done: false,
         dead: 0,
+        held: 0,
         unread: Arc::clone(&monitor.unread),
     };
     let over = until.over(output);
@@ -154,6 +155,8 @@ pub(crate) struct Until<'r> {
     is_done: bool,
     /// Deliveries that were given up, in the end.
     dead: u64,
+    /// Routes that send nothing, as their source has become empty.
+    held: u64,
     /// Entries that are not in what was delivered, since they could not be read.
     unread: Arc<AtomicU64>,
 }
@@ -168,7 +171,7 @@ impl Until<'_> {
         loop {
             tokio::select! {
                 _ = ask.tick(), if self.alone => {
-                    let pending = told_of(self.running.pending().await);
+                    let pending = self.pending().await;
                     if pending.open == 0 {
                         (self.is_done, self.dead) = (true, pending.dead);
                         return;
@@ -176,7 +179,8 @@ impl Until<'_> {
                 }
                 told = self.told.recv(), if !self.alone => match told {
                     Some(Told::Pending) => {
-                        self.tell_pending(told_of(self.running.pending().await), output);
+                        let pending = self.pending().await;
+                        self.tell_pending(pending, output);
                     }
                     Some(Told::Reload) => {
                         let document = match self.accepted {
@@ -210,22 +214,32 @@ impl Until<'_> {
     fn end(&self, output: &Output) -> Option<CommandError> {
         if self.with_parent {
             // Which deliveries have ended while it was stopped, too.
-            self.tell_pending(Pending::default(), output);
+            self.tell_pending(Pending { held: self.held, ..Pending::default() }, output);
         }
         let unread = self.unread.load(Ordering::Relaxed);
         if self.alone && !self.is_done {
             Some(stopped())
         } else if self.dead > 0 {
             Some(given_up(self.dead))
+        } else if self.is_done && self.held > 0 {
+            Some(held_back(self.held))
         } else {
             (self.is_done && unread > 0).then(|| left_out(unread))
         }
     }
 
+    /// The work that is still to be done. A node that stops can't tell, and holds back what it did.
+    async fn pending(&mut self) -> Pending {
+        let pending = told_of(self.running.pending().await, self.held);
+        self.held = pending.held;
+        pending
+    }
+
     /// Tells who has started this process what is still to be done.
-    fn tell_pending(&self, Pending { open, dead, activity }: Pending, output: &Output) {
+    fn tell_pending(&self, pending: Pending, output: &Output) {
+        let Pending { open, dead, held, activity } = pending;
         let unread = self.unread.load(Ordering::Relaxed);
-        output.event(&Event::Pending { open, dead, activity, unread });
+        output.event(&Event::Pending { open, dead, activity, unread, held });
     }
 
     /// Reloads the topology for somebody who asks for it.
@@ -289,10 +303,10 @@ impl Until<'_> {
 }
 
 /// The work that is still to be done: where that can't be told, there may be some.
-fn told_of(pending: Result<Pending, OutboxError>) -> Pending {
+fn told_of(pending: Result<Pending, OutboxError>, held: u64) -> Pending {
     pending.unwrap_or_else(|error| {
         tracing::debug!(%error, "it can't be told what is open");
-        Pending { open: 1, ..Pending::default() }
+        Pending { open: 1, held, ..Pending::default() }
     })
 }
 
@@ -420,7 +434,8 @@ mod tests {
 
     #[test]
     fn what_can_not_be_told_is_not_done() {
-        assert_eq!(told_of(Err(OutboxError::None)).open, 1);
-        assert_eq!(told_of(Ok(Pending::default())).open, 0);
+        let pending = told_of(Err(OutboxError::None), 7);
+        assert_eq!((pending.open, pending.held), (1, 7));
+        assert_eq!(told_of(Ok(Pending::default()), 7), Pending::default());
     }
 }

@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+#[allow(dead_code, reason = "each test uses a part of it")]
+#[path = "../support/disk.rs"]
+mod disk;
 #[path = "../support/faults.rs"]
 mod faults;
 mod hang_up;
 #[cfg(feature = "webhooks")]
 mod hooked;
 mod looking;
+mod mirrors;
 mod once;
 mod reload;
 mod reloading;

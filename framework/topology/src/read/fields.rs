@@ -109,6 +109,15 @@ impl<'f> Fields<'f> {
         texts
     }
 
+    /// `true` or `false`, and that where it is not said.
+    pub(super) fn flag(&mut self, key: &'static str) -> bool {
+        match self.value(key) {
+            None => false,
+            Some(Value::Boolean(flag)) => flag,
+            Some(other) => self.wrong(key, &other, "true or false").unwrap_or_default(),
+        }
+    }
+
     pub(super) fn time(&mut self, key: &'static str) -> Option<Duration> {
         let value = self.value(key)?;
         self.as_time(key, &value)

@@ -306,6 +306,8 @@ fn route(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<(RouteSpec
         priority: priority(&mut fields),
         receipt: receipt(&mut fields),
         schedule: schedule(&mut fields),
+        empties: fields.flag("empties"),
+        patience: fields.time("patience"),
         expected: expected(&mut fields),
         tap: tap(&mut fields),
     };

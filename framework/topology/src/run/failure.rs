@@ -9,6 +9,12 @@ use estafette::node::SendError;
 pub(super) enum RouteError {
     #[error("{0}")]
     Source(String),
+    /// A version is not sent, as it would empty what is there.
+    #[error("{0}")]
+    Held(String),
+    /// A source is written to without end.
+    #[error("{0}")]
+    Waits(String),
     #[error(transparent)]
     Send(#[from] SendError),
     #[error("what was sent can't be noted: {0}")]

@@ -3,18 +3,18 @@
 //! A transfer's id is noted before it is given to the outbox. Whoever finds it there later has sent
 //! it; whoever does not has not.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use estafette::node::{FileStore, OutboxError, OutboxState, Store, blocking};
-use estafette::pipeline::{Priority, Slot, Slots};
+use estafette::pipeline::{Ground, Priority, Slot, Slots};
 use estafette::{Node, TransferId};
 use serde::{Deserialize, Serialize};
 
-use crate::model::ReceiptWanted;
+use crate::model::{ReceiptWanted, Topology};
 
 /// Deliveries that routes store at one time.
 const AT_ONCE: usize = 32;
@@ -22,6 +22,9 @@ const AT_ONCE: usize = 32;
 const TABLE: &str = "sent";
 /// The table of transfers that routes have adopted, by their ids.
 const ADOPTED_TABLE: &str = "adopted";
+
+/// The table of reasons for which routes wait, by their names.
+const WAITS_TABLE: &str = "waits";
 
 /// Transfers that routes have adopted; the oldest is forgotten for a further one.
 const ADOPTED: usize = 4096;
@@ -55,6 +58,9 @@ pub(super) struct Note {
     /// Set once it was delivered: known longer than the outbox does.
     #[serde(default)]
     pub(super) delivered: bool,
+    /// The folders that it was read from, of a version that takes the place of others.
+    #[serde(default)]
+    pub(super) grounds: Option<Vec<Ground>>,
     /// Set if this process has sent it.
     #[serde(skip)]
     pub(super) is_new: bool,
@@ -65,7 +71,8 @@ impl Note {
     pub(super) fn new(key: String, mark: &str, to: String) -> Self {
         let (id, at) = (TransferId::random(), now());
         let mark = mark.to_owned();
-        Self { key, id, to, mark, at, stored: false, delivered: false, is_new: true }
+        let grounds = None;
+        Self { key, id, to, mark, at, stored: false, delivered: false, grounds, is_new: true }
     }
 
     /// Returns when the next is to be sent of what is sent by time, in seconds since the Unix epoch;
@@ -87,7 +94,16 @@ pub(super) struct Memory {
     ways: Arc<Mutex<HashMap<TransferId, Way>>>,
     /// Those of them that routes have not sent, but adopted, in their order.
     adopted: Arc<Mutex<VecDeque<TransferId>>>,
+    /// The reasons for which routes wait, by their names.
+    waits: Arc<Mutex<BTreeMap<String, String>>>,
     turns: Slots,
+}
+
+/// A route that waits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Wait {
+    route: String,
+    why: String,
 }
 
 impl Memory {
@@ -112,7 +128,9 @@ impl Memory {
             for Adopted { id, route, to, .. } in &adopted {
                 ways.insert(*id, (route.as_str().into(), to.as_str().into()));
             }
+            let waits = read_waits(&store)?;
             Ok(Self {
+                waits: Arc::new(Mutex::new(waits)),
                 store: Arc::new(store),
                 notes: Arc::new(Mutex::new(notes)),
                 ways: Arc::new(Mutex::new(ways)),
@@ -136,6 +154,41 @@ impl Memory {
 
     fn ways(&self) -> MutexGuard<'_, HashMap<TransferId, Way>> {
         self.ways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes why a route sends nothing, or not all; or that it does.
+    pub(super) async fn note_wait(&self, route: &str, why: Option<&str>) -> io::Result<()> {
+        if self.waits().get(route).map(String::as_str) == why {
+            return Ok(());
+        }
+        let (store, key) = (Arc::clone(&self.store), digest(route));
+        let wait = why.map(|why| Wait { route: route.to_owned(), why: why.to_owned() });
+        let text = wait.map(|wait| serde_json::to_vec(&wait)).transpose()?;
+        on_a_thread(move || match text {
+            Some(text) => store.put(WAITS_TABLE, &key, &text),
+            None => store.remove(WAITS_TABLE, &key),
+        })
+        .await?;
+        let mut waits = self.waits();
+        match why {
+            Some(why) => _ = waits.insert(route.to_owned(), why.to_owned()),
+            None => _ = waits.remove(route),
+        }
+        Ok(())
+    }
+
+    /// Forgets of other routes than these that they wait.
+    pub(super) async fn keep_waits(&self, routes: &BTreeSet<String>) {
+        let waits: Vec<_> = self.waits().keys().cloned().collect();
+        for gone in waits.iter().filter(|route| !routes.contains(*route)) {
+            if let Err(error) = self.note_wait(gone, None).await {
+                tracing::warn!(%error, route = gone, "that it waits is still noted");
+            }
+        }
+    }
+
+    fn waits(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns `true` if a transfer is one of this route.
@@ -282,6 +335,31 @@ impl Memory {
         }
         Ok(())
     }
+}
+
+/// The folder of what the routes of a node remember, in that of the node.
+const ROUTES: &str = "routes";
+
+impl Topology {
+    /// The folder of what the routes of a node remember.
+    pub fn routes_of(&self, name: &str) -> PathBuf {
+        self.folder_of(name).join(ROUTES)
+    }
+}
+
+/// Returns the routes of a node that send nothing, or not all, with the reasons, as they were noted
+/// in the folder of what its routes remember. It changes nothing there, and blocks.
+pub fn waiting_routes(folder: &Path) -> io::Result<BTreeMap<String, String>> {
+    if !folder.try_exists()? {
+        return Ok(BTreeMap::new());
+    }
+    read_waits(&FileStore::open(folder)?)
+}
+
+fn read_waits(store: &FileStore) -> io::Result<BTreeMap<String, String>> {
+    let waits = store.load(WAITS_TABLE)?.into_iter();
+    let waits = waits.filter_map(|(_, wait)| serde_json::from_slice::<Wait>(&wait).ok());
+    Ok(waits.map(|Wait { route, why }| (route, why)).collect())
 }
 
 async fn on_a_thread<T: Send + 'static>(

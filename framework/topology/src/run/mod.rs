@@ -8,6 +8,7 @@ mod left;
 mod look;
 mod meeting;
 mod memory;
+mod mirror;
 mod observe;
 mod onward;
 mod pending;
@@ -18,6 +19,7 @@ mod rest;
 mod revive;
 mod route;
 mod running;
+mod standing;
 mod tap;
 mod wakes;
 #[cfg_attr(not(target_os = "linux"), path = "unwatched.rs")]
@@ -48,6 +50,7 @@ use crate::neighbour::Neighbour;
 pub(crate) use self::each::is_left_alone;
 pub use self::left::LeftAtDoor;
 pub use self::look::{Measured, RouteLook, Running};
+pub use self::memory::waiting_routes;
 pub(crate) use self::observe::OBSERVE;
 pub use self::observe::Observed;
 pub use self::pending::Pending;
@@ -298,7 +301,7 @@ impl Topology {
         let spool = on_a_thread(move || opens.open_spool(&folder)).await?;
         let failed = |what, path, error| RunError::Io { name: name.to_owned(), what, path, error };
         builder = builder.spool(spool.map_err(|error| failed("the spool", path, error))?);
-        let path = self.folder_of(name).join("routes");
+        let path = self.routes_of(name);
         let memory = Memory::open(path.clone()).await;
         let memory = memory.map_err(|error| failed("what the routes", path, error))?;
         let sent = memory.clone();
@@ -477,6 +480,7 @@ impl Topology {
                     events: events.clone(),
                     gone: Arc::default(),
                     left: Arc::default(),
+                    mirror: Arc::default(),
                 }
             })
             .collect()

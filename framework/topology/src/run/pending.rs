@@ -22,6 +22,9 @@ pub struct Pending {
     /// Deliveries of its routes that are dead letters. Those that the other node does not know of
     /// yet are tried again, and count as open.
     pub dead: u64,
+    /// Routes whose source has become empty all at once, of which nothing is sent for that. They do
+    /// not count as open.
+    pub held: u64,
     /// A number that grows with each delivery that begins or arrives here: two looks at all nodes
     /// that find nothing open, and these numbers unchanged, mean that nothing is left.
     pub activity: u64,
@@ -32,8 +35,12 @@ impl RunningNode {
     pub async fn pending(&self) -> Result<Pending, OutboxError> {
         let outbox = self.node.outbox().list().await?;
         let mut open = outbox.iter().filter(|(_, entry)| entry.is_open()).count() as u64;
-        let mut passed_on = 0;
+        let (mut passed_on, mut held) = (0, 0);
         for route in &self.routes {
+            if route.mirror.is_held() {
+                held += 1;
+                continue;
+            }
             open += match route.unsent().await {
                 Ok(unsent) => unsent,
                 // What can't be looked at is not done.
@@ -61,7 +68,7 @@ impl RunningNode {
                 _ => {}
             }
         }
-        Ok(Pending { open, dead, activity })
+        Ok(Pending { open, dead, held, activity })
     }
 }
 
@@ -143,7 +150,8 @@ impl Route {
                 Schedule::Once => Some(self.mark_of_once(kind)),
                 // The route sends it in a moment.
                 Schedule::Change if self.goes_again(note).await => None,
-                Schedule::Change => self.version(kind).await?,
+                // Of one that is written to without end, what is quiet is all that is sent.
+                Schedule::Change => self.version(kind).await?.or_else(|| self.mirror.quiet()),
                 Schedule::Every(every) => return Ok(note.due(every) > now_in_seconds()),
             },
         };

@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 use super::failure::{RouteError, Sent, both};
 use super::memory::{Memory, Note, now};
 use super::rest::{LOOK_AGAIN, Looked, QUIET, RETRY, Trouble, rest};
+use super::standing::Mirror;
 use super::wakes::Wakes;
 use super::watch::Watches;
 use super::{RouteEvent, RouteNews};
@@ -45,6 +46,8 @@ pub(super) struct Route {
     pub(super) gone: Arc<Mutex<BTreeMap<String, Instant>>>,
     /// Entries that can't be sent, as it was told.
     pub(super) left: Arc<Mutex<BTreeSet<String>>>,
+    /// The standing of a source whose versions take each other's places.
+    pub(super) mirror: Arc<Mirror>,
 }
 
 impl Route {
@@ -112,13 +115,7 @@ impl Route {
                 let sent = self.send_to_all("", &mark, || self.content(kind)).await?;
                 Ok(Looked { again: sent.waits.then_some(QUIET), ..Looked::again(QUIET) })
             }
-            (SourceSpec::Kind(kind), Schedule::Change) => {
-                // One that is being written has none yet.
-                let version = self.version(kind).await?;
-                let Some(version) = version else { return Ok(Looked::again(LOOK_AGAIN)) };
-                let acted = self.send_to_all("", &version, || self.content(kind)).await?.some;
-                Ok(Looked { acted, ..Looked::again(if acted { LOOK_AGAIN } else { QUIET }) })
-            }
+            (SourceSpec::Kind(kind), Schedule::Change) => self.look_at_change(kind).await,
             (SourceSpec::Kind(kind), Schedule::Every(every)) => {
                 self.look_at_time(kind, every).await
             }
@@ -137,12 +134,7 @@ impl Route {
 
     /// The version of what a source has now: none while it is being written.
     pub(super) async fn version(&self, kind: &Kind) -> Result<Option<String>, RouteError> {
-        let source = self.source(kind).await?;
-        let version = on_a_thread(move || {
-            let _ = source.content();
-            source.version()
-        });
-        Ok(version.await?.map(|version| hex(&version)))
+        Ok(self.state_of(kind).await?.0.map(|version| hex(&version)))
     }
 
     /// Sends if it is time to, and says how long it is until the next time.
@@ -155,14 +147,16 @@ impl Route {
         }
         if let Some(newest) = newest {
             // Those that it did not come to, as something failed or the process died.
-            let acted = self.send_to_all("", &newest.mark, || self.content(kind)).await?.some;
+            let sent = self.send_to_all("", &newest.mark, || self.mirrored(kind, false)).await?;
+            let acted = sent.some;
             let due = newest.due(every);
             if due > now {
                 return Ok(Looked { acted, ..Looked::again(Duration::from_secs(due - now)) });
             }
         }
         let mark = format!("at {now}");
-        let acted = self.send_to_all("", &mark, || self.content(kind)).await?.some;
+        let acted = self.send_to_all("", &mark, || self.mirrored(kind, false)).await?.some;
+        self.is_as_it_was_wanted(false).await;
         Ok(Looked { acted, ..Looked::again(every) })
     }
 
@@ -210,10 +204,11 @@ impl Route {
     {
         let _turn = self.memory.turn(self.spec.priority).await;
         let (key, source) = (self.key(target, entry), source().await?);
+        let grounds = self.grounds(last, &*source).await?;
         if !self.may_follow(last, &*source).await {
             return Ok(Sent { waits: true, ..Sent::default() });
         }
-        let mut note = Note::new(key, mark, String::new());
+        let mut note = Note { grounds, ..Note::new(key, mark, String::new()) };
         self.memory.put(&note).await?;
         let to = Destination::Peer(*peer, target.inbox.clone());
         let name = source.content().name.to_string();

@@ -91,6 +91,7 @@ struct Tasks {
 impl Tasks {
     async fn switch(&mut self, node: &Node, memory: &Memory, plan: Plan) {
         let Plan { routes, untouched, connect } = plan;
+        memory.keep_waits(&routes.iter().map(|route| route.name.to_string()).collect()).await;
         // What is stored keeps the rate that the file had then.
         for route in &routes {
             node.set_pace(&route.name, Some(route.spec.rate.unwrap_or(u64::MAX)));

@@ -161,6 +161,11 @@ impl Making<'_> {
                 json!({ "enum": ["once", "change"] }),
                 choice(json!({ "every": self.time("So long after each time; a second at least") })),
             ]),
+            "empties": { "type": "boolean", "default": false,
+                "description": "Whether a source that has become empty all at once is sent, too, \
+                                which empties mirrors" },
+            "patience": self.time("The time after which, of a source that is always written to, \
+                                   what is quiet is sent; a minute unless it is said"),
             "tap": any("What `estafette tap` may show of what passes, or a table", [
                 json!({ "enum": Shows::NAMES.map(|(name, _)| name) }),
                 table("What may be seen of it", json!({

@@ -4,6 +4,7 @@
 
 mod doors;
 mod harness;
+mod mirrors;
 mod newer;
 mod observe;
 mod relays;

@@ -355,10 +355,8 @@ async fn spoken(
         let open = counted.begin();
         let (rest, over) = (Rest::default(), over.clone());
         let protocol = Protocol::of(request.headers());
-        let request = match request.version() {
-            Version::HTTP_2 => request.map(|body| rest.lend(body)),
-            _ => request.map(Body::new),
-        };
+        let is_http2 = request.version() == Version::HTTP_2;
+        let request = request.map(|body| rest.lend(body));
         let refusal =
             unclear(request.version(), request.headers()).map(IntoResponse::into_response);
         let answer = match refusal.or_else(|| too_many(request.headers())) {
@@ -371,7 +369,10 @@ async fn spoken(
                 () = over.clone().wait() => protocol.answer(),
             };
             let open = open.answered(&answer);
-            rest.read().await;
+            if is_http2 {
+                rest.begin().await;
+            }
+            rest.go_on();
             Ok::<_, std::convert::Infallible>(
                 protocol.until(over, answer).map(|body| Body::new(Counted::new(body, open))),
             )

@@ -39,6 +39,14 @@ impl Step {
     }
 }
 
+/// Returns `true` if whoever has heard the state of this number has heard the last one.
+#[cfg(feature = "http")]
+pub(crate) fn is_over(entry: &OutboxEntry, heard: u64) -> bool {
+    let is_dead = matches!(entry.state, OutboxState::Dead { .. });
+    let may_go_on = heard == Step::Dead as u64 && !is_dead;
+    heard > Step::Delivered as u64 && !may_go_on && Step::of(&entry.state) as u64 <= heard
+}
+
 /// Each state that comes behind the one of this number, up to the last one; `delivered` is never
 /// left out. What was dead may go on after all: who heard of that hears all but `stored`. Where no
 /// last one will be told, the reason is.

@@ -117,6 +117,28 @@ async fn what_the_node_s_peer_forbids_stays_forbidden() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_refused_while_it_writes_hears_it() {
+    let world = World::new().await;
+    let (body, length) = (vec![b'x'; 20 << 20], format!("Content-Length: {}", 20 << 20));
+    let strange = world.client().with(None);
+    for (client, method, path, more, (status, kind)) in [
+        (&strange, "PUT", "/v1/send/paris/files/x", "Accept: */*", (401, "no-token")),
+        (&world.client(), "POST", ORDER, JSON, (413, "too-large")),
+    ] {
+        let mut connection = client.connect().await;
+        connection.say(client.head(method, path, &[&length, more])).await;
+        // Each of its writes is taken, and the connection is good for another request behind it.
+        connection.say(&body).await;
+        let refused = connection.head().await;
+        let text = connection.body(&refused).await;
+        assert_eq!(refused.status, status, "{refused:?}");
+        assert!(text.contains(&format!("problem:{kind}")), "{text}");
+        connection.say(client.head("GET", "/openapi.json", &[])).await;
+        assert_eq!(connection.head().await.status, if status == 401 { 401 } else { 200 });
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_is_used_too_often_waits() {
     let world = World::new().await;
     let seldom = world.client().with(Some(&world.token("seldom", "paris/*", Some("2/h"))));

@@ -74,8 +74,9 @@ async fn a_key_is_the_client_s_own_and_one_is_made_for_who_has_none() {
     assert_eq!(client.get(&place).await.json()["state"], "processed");
     other.get(&place).await.problem(404, "no-such-delivery", "no");
     let long = format!("Idempotency-Key: {}", "x".repeat(256));
-    for bad in [&["Idempotency-Key:"][..], &[&long], &["Idempotency-Key: a", "Idempotency-Key: b"]]
-    {
+    let two = ["Idempotency-Key: a", "Idempotency-Key: b"];
+    let [none, here, above] = ["Idempotency-Key:", "Idempotency-Key: .", "Idempotency-Key: .."];
+    for bad in [&[none][..], &[&long], &two, &[here], &[above]] {
         let headers = [&[JSON], bad].concat();
         let refused = client.ask("POST", ORDER, &headers, TEA).await;
         refused.problem(400, "bad-request", "no");
@@ -126,6 +127,10 @@ async fn receipts_come_as_events_and_go_on_where_they_were_left() {
     let (head, mut events) = client.open("GET", "/v1/deliveries/order-1", &seen, b"").await;
     let rest = events.body(&head).await;
     assert!(rest.starts_with("event: processed\n") && !rest.contains("event: delivered"), "{rest}");
+    // A client of events comes again behind every end but this one.
+    let heard = [accept, "Last-Event-ID: 3"];
+    let none = client.ask("GET", "/v1/deliveries/order-1", &heard, b"").await;
+    assert_eq!((none.status, &*none.body), (204, ""), "{none:?}");
 }
 
 #[tokio::test]

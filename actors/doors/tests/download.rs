@@ -97,6 +97,22 @@ async fn who_does_not_read_keeps_no_call_without_a_token() {
 }
 
 #[tokio::test]
+async fn answers_that_end_with_their_token_may_have_been_handled() {
+    let world = World::new().await;
+    for (name, accept) in [("one", "Accept: application/jsonl"), ("two", EVENTS)] {
+        let client = world.client().with(Some(&world.token(name, "paris/counter", None)));
+        let (head, mut answers) = client.open("POST", COUNT, &[JSON, accept], b"{}").await;
+        assert_eq!(head.status, 200);
+        answers.until("2\n").await;
+        assert!(world.access.tokens().remove(name).unwrap());
+        let rest = answers.rest().await;
+        let last = &rest[rest.rfind(r#"{"detail""#).unwrap()..];
+        assert!(last.contains("problem:unknown-token"), "{last}");
+        assert!(last.contains(r#""handled":"unknown""#), "{last}");
+    }
+}
+
+#[tokio::test]
 async fn a_download_that_broke_off_is_not_passed_off_as_one_that_goes_on() {
     let world = World::new().await;
     let headers = ["Content-Type: application/json", "Last-Event-ID: 7"];

@@ -145,7 +145,7 @@ async fn what_is_open_ends_with_its_token() {
     assert_eq!(next(&mut socket).await, (8, closed));
     let lines = lines.rest().await;
     let (_, last) = lines.trim_end().rsplit_once('\n').unwrap();
-    assert!(last.contains("urn:estafette:problem:forbidden"), "{last}");
+    assert!(last.contains("urn:estafette:problem:unknown-token"), "{last}");
     let client = client.with(Some(&world.token("other", "paris/*", None)));
     world.paris_goes().await;
     let path = "/v1/deliver/paris/shop/shop.Order";
@@ -169,4 +169,18 @@ async fn a_client_that_goes_ends_the_call_and_one_that_does_not_read_is_not_sent
     socket.say(frame(1, b"{}")).await;
     socket.say(frame(8, &1000_u16.to_be_bytes())).await;
     within(world.shop.given_up.acquire()).await.unwrap().forget();
+}
+
+#[tokio::test]
+async fn the_close_of_a_client_is_answered_with_its_code() {
+    let world = World::new().await;
+    for code in [1000_u16, 4000] {
+        let mut socket = opened(&world, COUNT).await;
+        let close = [&code.to_be_bytes()[..], b"bye"].concat();
+        socket.say(frame(8, &close)).await;
+        let (kind, answer) = next(&mut socket).await;
+        assert_eq!((kind, &answer[..2]), (8, &code.to_be_bytes()[..]));
+        let left = within(socket.socket.read(&mut [0])).await.unwrap();
+        assert_eq!(left, 0, "the connection ends behind it");
+    }
 }

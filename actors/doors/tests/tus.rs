@@ -229,7 +229,13 @@ async fn what_is_no_upload_is_refused_and_nobody_sees_those_of_others() {
     let kind = [TUS, "Upload-Offset: 0", "Content-Type: text/plain"];
     client.ask("PATCH", &place, &kind, b"x").await.problem(415, "content-type", "no");
     client.ask("PATCH", &place, &[TUS, PART], b"x").await.problem(400, "bad-request", "no");
-    client.ask("GET", &place, &[TUS], b"").await.problem(405, "method", "no");
+    // Each says by which method it may be asked.
+    for method in ["GET", "POST"] {
+        let refused = client.ask(method, &place, &[TUS], b"").await;
+        refused.problem(405, "method", "no");
+        let allowed = refused.header("allow");
+        assert_eq!(allowed, "HEAD,PATCH,DELETE,POST,OPTIONS", "{refused:?}");
+    }
     let other = client.with(Some(&world.token("other", "paris/*", None)));
     assert_eq!(other.ask("HEAD", &place, &[TUS], b"").await.status, 404);
     patch(&other, &place, 0, b"x").await.problem(404, "no-such-upload", "no");

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use estafette::remote::TraceContext;
-use http::{Extensions, HeaderMap, Method, StatusCode, Version, header};
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use tonic::codegen::Service;
 use tonic::{Code, Status};
 use tonic_health::pb::health_server::HealthServer;
@@ -68,8 +68,8 @@ fn own(_: &Methods) -> Router {
 }
 
 async fn serve(State(door): State<Arc<Door>>, request: Request) -> Response {
-    if let Some((status, why)) = refused(&request) {
-        return (status, [(header::CONTENT_TYPE, "text/plain")], why).into_response();
+    if let Some(refusal) = refused(&request) {
+        return refusal;
     }
     let request = whole(request);
     let pass = match door.pass(request.headers(), request.extensions()) {
@@ -103,8 +103,8 @@ async fn serve(State(door): State<Arc<Door>>, request: Request) -> Response {
 
 /// Health, for whom nobody knows: it costs next to nothing, however it is asked.
 async fn serve_health(State(door): State<Arc<Door>>, request: Request) -> Response {
-    if let Some((status, why)) = refused(&request) {
-        return (status, [(header::CONTENT_TYPE, "text/plain")], why).into_response();
+    if let Some(refusal) = refused(&request) {
+        return refusal;
     }
     let Ok(answer) = door.health.clone().call(request.map(Brief::new)).await;
     let mut answer = answer.map(Body::new);
@@ -113,7 +113,16 @@ async fn serve_health(State(door): State<Arc<Door>>, request: Request) -> Respon
 }
 
 /// Returns the refusal of a request that is no call of gRPC.
-fn refused(request: &Request) -> Option<(StatusCode, &'static str)> {
+fn refused(request: &Request) -> Option<Response> {
+    let (status, why) = wrong(request)?;
+    let mut response = (status, [(header::CONTENT_TYPE, "text/plain")], why).into_response();
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    Some(response)
+}
+
+fn wrong(request: &Request) -> Option<(StatusCode, &'static str)> {
     if !is_grpc(request.headers()) {
         let why = "this is a door for gRPC: its requests are of the type application/grpc, or \
                    application/grpc-web\n";

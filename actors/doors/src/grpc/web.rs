@@ -81,7 +81,11 @@ pub(super) fn to_be_kept(mut answer: Response, meter: Arc<Meter>) -> Response {
 
 fn refused(status: StatusCode, why: &str) -> Response {
     let headers = [("content-type", "text/plain"), (crate::HANDLED, "no")];
-    (status, headers, format!("{why}\n")).into_response()
+    let mut response = (status, headers, format!("{why}\n")).into_response();
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
 }
 
 /// `application/grpc`, with a subtype or a parameter.

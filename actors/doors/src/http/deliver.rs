@@ -94,9 +94,11 @@ pub(crate) async fn delivery(
         Problem::new(StatusCode::NOT_FOUND, "no-such-delivery", text)
     })?;
     if wants_events(&headers) {
-        let place = seat.stream(&pass)?;
-        let after = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-        let events = events(delivery, key, after.unwrap_or(0), place);
+        let after = last_heard(&headers);
+        if after >= LAST {
+            return Ok(nothing_more());
+        }
+        let events = events(delivery, key, after, seat.stream(&pass)?);
         return Ok(told_as_events(&seat, pass, events));
     }
     let wait = target::wait(&headers);
@@ -107,6 +109,18 @@ pub(crate) async fn delivery(
     let mut response = told(&delivery, &key, &state);
     applied(response.headers_mut(), wait);
     Ok(response)
+}
+
+/// The number of the last event that a client has heard; 0 if it has heard none.
+pub(crate) fn last_heard(headers: &HeaderMap) -> u64 {
+    let given = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    given.unwrap_or(0)
+}
+
+/// The answer to who has heard the last state: by it, a client that reads events knows that it need
+/// not come again.
+pub(crate) fn nothing_more() -> Response {
+    StatusCode::NO_CONTENT.into_response()
 }
 
 /// States as events, for as long as the token is one. Where there will be no last one, `error` says
@@ -150,6 +164,12 @@ pub(crate) fn given_key(headers: &HeaderMap) -> Result<Option<String>, Problem> 
         let text = format!("Idempotency-Key is one text of 1 to {KEY_MOST} visible characters");
         return Err(target::bad(text));
     }
+    // Clients take these out of any path, and could not ask for what they name.
+    if text == "." || text == ".." {
+        return Err(target::bad(format!(
+            "Idempotency-Key is {text:?}, which is no part of a path"
+        )));
+    }
     Ok(Some(text.to_owned()))
 }
 
@@ -192,13 +212,16 @@ fn shown(delivery: &Delivery, key: &str, state: &LetterState) -> Value {
     shown
 }
 
+/// The number of a last state.
+const LAST: u64 = 3;
+
 /// The number and the name of a state: a later one has a greater number.
 const fn step(state: &LetterState) -> (u64, &'static str) {
     match state {
         LetterState::Stored => (1, "stored"),
         LetterState::Delivered => (2, "delivered"),
-        LetterState::Processed => (3, "processed"),
-        _ => (3, "dead"),
+        LetterState::Processed => (LAST, "processed"),
+        _ => (LAST, "dead"),
     }
 }
 

@@ -18,7 +18,6 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use estafette::remote::{Handled, JsonDownload};
-use estafette::{RemoteError, RemoteErrorKind};
 use futures_util::stream::{self, Stream, StreamExt};
 
 use super::Seat;
@@ -37,7 +36,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// The time that the last words of a stream have until it is broken off.
 const FLUSH: Duration = Duration::from_millis(50);
 
-type Item = Result<String, RemoteError>;
+type Item = Result<String, Problem>;
 type Items = Pin<Box<dyn Stream<Item = Item> + Send>>;
 
 /// Asks, and gives the answers as they come. A client that goes away cancels the call.
@@ -77,7 +76,8 @@ pub(crate) async fn download(
 }
 
 /// The answers, if the first thing that comes is not an error.
-async fn begun(mut answers: JsonDownload) -> Result<Items, RemoteError> {
+async fn begun(answers: JsonDownload) -> Result<Items, Problem> {
+    let mut answers = answers.map(|answer| answer.map_err(Problem::from));
     match tokio::time::timeout(FIRST, answers.next()).await {
         Err(_) => Ok(Box::pin(answers)),
         Ok(None) => Ok(Box::pin(stream::empty())),
@@ -89,9 +89,8 @@ async fn begun(mut answers: JsonDownload) -> Result<Items, RemoteError> {
 /// takes none of them.
 fn while_admitted(items: Items, place: [Held; 2], tokens: Tokens, pass: Pass) -> Until<Items> {
     let ended = async move {
-        tokens.ended(&pass).await;
-        let text = format!("the token {:?} was removed, or its time is over", pass.name);
-        Err(RemoteError::new(RemoteErrorKind::Forbidden, text))
+        // The actor may have done what it was asked for.
+        Err(Problem::from(tokens.ended(&pass).await).handled(Handled::Unknown))
     };
     let held = items.map(move |item| {
         let _kept = &place;
@@ -110,8 +109,8 @@ fn lines(items: impl Stream<Item = Item> + Unpin) -> impl Stream<Item = Result<B
         }
         match items.next().await? {
             Ok(json) => Some((Ok(line(&json)), Some((items, None)))),
-            Err(error) => {
-                let last = line(&Problem::from(error).body().to_string());
+            Err(problem) => {
+                let last = line(&problem.body().to_string());
                 let broken = io::Error::other("the call has failed");
                 Some((Ok(last), Some((items, Some(broken)))))
             }
@@ -136,9 +135,8 @@ fn events(
                 let answer = Event::default().event("answer").data(one_line(&json));
                 (answer, Some(items))
             }
-            Some(Err(error)) => {
-                let problem = Problem::from(error).body().to_string();
-                (Event::default().event("error").data(problem), None)
+            Some(Err(problem)) => {
+                (Event::default().event("error").data(problem.body().to_string()), None)
             }
             None => (Event::default().event("end").data("{}"), None),
         };

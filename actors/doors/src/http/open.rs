@@ -5,6 +5,7 @@
 //! close 1000         the answers are over
 //! close 4404         a problem: 4000 and its status, and as the reason the word of its type
 //! close 1002, 1003   what came is no frame, or none of text; 1007: no UTF-8; 1009: too long
+//!                    a client's own close cancels the call, and is answered with its code
 //! ```
 //! Invariant: a frame is read when the actor has room for its item, and an answer is taken from the
 //! actor when the client has room for it.
@@ -76,49 +77,67 @@ async fn run(
 ) {
     let (mut sink, mut stream) = socket.split();
     let calling = carry(&mut sink, &mut stream, (upload, &mut download), (&tokens, &pass));
-    let Some(close) = calling.await else { return };
+    let close = match calling.await {
+        Last::Close(close) => Some(close),
+        Last::Answer => None,
+        Last::Nothing => return,
+    };
     // The call is over; what its client still says is read, lest it misses the last words.
     drop(download);
     let last = async {
-        let _ = sink.send(Message::Close(Some(close))).await;
+        if let Some(close) = close {
+            let _ = sink.send(Message::Close(Some(close))).await;
+        }
+        // Reading writes the answer to a close, too.
         while let Some(Ok(_)) = stream.next().await {}
     };
     // Whoever is gone hears nothing.
     let _ = tokio::time::timeout(LAST_WITHIN, last).await;
 }
 
-/// Carries items; the last words for the client, if it is there.
+/// The last words of a socket.
+enum Last {
+    /// A close, which the client answers.
+    Close(CloseFrame),
+    /// The answer to the client's own close.
+    Answer,
+    /// None: the client is gone.
+    Nothing,
+}
+
+/// Carries items until one end has had enough.
 async fn carry(
     sink: &mut Sink,
     stream: &mut SplitStream<WebSocket>,
     (upload, download): (JsonUpload, &mut JsonDownload),
     (tokens, pass): (&Tokens, &Pass),
-) -> Option<CloseFrame> {
+) -> Last {
     let mut requests = std::pin::pin!(requests(stream, upload));
     let mut ended = std::pin::pin!(tokens.ended(pass));
     let mut pings = tokio::time::interval(PING);
     loop {
         let said = tokio::select! {
             said = requests.as_mut() => match said {
-                Ended::Wrong(close) => return Some(close),
+                Ended::Wrong(close) => return Last::Close(close),
                 // Dropped, the call is cancelled.
-                Ended::Gone => return None,
+                Ended::Closed => return Last::Answer,
+                Ended::Gone => return Last::Nothing,
             },
             answer = download.next() => match answer {
                 Some(Ok(json)) => Message::Text(json.into()),
-                Some(Err(error)) => return Some(failed(&error)),
-                None => return Some(closing(1000, "end")),
+                Some(Err(error)) => return Last::Close(failed(&error)),
+                None => return Last::Close(closing(1000, "end")),
             },
-            _ = ended.as_mut() => return Some(closing(4401, "token-ended")),
+            _ = ended.as_mut() => return Last::Close(closing(4401, "token-ended")),
             _ = pings.tick() => Message::Ping(Default::default()),
         };
         tokio::select! {
             sent = tokio::time::timeout(SILENT_MOST, sink.send(said)) => match sent {
                 Ok(Ok(())) => {}
-                _ => return None,
+                _ => return Last::Nothing,
             },
             // A client that reads nothing keeps its call no longer either.
-            _ = ended.as_mut() => return Some(closing(4401, "token-ended")),
+            _ = ended.as_mut() => return Last::Close(closing(4401, "token-ended")),
         }
     }
 }
@@ -126,6 +145,8 @@ async fn carry(
 /// The end of what a client sends.
 enum Ended {
     Wrong(CloseFrame),
+    /// The client has said that it closes.
+    Closed,
     Gone,
 }
 
@@ -141,7 +162,7 @@ async fn requests(stream: &mut SplitStream<WebSocket>, upload: JsonUpload) -> En
         };
         match (message, &mut upload) {
             (Message::Ping(_) | Message::Pong(_), _) => {}
-            (Message::Close(_), _) => return Ended::Gone,
+            (Message::Close(_), _) => return Ended::Closed,
             (Message::Text(text), _) if text.len() > ITEM_MOST => {
                 return Ended::Wrong(closing(1009, "an item has 1 MiB at most"));
             }

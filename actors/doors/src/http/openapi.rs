@@ -99,7 +99,7 @@ fn own_paths() -> Map<String, Value> {
                 "application/json": { "schema": named(of) },
                 "text/event-stream": { "schema": text },
             },
-        } })
+        }, "204": { "description": "The client of events has heard the last state." } })
     };
     paths.insert(
         "/v1/deliveries/{key}".into(),

@@ -105,6 +105,7 @@ impl Problem {
         )
     }
 
+    /// Without `Allow`, which whoever knows the methods adds.
     pub(crate) fn method() -> Self {
         let text = "not by this method: the header Allow says by which";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", text)

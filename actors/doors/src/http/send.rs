@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::checksum::Checksums;
-use super::deliver::{applied, given_key, told_as_events, wants_events};
+use super::deliver::{applied, given_key, last_heard, nothing_more, told_as_events, wants_events};
 use super::problem::Problem;
 use super::{Seat, body, target};
 use crate::content::{Fed, Pace};
@@ -229,9 +229,12 @@ pub(crate) async fn transfer(
         return Err(none());
     }
     if wants_events(&headers) {
+        let after = last_heard(&headers);
+        if states::is_over(&entry, after) {
+            return Ok(nothing_more());
+        }
         let place = seat.stream(&pass)?;
-        let after = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-        let events = states::states(node.clone(), id, after.unwrap_or(0)).map(move |next| {
+        let events = states::states(node.clone(), id, after).map(move |next| {
             let _kept = &place;
             next.map(|(step, entry)| {
                 let data = shown_as(id, &entry, step).to_string();

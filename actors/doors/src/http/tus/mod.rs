@@ -320,7 +320,10 @@ async fn overridden(
             let given = given.clone();
             look(seat, pass, id, given).await
         }
-        _ => Err(Problem::method()),
+        _ => {
+            let allowed = HeaderValue::from_static("HEAD,PATCH,DELETE,POST,OPTIONS");
+            Err(Problem::method().with(header::ALLOW, allowed))
+        }
     }
 }
 

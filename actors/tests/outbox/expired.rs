@@ -1,13 +1,14 @@
-//! Deliveries whose time is over when somebody else has them: nobody is told that they were not
-//! delivered, and the word of who has them counts whenever it comes.
+//! Deliveries whose time is over, or that are refused, when somebody else has them: nobody is told
+//! that they were not delivered, and the word of who has them counts whenever it comes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use estafette::node::{Destination, RelayQuota};
 use estafette::testing::Pair;
-use estafette::{FailureKind, SendOptions, TransferHandle, TransferNews};
+use estafette::{FailureKind, NodeConfig, SendOptions, TransferHandle, TransferNews};
 use estafette_actors::sink::FileSink;
+use estafette_actors::standard;
 use tempfile::TempDir;
 
 use super::endings::{At, Still, dead, letter, names, pair, patient, stored_letter};
@@ -88,6 +89,33 @@ async fn what_expires_when_its_receiver_can_not_be_asked_may_have_been_delivered
         let failure = transfer.delivered().await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Unknown, "{failure}");
         still.go_on();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_before_anything_was_looked_up_does_not_say_that_it_is_not_there() {
+    within(async {
+        let (mut pair, folder) = pair(patient()).await;
+        // Its process dies when all is visible, and nothing is said of it.
+        let still = Still::new(folder.path(), At::DeadBehindCommit);
+        pair.paris.receive("in", still.clone()).unwrap();
+        let from = tempfile::tempdir().unwrap();
+        let options = SendOptions { chunk_size: Some(32 << 10), ..SendOptions::default() };
+        let source = stored_letter(&from, 10_000);
+        let transfer = pair.lyon.send_with("paris/in", source, options).await.unwrap();
+        still.reached().await;
+        pair.network.refuse("paris", true);
+        // The next one takes no chunks of that size, and says so before it looks for anything.
+        let config = NodeConfig { window: 32 << 10, ..patient() };
+        pair.restart_paris_with(standard(), |builder| builder.config(config)).await.unwrap();
+        pair.paris.receive("in", FileSink::into_dir(folder.path())).unwrap();
+        pair.network.refuse("paris", false);
+        let failure = transfer.delivered().await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unknown, "{failure}");
+        assert!(failure.message.contains("too large here"), "{failure}");
+        assert_eq!(dead(&pair.lyon, transfer.id()).await.kind, FailureKind::Unknown);
+        assert_eq!(names(folder.path()), ["letter"]);
     })
     .await;
 }

@@ -120,9 +120,9 @@ impl TransferState {
         self.offered.store(true, Ordering::Relaxed);
     }
 
-    /// The receiver ends it with this word.
-    pub(crate) fn set_denied(&self, failure: &Failure) {
-        self.denied.store(failure.kind.denies(), Ordering::Relaxed);
+    /// The receiver ends it with this word; `looked`: it has looked what it has of it.
+    pub(crate) fn set_denied(&self, failure: &Failure, looked: bool) {
+        self.denied.store(looked && failure.kind.denies(), Ordering::Relaxed);
     }
 
     /// It was sent to its end.

@@ -94,7 +94,8 @@ pub enum Control {
         /// process, is sent again.
         trailer: bool,
     },
-    /// The receiver does not take it.
+    /// The receiver does not take it, and has not looked whether an earlier attempt has brought it.
+    /// Builds before this one say so of what they have looked for, too.
     Reject {
         /// The stream of the opening.
         stream: u64,
@@ -138,7 +139,8 @@ pub enum Control {
         /// The transfer's stream.
         stream: u64,
     },
-    /// Either side gives this transfer up.
+    /// Either side gives this transfer up. A receiver that has a spool has looked, by then, whether
+    /// it has it.
     Fail {
         /// The transfer's stream.
         stream: u64,

@@ -89,15 +89,25 @@ impl Failure {
 }
 
 impl FailureKind {
-    /// Returns `true` if a receiver that says so of a delivery has looked at what it has of it, and
-    /// does not have it. It looks at whom it trusts, and at its room, before that; where it has
-    /// committed it, and can't note that, it says Io; and a node that stops may not wait for its
-    /// sink.
+    /// Returns `true` if a receiver that ends a delivery so, having looked at what it has of it,
+    /// does not have it. Of one that it has committed, and can't note that, it says Io; a node that
+    /// stops may not wait for its sink; and a broken protocol says nothing of what came before.
     pub(crate) const fn denies(self) -> bool {
-        !matches!(
-            self,
-            Self::Busy | Self::Io | Self::Shutdown | Self::Unreachable | Self::Untrusted
-        )
+        match self {
+            Self::Refused
+            | Self::Integrity
+            | Self::Cancelled
+            | Self::Stage
+            | Self::Expired
+            | Self::Changed => true,
+            Self::Untrusted
+            | Self::Io
+            | Self::Protocol
+            | Self::Shutdown
+            | Self::Unreachable
+            | Self::Busy
+            | Self::Unknown => false,
+        }
     }
 }
 
@@ -171,6 +181,15 @@ mod tests {
             assert_eq!(codec::encode(&kind).unwrap(), (number as u32).to_le_bytes());
         }
         assert!(codec::decode::<FailureKind>(&13_u32.to_le_bytes()).is_err());
+    }
+
+    #[test]
+    fn only_what_says_that_it_was_looked_for_denies() {
+        use FailureKind::*;
+        let denies = [Refused, Integrity, Cancelled, Stage, Expired, Changed];
+        let says_nothing = [Untrusted, Io, Protocol, Shutdown, Unreachable, Busy, Unknown];
+        assert!(denies.into_iter().all(FailureKind::denies));
+        assert!(!says_nothing.into_iter().any(FailureKind::denies));
     }
 
     #[test]

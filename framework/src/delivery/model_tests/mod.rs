@@ -36,6 +36,8 @@ enum Break {
     PassingIsFinal,
     /// A delivery that may have been made is told as one that was not.
     SureOfAll,
+    /// A refusal before anything was looked up counts as the word that it is not there.
+    RejectionsDeny,
 }
 
 /// Tries that are looked at.
@@ -133,6 +135,7 @@ const NONE: Budget = Budget {
     full_disks: 0,
     failed_notes: 0,
     pauses: 0,
+    bars: 0,
 };
 
 impl Ends for World {
@@ -211,6 +214,14 @@ fn a_delivery_ends_once_at_both_ends_whatever_is_decided_about_it() {
         ),
         ("changed while it is sent, and a cut", Budget { changes: 1, cuts: 1, ..NONE }),
         ("refused, and a cut", Budget { refusals: 1, cuts: 1, ..NONE }),
+        (
+            "refused before it is looked for, and a crash of the receiver",
+            Budget { bars: 1, receiver_crashes: 1, ..NONE },
+        ),
+        (
+            "refused before it is looked for, and a crash of the sender",
+            Budget { bars: 1, sender_crashes: 1, ..NONE },
+        ),
         ("paused and not, and a cut", Budget { pauses: 2, cuts: 1, ..NONE }),
     ]));
 }
@@ -249,6 +260,7 @@ fn what_is_broken_on_purpose_is_noticed() {
         (Break::CancelAtOnce, Budget { sender_cancels: 1, ..NONE }),
         (Break::PassingIsFinal, Budget { full_disks: 1, ..NONE }),
         (Break::SureOfAll, Budget { expiries: 1, cuts: 1, ..NONE }),
+        (Break::RejectionsDeny, Budget { bars: 1, ..crash }),
     ];
     for (broken, budget) in breaks {
         is_noticed(&format!("{broken:?}"), Delivery { budget, broken: Some(broken) });

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::Break;
 use crate::delivery::cancelled::Cancelled;
-use crate::delivery::receiving::{self, Memory, Offer, Receiving, Sink};
+use crate::delivery::receiving::{self, Memory, NoSink, Offer, Receiving, Sink};
 use crate::delivery::sending::{self, ATTEMPTS_PER_TRY, Held, Phase, Sending, Vouched};
 use crate::delivery::{Failure, FailureKind, TransferId};
 use crate::pipeline::passes;
@@ -79,6 +79,8 @@ pub(super) struct Receiver {
     remembering: BTreeSet<u64>,
     mail: VecDeque<receiving::Event<()>>,
     cancelled: Cancelled,
+    /// All offers are refused before anything else is looked at: for the size of chunks, say.
+    bars: bool,
     /// The process of the sender that has spoken last.
     peer: Option<u8>,
 }
@@ -164,6 +166,7 @@ pub(super) enum Step {
     ReceiverCrash,
     ReceiverStart,
     ReceiverCancel,
+    ReceiverBars,
     ReceiverPatience,
     Pause(bool),
     Expire,
@@ -240,6 +243,7 @@ impl World {
             remembering: BTreeSet::new(),
             mail: VecDeque::new(),
             cancelled: Cancelled::default(),
+            bars: false,
             peer: None,
         });
     }
@@ -392,6 +396,10 @@ impl World {
         let receiver = self.receiver.as_mut().expect("it lives");
         match action {
             Action::Repeat(offer) => self.answer(Word::Delivered(offer.stream)),
+            // Nobody looks for it before that.
+            Action::Check(offer) if receiver.bars => {
+                self.answer(Word::Rejected(offer.stream, FailureKind::Refused));
+            }
             Action::Check(offer) => {
                 receiver.incoming.insert(
                     offer.stream,
@@ -436,8 +444,11 @@ impl World {
                 let held = receiver.incoming.get(&stream).map_or(0, |known| known.got);
                 self.answer(Word::Accept { stream, held });
             }
-            Action::SayRejected(stream, failure) => {
+            Action::SayRejected { stream, failure, looked: false } => {
                 self.answer(Word::Rejected(stream, failure.kind))
+            }
+            Action::SayRejected { stream, failure, looked: true } => {
+                self.answer(Word::Failed(stream, failure.kind))
             }
             Action::SayFailed(stream, failure) => self.answer(Word::Failed(stream, failure.kind)),
             Action::Deliver(offer) => {

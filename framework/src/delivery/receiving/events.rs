@@ -40,7 +40,7 @@ pub(crate) enum Event<O> {
     /// There is none yet.
     NoRoom(u64),
     /// The inbox has answered.
-    Opened(u64, Result<Sink, Failure>),
+    Opened(u64, Result<Sink, NoSink>),
     /// All lanes take the chunks, or one can't.
     Admitted(u64, Result<(), Failure>),
     /// The sink has stopped as it was told to, and will not commit; or what it kept is thrown away.
@@ -84,6 +84,21 @@ pub(crate) enum Sink {
     Nothing,
 }
 
+/// The reason why there is no sink.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct NoSink {
+    pub(crate) failure: Failure,
+    /// Its node has found before that it does not have the delivery, by what outlives its process.
+    pub(crate) looked: bool,
+}
+
+/// A failure on the way to where that is looked up.
+impl From<Failure> for NoSink {
+    fn from(failure: Failure) -> Self {
+        Self { failure, looked: false }
+    }
+}
+
 /// A thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action<O> {
@@ -123,7 +138,12 @@ pub(crate) enum Action<O> {
     Accept(u64, Option<bool>),
     /// Say that there is no room yet, and how many of the peer's own run.
     SayWaiting(u64, u32),
-    SayRejected(u64, Failure),
+    /// Say that it is not taken; `looked`: and that no earlier attempt has brought it.
+    SayRejected {
+        stream: u64,
+        failure: Failure,
+        looked: bool,
+    },
     SayFailed(u64, Failure),
     /// Give no more credit, or give it again; and say so if it may be used.
     Pause {

@@ -20,7 +20,7 @@ mod events;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub(crate) use self::events::{Action, Event, Memory, Offer, Sink};
+pub(crate) use self::events::{Action, Event, Memory, NoSink, Offer, Sink};
 use super::{Failure, FailureKind};
 
 /// The deliveries of one peer that are under way.
@@ -229,7 +229,7 @@ impl<O> Receiving<O> {
             if (known.offer.transfer, known.offer.commit) != (offer.transfer, offer.commit) {
                 let failure =
                     Failure::new(FailureKind::Protocol, "the stream is in use by another transfer");
-                return self.act(Action::SayRejected(stream, failure));
+                return self.act(Action::SayRejected { stream, failure, looked: false });
             }
             (known.offered_on, known.offer.deadline) = (link, offer.deadline);
             // One that ends is answered when it has ended.
@@ -240,7 +240,8 @@ impl<O> Receiving<O> {
             return self.say_waiting(stream);
         }
         if let Some(failure) = memory.given_up(offer.transfer, offer.attempt) {
-            return self.act(Action::SayRejected(stream, failure));
+            // It was looked for before it was given up.
+            return self.act(Action::SayRejected { stream, failure, looked: self.durable });
         }
         let older = self.known.iter().find(|(_, known)| known.offer.transfer == offer.transfer);
         if let Some((&older, known)) = older {
@@ -249,7 +250,7 @@ impl<O> Receiving<O> {
                     FailureKind::Protocol,
                     "a newer attempt of this transfer is under way",
                 );
-                return self.act(Action::SayRejected(stream, failure));
+                return self.act(Action::SayRejected { stream, failure, looked: false });
             }
             let failure = Failure::new(FailureKind::Changed, "the sender begins anew");
             self.give_up(older, Ending { keep: true, ..Ending::of(failure, false) });
@@ -304,7 +305,7 @@ impl<O> Receiving<O> {
         u32::try_from(others.count()).unwrap_or(u32::MAX)
     }
 
-    fn opened(&mut self, stream: u64, outcome: Result<Sink, Failure>) {
+    fn opened(&mut self, stream: u64, outcome: Result<Sink, NoSink>) {
         let Some(known) = self.known.get_mut(&stream) else { return };
         let ends = known.ending.is_some();
         match outcome {
@@ -321,8 +322,8 @@ impl<O> Receiving<O> {
                 }
             }
             Ok(Sink::Nothing) => self.stopped(stream),
-            Err(failure) if ends => {
-                // Nobody has looked: what is said leaves open whether it is here.
+            Err(NoSink { failure, .. }) if ends => {
+                // What is said leaves open whether it is here: what lay here is not thrown away.
                 if let Some(ending) =
                     known.ending.as_mut().filter(|ending| self.durable && !ending.keep)
                 {
@@ -331,8 +332,8 @@ impl<O> Receiving<O> {
                 }
                 self.stopped(stream);
             }
-            Err(failure) => {
-                self.act(Action::SayRejected(stream, failure.clone()));
+            Err(NoSink { failure, looked }) => {
+                self.act(Action::SayRejected { stream, failure: failure.clone(), looked });
                 self.take_out(stream, failure);
             }
         }

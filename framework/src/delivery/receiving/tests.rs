@@ -75,7 +75,10 @@ fn a_cancel_counts_for_the_attempt_that_waits_behind_the_one_that_it_ends() {
         "it was told to keep what came"
     );
     let done = receiver.on(Event::Stopped(1));
-    assert!(done.contains(&Action::SayRejected(3, cancelled)), "{done:?}");
+    assert!(
+        done.contains(&Action::SayRejected { stream: 3, failure: cancelled, looked: true }),
+        "{done:?}"
+    );
 }
 
 #[test]

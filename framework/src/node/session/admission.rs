@@ -42,7 +42,8 @@ impl Session {
         });
     }
 
-    pub(super) fn reject(&mut self, stream: u64, failure: Failure) {
+    /// Does not take what is offered; `looked`: it is known that no earlier attempt has brought it.
+    pub(super) fn reject(&mut self, stream: u64, failure: Failure, looked: bool) {
         // A relay has nobody else who would hear of it.
         if self.shared.config.relay.is_some() && self.refusals.is_due(Instant::now()) {
             let others = self.refusals.untold();
@@ -53,7 +54,10 @@ impl Session {
         } else {
             tracing::info!(peer = %self.name, reason = failure.message, "a delivery was refused");
         }
-        self.say(Control::Reject { stream, failure });
+        self.say(match looked {
+            true => Control::Fail { stream, failure },
+            false => Control::Reject { stream, failure },
+        });
     }
 
     pub(super) fn check(&self, opening: &Opening) -> Result<Charge, Failure> {
@@ -70,7 +74,7 @@ impl Session {
         let key = TransferKey::from_bytes(*opening.key.expose());
         if key.commitment(opening.suite) != opening.commit {
             return refuse(
-                FailureKind::Integrity,
+                FailureKind::Protocol,
                 "the key of the transfer is not the one committed to for its suite".into(),
             );
         }

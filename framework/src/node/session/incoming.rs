@@ -98,7 +98,7 @@ impl Session {
             }
             Action::Check(offer) => match self.check(&offer.rest) {
                 Ok(remembers) => self.take(offer, remembers),
-                Err(failure) => self.reject(offer.stream, failure),
+                Err(failure) => self.reject(offer.stream, failure, false),
             },
             Action::SeekRoom(stream) => self.seek_room_for(stream),
             Action::Open(stream) => self.ask_inbox(stream),
@@ -135,7 +135,9 @@ impl Session {
             Action::Begin(stream) => self.begin_telling(stream),
             Action::Accept(stream, said) => self.accept(stream, said),
             Action::SayWaiting(stream, running) => self.say(Control::Waiting { stream, running }),
-            Action::SayRejected(stream, failure) => self.reject(stream, failure),
+            Action::SayRejected { stream, failure, looked } => {
+                self.reject(stream, failure, looked);
+            }
             Action::SayFailed(stream, failure) => self.say(Control::Fail { stream, failure }),
             Action::Pause { stream, paused, grant } => self.pause_incoming(stream, paused, grant),
             Action::Deliver(offer) => self.deliver(&offer),
@@ -310,7 +312,9 @@ impl Session {
             let _turn = if room.is_none() { turns.acquire_owned().await.ok() } else { None };
             let thread = match DiskThread::start(shared.config.bulk_niceness) {
                 Ok(thread) => thread,
-                Err(failure) => return session.do_send(Opened { transfer, outcome: Err(failure) }),
+                Err(failure) => {
+                    return session.do_send(Opened { transfer, outcome: Err(failure.into()) });
+                }
             };
             let seat = Seat {
                 transfer: Arc::clone(&transfer),
@@ -322,7 +326,8 @@ impl Session {
             };
             let opened = thread.run(move || open_sink(&shared, peer, &described, seat)).await;
             let panicked = || {
-                Err(Failure::new(FailureKind::Stage, "the receiver's inbox panicked; see its log"))
+                let text = "the receiver's inbox panicked; see its log";
+                Err(Failure::new(FailureKind::Stage, text).into())
             };
             session.do_send(Opened { transfer, outcome: opened.unwrap_or_else(panicked) });
         });

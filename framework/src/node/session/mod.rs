@@ -358,7 +358,7 @@ impl Session {
             Control::Accept { stream, limit, received, trailer } => {
                 self.on_accept(stream, limit, &received, trailer)
             }
-            Control::Reject { stream, failure } => self.on_denied(stream, failure),
+            Control::Reject { stream, failure } => self.on_denied(stream, failure, false),
             Control::Grant { stream, limit } => self.on_grant(stream, limit),
             Control::Received { stream, indices } => self.on_received(stream, &indices),
             Control::Lost { stream, index, failure } => self.on_lost(stream, index, failure),
@@ -367,7 +367,7 @@ impl Session {
             }
             Control::Done { .. } => {}
             Control::Fail { stream, failure } if self.outgoing.contains_key(&stream) => {
-                self.on_denied(stream, failure)
+                self.on_denied(stream, failure, true)
             }
             Control::Fail { stream, failure } => self.on_fail(stream, failure),
             Control::Pause { stream } => self.pause(stream, true, false),

@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 
 use super::signals::OpenedSink;
 use super::term::journal_for;
-use crate::delivery::{ContentKind, Failure, FailureKind, Incoming};
+use crate::delivery::receiving::NoSink;
+use crate::delivery::{ContentKind, Failure, FailureKind, Incoming, TransferId};
 use crate::node::disk::DiskThread;
 use crate::node::outbox::Outbox;
 use crate::node::package_sink::{PackageSink, Within};
@@ -27,7 +28,7 @@ pub(super) fn open_sink(
     peer: PeerId,
     described: &Opening,
     seat: Seat,
-) -> Result<OpenedSink, Failure> {
+) -> Result<OpenedSink, NoSink> {
     let journal = journal_for(shared, peer, described)?;
     shared.drop_partials_beyond(peer);
     let is_noted =
@@ -40,7 +41,12 @@ pub(super) fn open_sink(
     let memo = shared.memos.find(peer, &described.inbox, content);
     let offer =
         Offer { peer, transfer, content: content.clone(), chunk_size, version, memo, journal };
-    let mut sink = ask_inbox(shared, described, &offer, (&seat, is_noted))?;
+    let mut sink = match ask_inbox(shared, described, &offer, (&seat, is_noted)) {
+        Ok(sink) => sink,
+        // What is remembered by now is why it is not taken.
+        Err(_) if is_remembered(shared, peer, transfer)? => return Ok(OpenedSink::Remembered),
+        Err(refusal) => return Err(refused(refusal, &content.kind, (journalled, is_noted))),
+    };
     let resumed = match sink.resumed() {
         Resumed::Committed(summary, committed) => {
             return Ok(OpenedSink::Committed { summary, committed });
@@ -51,12 +57,7 @@ pub(super) fn open_sink(
         Resumed::Chunks(progress) => progress,
         Resumed::Nothing => Progress::default(),
     };
-    // A note and the memory that takes its place are exchanged in one write: what had no note by
-    // then is in the memory by now.
-    let remembered = shared.remembered.look_again(peer, transfer);
-    if remembered.map_err(|error| {
-        Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}"))
-    })? {
+    if is_remembered(shared, peer, transfer)? {
         sink.abort("it was delivered before");
         return Ok(OpenedSink::Remembered);
     }
@@ -88,6 +89,21 @@ pub(super) fn open_sink(
     let assembler = assembler
         .ok_or_else(|| Failure::new(FailureKind::Stage, "the receiver has no assembler"))?;
     Ok(OpenedSink::Running { abort, assembler, room })
+}
+
+/// A refusal of the inbox, which looks at its journal first; but that of packages may refuse one before
+/// it looks what is noted of it.
+fn refused(refusal: Refusal, kind: &ContentKind, (journalled, is_noted): (bool, bool)) -> NoSink {
+    let looked = journalled && !(*kind == ContentKind::Package && is_noted);
+    NoSink { failure: refusal.into(), looked }
+}
+
+/// Returns `true` if it was delivered before. A note and the memory that takes its place are
+/// exchanged in one write: what had no note by then is in the memory by now.
+fn is_remembered(shared: &NodeShared, peer: PeerId, transfer: TransferId) -> Result<bool, Failure> {
+    shared.remembered.look_again(peer, transfer).map_err(|error| {
+        Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}"))
+    })
 }
 
 /// The sink that the inbox opens, or that of packages. `is_noted`: it had begun with it before.

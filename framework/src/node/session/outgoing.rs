@@ -250,10 +250,10 @@ impl Session {
         self.ensure_lanes();
     }
 
-    /// The receiver does not take it, or gives it up.
-    pub(super) fn on_denied(&mut self, stream: u64, failure: Failure) {
+    /// The receiver does not take it, or gives it up; `looked`: and has looked what it has of it.
+    pub(super) fn on_denied(&mut self, stream: u64, failure: Failure, looked: bool) {
         if let Some(out) = self.outgoing.get(&stream) {
-            out.state.set_denied(&failure);
+            out.state.set_denied(&failure, looked);
         }
         self.send(Event::Denied(stream, failure));
     }

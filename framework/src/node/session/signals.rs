@@ -6,7 +6,8 @@ use actix::{Addr, Message, Recipient};
 use tokio::sync::oneshot;
 
 use super::Session;
-use crate::delivery::{Failure, Receipt, TransferId};
+use crate::delivery::receiving::NoSink;
+use crate::delivery::{Receipt, TransferId};
 use crate::node::link::NewLink;
 use crate::node::outbox::{Outbox, PeerWord};
 use crate::node::rooms::Room;
@@ -63,7 +64,7 @@ pub(crate) struct HasRoom {
 #[rtype(result = "()")]
 pub(crate) struct Opened {
     pub(crate) transfer: Arc<Transfer>,
-    pub(crate) outcome: Result<OpenedSink, Failure>,
+    pub(crate) outcome: Result<OpenedSink, NoSink>,
 }
 
 pub(crate) enum OpenedSink {

@@ -20,6 +20,8 @@ pub(in crate::delivery::model_tests) struct Budget {
     pub(in crate::delivery::model_tests) full_disks: u8,
     pub(in crate::delivery::model_tests) failed_notes: u8,
     pub(in crate::delivery::model_tests) pauses: u8,
+    /// Whatever is offered to the receiver is refused before it is looked for.
+    pub(in crate::delivery::model_tests) bars: u8,
 }
 
 /// The record of the sender's outbox.

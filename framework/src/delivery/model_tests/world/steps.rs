@@ -110,6 +110,7 @@ impl World {
             Step::ReceiverPatience,
         );
         push_if(steps, busy && left.receiver_cancels > 0, Step::ReceiverCancel);
+        push_if(steps, left.bars > 0, Step::ReceiverBars);
         push_if(steps, left.receiver_crashes > 0, Step::ReceiverCrash);
         push_if(steps, busy && self.expired, Step::ReceiverClock);
     }
@@ -281,12 +282,10 @@ impl World {
                 }
                 self.send(Event::Accepted { stream, held: said });
             }
-            Word::Rejected(stream, kind) | Word::Failed(stream, kind) => {
-                if let Some(out) = self.outgoing(stream) {
-                    out.denied = kind.denies();
-                }
-                self.send(Event::Denied(stream, failure(kind)));
+            Word::Rejected(stream, kind) => {
+                self.denied(stream, kind, self.broken == Some(Break::RejectionsDeny));
             }
+            Word::Failed(stream, kind) => self.denied(stream, kind, true),
             Word::Delivered(stream) => {
                 let sent = self.outgoing(stream).is_some_and(|out| out.sent);
                 self.send(Event::Delivered(
@@ -296,6 +295,13 @@ impl World {
             }
             word => unreachable!("the receiver does not say {word:?}"),
         }
+    }
+
+    fn denied(&mut self, stream: u64, kind: FailureKind, looked: bool) {
+        if let Some(out) = self.outgoing(stream) {
+            out.denied = looked && kind.denies();
+        }
+        self.send(sending::Event::Denied(stream, failure(kind)));
     }
 
     fn chunk_comes(&mut self, stream: u64, chunk: u8) {
@@ -414,6 +420,10 @@ impl World {
                     self.receive(Event::GiveUp(stream, failure(FailureKind::Cancelled)))
                 });
             }
+            Step::ReceiverBars => {
+                self.left.bars -= 1;
+                self.receiver.as_mut().expect("it lives").bars = true;
+            }
             Step::ReceiverPatience => {
                 self.left.patience = self.left.patience.saturating_sub(1);
                 streams.into_iter().for_each(|stream| {
@@ -450,13 +460,14 @@ impl World {
                 self.left.refusals -= 1;
                 self.set_sink(stream, None);
                 self.kept = true;
-                self.mail(Event::Opened(stream, Err(failure(FailureKind::Refused))));
+                let failure = failure(FailureKind::Refused);
+                self.mail(Event::Opened(stream, Err(NoSink { failure, looked: true })));
             }
             Step::CantOpen(stream) => {
                 self.left.full_disks -= 1;
                 self.set_sink(stream, None);
                 self.kept = true;
-                self.mail(Event::Opened(stream, Err(failure(FailureKind::Io))));
+                self.mail(Event::Opened(stream, Err(failure(FailureKind::Io).into())));
             }
             Step::DiskFull(stream) => {
                 self.left.full_disks -= 1;

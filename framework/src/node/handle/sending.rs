@@ -248,6 +248,7 @@ impl NewDelivery {
             packed_as: None,
             pace: options.pace.clone(),
             priority: options.priority,
+            elsewhere: None,
         }
     }
 

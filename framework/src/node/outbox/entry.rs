@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::delivery::sending::ATTEMPTS_PER_TRY;
 use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 use crate::node::clock::Moment;
+use crate::node::outbox::elsewhere::Elsewhere;
 use crate::node::outbox::schedule::Turn;
 use crate::node::pace::Pace;
 use crate::pipeline::{Codec, Compression, Priority, SourceReference};
@@ -74,6 +75,9 @@ pub struct OutboxEntry {
     pub(crate) pace: Option<Pace>,
     /// Its priority: who goes first. Not in records of earlier builds.
     pub priority: Priority,
+    /// Others than the [next hop](Self::next_hop) that may have it, too. Once there are any, and it
+    /// is dead, the next hop is among them, if it may. Not in records of earlier builds.
+    pub(crate) elsewhere: Option<Elsewhere>,
 }
 
 /// The place where the content of a delivery is kept.
@@ -197,21 +201,22 @@ impl OutboxEntry {
                 "the delivery does not fit into a record of the outbox: {error}"
             ))
         })?;
-        let says =
-            [self.priority != Priority::default(), self.pace.is_some(), self.packed_as.is_some()];
+        let says = [
+            self.elsewhere.is_some(),
+            self.priority != Priority::default(),
+            self.pace.is_some(),
+            self.packed_as.is_some(),
+        ];
         let lacks = says.iter().take_while(|says| !**says).count();
         value.truncate(value.len() - lacks);
         Ok(value)
     }
 
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<(TransferId, Self)> {
-        // It may end before the last field, or the last two, or three: where they say nothing, and
-        // in records of earlier builds.
-        let entry = codec::decode(value)
-            .or_else(|_| codec::decode(&[value, &[0]].concat()))
-            .or_else(|_| codec::decode(&[value, &[0, 0]].concat()))
-            .or_else(|_| codec::decode(&[value, &[0, 0, 0]].concat()))
-            .ok()?;
+        // It may end before the last field, or the last two, three or four: where they say nothing,
+        // and in records of earlier builds.
+        let lacks = |count| codec::decode(&[value, &[0; 4][..count]].concat()).ok();
+        let entry = (0..=4).find_map(lacks)?;
         Some((TransferId::from_bytes(key.try_into().ok()?), entry))
     }
 
@@ -267,6 +272,28 @@ impl OutboxEntry {
         let unsure = |failure: &Failure| failure.kind == FailureKind::Unknown;
         matches!(&self.state, OutboxState::Dead { failure, .. } if unsure(failure))
             || self.last_failure.as_ref().is_some_and(unsure)
+    }
+
+    /// Notes that this one, whom it does not go to next, may have it.
+    pub(super) fn suspect(&mut self, peer: PeerId) {
+        self.elsewhere.get_or_insert_default().suspect(peer);
+    }
+
+    /// Notes that somebody may have it who can't say so any more.
+    pub(super) fn suspect_for_good(&mut self) {
+        self.elsewhere.get_or_insert_default().suspect_for_good();
+    }
+
+    /// This one does not have it. Returns `true` if it might have had it.
+    pub(super) fn clear(&mut self, peer: PeerId) -> bool {
+        let is_cleared = self.elsewhere.as_mut().is_some_and(|elsewhere| elsewhere.clear(peer));
+        self.elsewhere.take_if(|elsewhere| elsewhere.is_empty());
+        is_cleared
+    }
+
+    /// Returns `true` if this one may have it, by a way that it does not go now.
+    pub(super) fn may_be_at(&self, peer: PeerId) -> bool {
+        self.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.has(&peer))
     }
 
     /// Returns a reference to its source, if the content was not copied into the spool.
@@ -358,6 +385,7 @@ pub(crate) mod tests {
             packed_as: None,
             pace: None,
             priority: Priority::Normal,
+            elsewhere: None,
         }
     }
 
@@ -366,7 +394,8 @@ pub(crate) mod tests {
         let entry =
             OutboxEntry { last_failure: Some(Failure::new(FailureKind::Io, "x")), ..entry() };
         let pace = Some(Pace { group: "post".into(), rate: 1 << 20 });
-        let entry = OutboxEntry { pace, priority: Priority::Low, ..entry };
+        let mut entry = OutboxEntry { pace, priority: Priority::Low, ..entry };
+        entry.suspect(PeerId::from_bytes([8; 32]));
         let decoded = OutboxEntry::decode(&[7; 24], &entry.encode().unwrap());
         assert_eq!(decoded, Some((TransferId::from_bytes([7; 24]), entry)));
         assert_eq!(OutboxEntry::decode(&[7; 24], b"garbage"), None);
@@ -376,11 +405,13 @@ pub(crate) mod tests {
     fn fields_at_the_end_that_say_nothing_are_not_written_and_need_not_be_there() {
         let pace = Some(Pace { group: "post".into(), rate: 1 });
         let packed_as = Some(TransferId::from_bytes([9; 24]));
+        let elsewhere = Some(Elsewhere::default());
         let ends = [
-            (entry(), 3),
-            (OutboxEntry { packed_as, ..entry() }, 2),
-            (OutboxEntry { pace, ..entry() }, 1),
-            (OutboxEntry { priority: Priority::High, ..entry() }, 0),
+            (entry(), 4),
+            (OutboxEntry { packed_as, ..entry() }, 3),
+            (OutboxEntry { pace, ..entry() }, 2),
+            (OutboxEntry { priority: Priority::High, ..entry() }, 1),
+            (OutboxEntry { elsewhere, ..entry() }, 0),
         ];
         for (entry, lacks) in ends {
             // Builds before this one wrote all fields that they knew.

@@ -75,7 +75,8 @@ impl Held {
     /// Returns `true` if its receiver or a relay may have it, as far as tries tell.
     pub(super) fn is_offered(&self) -> bool {
         let unsure = self.stored.is_unsure();
-        self.tried.as_ref().map_or(unsure, |tried| tried.is_offered(unsure))
+        self.entry().elsewhere.is_some()
+            || self.tried.as_ref().map_or(unsure, |tried| tried.is_offered(unsure))
     }
 
     /// Charges the room it takes to whose it is: after every change of its record.

@@ -7,6 +7,7 @@
 
 mod carrying;
 mod desk;
+mod elsewhere;
 mod entry;
 mod error;
 mod files;
@@ -149,10 +150,12 @@ impl Outbox {
         Ok(outbox)
     }
 
-    fn take_up(&mut self, id: TransferId, mut entry: OutboxEntry) {
-        if entry.state == OutboxState::Stored {
-            entry.via = self.way_of(&entry);
+    fn take_up(&mut self, id: TransferId, entry: OutboxEntry) {
+        let mut stored = Stored::loaded(entry);
+        if stored.entry.state == OutboxState::Stored {
+            stored.go_by(self.way_of(&stored.entry));
         }
+        let entry = &stored.entry;
         let state = Arc::new(TransferState::stored(id, entry.peer, entry.length));
         match &entry.state {
             OutboxState::Delivered { receipt, .. } => state.end(Ok(receipt.clone())),
@@ -167,7 +170,7 @@ impl Outbox {
                 self.schedule.wait(entry.next_hop(), entry.turn(), id, Instant::now())
             }
         }
-        let held = Held { is_loaded: true, ..Held::new(Stored::loaded(entry), state) };
+        let held = Held { is_loaded: true, ..Held::new(stored, state) };
         self.entries.insert(id, held);
         self.account_for(id);
     }

@@ -58,7 +58,7 @@ impl Outbox {
         }
         let way = self.way_of(held.entry());
         let held = self.entries.get_mut(&id)?;
-        held.stored.entry.via = way;
+        held.stored.go_by(way);
         Some(held.entry().next_hop())
     }
 

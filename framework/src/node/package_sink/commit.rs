@@ -128,6 +128,7 @@ impl PackageSink {
             packed_as: Some(known_as),
             pace: None,
             priority: Priority::Normal,
+            elsewhere: None,
         };
         let state = Arc::new(TransferState::stored(id, label.receiver, None));
         // One that is kept already is not replaced: it was charged as it is.

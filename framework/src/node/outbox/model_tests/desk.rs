@@ -83,6 +83,11 @@ impl Disk {
 }
 
 impl Desk {
+    /// It goes to the receiver, and by no relay.
+    pub(super) fn is_direct(&self) -> bool {
+        self.stored.as_ref().is_some_and(|stored| stored.entry.via.is_none())
+    }
+
     /// Nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
         let is_over = |stored: &Stored| !stored.is_busy() && !stored.entry.is_open() && !self.waits;
@@ -99,6 +104,12 @@ impl Desk {
 
     /// Returns `true` if the next may have it, as [`Held`](crate::node::outbox::held::Held) tells.
     pub(super) fn is_offered(&self) -> bool {
+        let elsewhere = |stored: &Stored| stored.entry.elsewhere.is_some();
+        self.stored.as_ref().is_some_and(elsewhere) || self.next_may_have_it()
+    }
+
+    /// The same, whatever others may have.
+    pub(super) fn next_may_have_it(&self) -> bool {
         let unsure = self.stored.as_ref().is_some_and(Stored::is_unsure);
         match &self.attempt {
             Some(Attempt::Over(ended)) => ended.unsure || ended.outcome.is_ok(),
@@ -115,6 +126,9 @@ impl Desk {
         broken: Option<Break>,
     ) -> Result<Vec<Out>, &'static str> {
         let Some(stored) = &mut self.stored else { return Ok(Vec::new()) };
+        if broken == Some(Break::OneForAll) {
+            stored.entry.elsewhere = None;
+        }
         let actions = event(stored);
         let mut out = Vec::new();
         for action in actions {

@@ -45,6 +45,8 @@ enum Break {
     ForgottenWhenSaid,
     /// A delivery that may have been made is told as one that was not.
     SureOfAll,
+    /// Whoever says that it does not have it speaks for all who were offered it.
+    OneForAll,
 }
 
 /// Hashes all that ever changes in a record.
@@ -52,7 +54,7 @@ impl Hash for OutboxEntry {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.state.hash(hasher);
         (self.created, self.expires, self.tries, self.heard).hash(hasher);
-        self.last_failure.hash(hasher);
+        (&self.last_failure, self.via, &self.elsewhere).hash(hasher);
     }
 }
 
@@ -141,6 +143,8 @@ const NONE: Budget = Budget {
     retries: 0,
     relay_cancels: 0,
     revokes: 0,
+    turns: 0,
+    lost: 0,
 };
 
 const CHAIN: Budget = Budget { chain: true, ..NONE };
@@ -262,6 +266,25 @@ fn a_package_in_a_chain_is_kept_and_its_origin_hears_how_it_ends() {
     ]));
 }
 
+#[test]
+fn a_package_that_goes_more_than_one_way_is_not_told_as_undelivered_by_who_does_not_have_it() {
+    look_at_all(carried(&[
+        ("a chain, and a turn", Budget { turns: 1, ..CHAIN }),
+        (
+            "a chain, a turn with the relay's answer lost, and refused by the receiver",
+            Budget { turns: 1, refusals: 1, cuts: 1, patience: 1, ..CHAIN },
+        ),
+        (
+            "a chain, committed without a word, a turn, and a crash of the middle",
+            Budget { turns: 1, lost: 1, sender_crashes: 1, sender_expires: 1, ..CHAIN },
+        ),
+        (
+            "a chain, committed without a word, and a turn there and back, refused",
+            Budget { turns: 2, lost: 1, refusals: 1, ..CHAIN },
+        ),
+    ]));
+}
+
 /// Takes minutes.
 #[test]
 fn a_package_is_kept_and_ends_whatever_comes_together() {
@@ -320,6 +343,7 @@ fn what_is_done_wrong_with_packages_is_noticed() {
         (Break::SureOfAll, Budget { sender_expires: 1, cuts: 1, ..NONE }),
         (Break::SureOfAll, Budget { sender_expires: 1, relay_expires: 1, patience: 1, ..NONE }),
         (Break::SureOfAll, Budget { sender_expires: 1, cuts: 1, ..CHAIN }),
+        (Break::OneForAll, Budget { turns: 2, lost: 1, refusals: 1, ..CHAIN }),
     ];
     for (broken, budget) in breaks {
         is_noticed(&format!("{broken:?}"), Carried { budget, broken: Some(broken) });

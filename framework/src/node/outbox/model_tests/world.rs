@@ -3,6 +3,7 @@
 
 mod origin;
 mod steps;
+mod ways;
 
 use std::collections::VecDeque;
 
@@ -48,6 +49,10 @@ pub(super) struct Budget {
     /// The host of the relay takes it out there.
     pub(super) relay_cancels: u8,
     pub(super) revokes: u8,
+    /// The way of a relay in the middle changes, from the next relay to the receiver or back.
+    pub(super) turns: u8,
+    /// The receiver commits what the middle has brought it itself, and its word is lost.
+    pub(super) lost: u8,
 }
 
 /// A package on its way into the relay's outbox.
@@ -105,6 +110,13 @@ pub(super) enum Step {
     ToSender,
     ToRelay,
     /// At the origin of a chain.
+    /// The middle goes another way, which may be to the receiver itself.
+    Turn,
+    TakenDirectly {
+        lost: bool,
+    },
+    RefusedDirectly,
+    RefusedByRelay,
     OriginLink,
     OriginCut,
     OriginAsks,
@@ -187,6 +199,10 @@ pub(super) struct World {
     sender_expired: bool,
     relay_expired: bool,
     revoked: bool,
+    /// The middle has gone another way.
+    turned: bool,
+    /// The receiver's word to the middle was lost.
+    word_lost: bool,
     /// A change could not be written: what is known in a process is ahead of its disk.
     ahead: bool,
     left: Budget,
@@ -265,6 +281,8 @@ impl World {
             sender_expired: false,
             relay_expired: false,
             revoked: false,
+            turned: false,
+            word_lost: false,
             ahead: false,
             left,
             broken,
@@ -324,7 +342,11 @@ impl World {
 
     /// Returns `true` if its end is what happened, or somebody wanted it out, or a time was over.
     pub(super) fn has_the_right_end(&self) -> bool {
-        let interfered = self.fate.cancelled || self.let_go || self.sender_expired || self.revoked;
+        let interfered = self.fate.cancelled
+            || self.let_go
+            || self.sender_expired
+            || self.revoked
+            || self.word_lost;
         !self.has_ended()
             || interfered
             || (self.committed == matches!(self.fate.end, Some(End::Delivered | End::Processed))
@@ -366,9 +388,13 @@ impl World {
 
     fn link(&self, whose: Whose) -> bool {
         match whose {
-            Whose::Sender => self.near,
+            Whose::Sender => self.near || self.is_direct(),
             Whose::Relay => self.far,
         }
+    }
+
+    fn is_direct(&self) -> bool {
+        self.sender.as_ref().is_some_and(Desk::is_direct)
     }
 
     pub(super) fn steps(&self) -> Vec<Step> {
@@ -401,6 +427,7 @@ impl World {
         }
         self.relay_steps(&mut may);
         self.origin_steps(&mut may);
+        self.way_steps(&mut may);
         steps
     }
 
@@ -451,9 +478,17 @@ impl World {
         let is_offered =
             self.sender.as_ref().is_some_and(|sender| sender.attempt == Some(Attempt::Offered));
         // What was said before it was offered has come before it.
-        let is_offered = is_offered && self.near && !self.answered && self.to_relay.is_empty();
+        let is_offered = is_offered
+            && self.near
+            && !self.is_direct()
+            && !self.answered
+            && self.to_relay.is_empty();
         may(is_offered && relay.coming.is_none() && !relay.remembers, Step::Arrive);
         may(is_offered && relay.coming.is_none() && relay.remembers, Step::Repeat);
+        let is_new = relay.coming.is_none() && !relay.remembers && relay.desk.stored.is_none();
+        // It does not carry for that receiver any more.
+        let refuses = left.turns + left.lost > 0 || self.turned;
+        may(is_offered && is_new && refuses && left.refusals > 0, Step::RefusedByRelay);
         may(relay.coming == Some(Coming::Whole), Step::Deposit);
         may(relay.coming == Some(Coming::Kept), Step::Remember);
         may(self.remembered && !relay.remembers, Step::Forget);
@@ -462,18 +497,5 @@ impl World {
         may(is_there && left.refusals > 0 && !self.committed, Step::Refuse);
         may(left.processed > 0 && self.committed && !self.processed, Step::Process);
         may(self.far && self.processed && !self.processed_heard, Step::SayProcessed);
-    }
-
-    /// Returns `true` if a try that was offered can be ended: nobody is about to commit it.
-    fn may_stop(&self, whose: Whose) -> bool {
-        let coming = self.relay.as_ref().and_then(|relay| relay.coming);
-        let answers = self.answered || self.relay.as_ref().is_some_and(|relay| relay.remembers);
-        !self.link(whose)
-            || match whose {
-                // The word of who has it is waited for.
-                Whose::Sender if answers && self.broken != Some(Break::AnswerIgnored) => false,
-                Whose::Sender => coming.is_none_or(|coming| coming == Coming::Whole),
-                Whose::Relay => !self.committed,
-            }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::{Action, At, DEAD_KEPT, OutboxState, Stored};
 use crate::delivery::{Failure, FailureKind};
+use crate::wire::PeerId;
 
 /// The wait, after its time, for the word of a connected relay that has it, in seconds. That one
 /// looks once a minute what has expired, and waits for the word of its receiver.
@@ -50,20 +51,33 @@ impl Stored {
         self.conclude(OutboxState::Dead { at: at.passed, failure }, None, actions);
     }
 
-    /// Returns the state of a delivery that ends, with what is known of it; `is_word`: somebody who
-    /// had it says so.
-    pub(super) fn as_far_as_known(&mut self, state: OutboxState, is_word: bool) -> OutboxState {
+    /// Returns the state of a delivery that ends, with what is known of it; `by`: who had it, and
+    /// says so.
+    pub(super) fn as_far_as_known(
+        &mut self,
+        state: OutboxState,
+        by: Option<PeerId>,
+    ) -> OutboxState {
         let OutboxState::Dead { at, failure } = state else { return state };
         let says_so = matches!(failure.kind, FailureKind::Integrity | FailureKind::Unknown);
-        let is_relayed = matches!(self.entry.state, OutboxState::Relayed { .. });
-        if is_word {
-            self.unsure = failure.kind == FailureKind::Unknown;
+        let is_relayed = by.is_none() && matches!(self.entry.state, OutboxState::Relayed { .. });
+        if let Some(peer) = by {
+            self.learn(peer, failure.kind == FailureKind::Unknown);
             self.entry.last_failure = Some(failure.clone());
         }
-        if is_word || says_so || !self.may_be_there() {
+        let is_elsewhere = self.entry.elsewhere.is_some();
+        if is_elsewhere && (self.unsure || is_relayed) {
+            // A later process tells by that who may have it.
+            self.entry.suspect(self.entry.next_hop());
+        }
+        if says_so || !(is_relayed || self.unsure || is_elsewhere) {
             return OutboxState::Dead { at, failure };
         }
         let whose = match (is_relayed, self.guessed) {
+            _ if is_elsewhere => {
+                "it went more than one way, and not everybody who was offered it has said how that \
+                 ended: it may have been delivered"
+            }
             (true, _) => {
                 "a relay has it, and has not said how that ended: it may have been delivered"
             }
@@ -99,6 +113,34 @@ impl Stored {
 
     /// Returns `true` if somebody has it, or may have it, who has not said how that ended.
     pub(super) fn may_be_there(&self) -> bool {
-        self.unsure || matches!(self.entry.state, OutboxState::Relayed { .. })
+        let is_relayed = matches!(self.entry.state, OutboxState::Relayed { .. });
+        self.unsure || is_relayed || self.entry.elsewhere.is_some()
+    }
+
+    /// Notes that this one may have it, or does not.
+    pub(super) fn learn(&mut self, peer: PeerId, may_have: bool) {
+        let is_next = peer == self.entry.next_hop();
+        match may_have {
+            true if is_next => self.unsure = true,
+            true => self.entry.suspect(peer),
+            false => {
+                self.unsure &= !is_next;
+                self.entry.clear(peer);
+            }
+        }
+    }
+
+    /// From now on it goes by this relay, or to its receiver. Whoever it went to before may have it
+    /// all the same.
+    pub(in super::super) fn go_by(&mut self, via: Option<PeerId>) {
+        let before = self.entry.next_hop();
+        self.entry.via = via;
+        let next = self.entry.next_hop();
+        if next != before {
+            if self.unsure {
+                self.entry.suspect(before);
+            }
+            self.unsure = self.entry.clear(next);
+        }
     }
 }

@@ -40,7 +40,7 @@ pub(super) struct Stored {
     outdated: Option<PeerId>,
     /// It was a dead letter, and is tried again.
     revived: bool,
-    /// The receiver may have it, and has not said so.
+    /// Whoever it goes to next may have it, and has not said so. Of others, its record tells.
     unsure: bool,
     /// Nothing says so, but that an earlier process may have tried it.
     guessed: bool,
@@ -69,6 +69,9 @@ enum Change {
     },
     Removed,
     Heard,
+    /// One of those that may have had it, by another way, has said that it does not: it is answered
+    /// when this is durable.
+    Cleared(PeerId),
     /// It is to live again like this; under another id, if there is one.
     Revived(Box<OutboxEntry>, Option<TransferId>),
 }
@@ -94,7 +97,9 @@ impl Stored {
     /// One that an earlier process has stored.
     pub(super) fn loaded(entry: OutboxEntry) -> Self {
         // Of a process that died nobody knows what it had offered.
-        let unsure = if entry.is_open() { entry.tries > 0 } else { entry.is_unsure() };
+        let hop = entry.next_hop();
+        let is_hop = entry.elsewhere.is_none() || entry.may_be_at(hop);
+        let unsure = if entry.is_open() { entry.tries > 0 } else { entry.is_unsure() && is_hop };
         let guessed = unsure && !entry.is_package() && !entry.is_unsure();
         Self { storing: None, unsure, guessed, ..Self::new(entry) }
     }
@@ -135,7 +140,8 @@ impl Stored {
         self.cancelled
     }
 
-    /// Returns `true` if the receiver may have it; before the try under way, if there is one.
+    /// Returns `true` if whoever it goes to next may have it; before the try under way, if there is
+    /// one.
     pub(super) fn is_unsure(&self) -> bool {
         self.unsure
     }
@@ -143,7 +149,7 @@ impl Stored {
     /// Returns the complaint that this change could not be written.
     pub(super) fn changing(&self) -> &'static str {
         match self.change {
-            None | Some(Change::Concluded { .. }) => {
+            None | Some(Change::Concluded { .. } | Change::Cleared(_)) => {
                 "the spool could not note how a delivery ended"
             }
             Some(Change::Removed) => {
@@ -245,7 +251,8 @@ impl Stored {
     /// A try has ended.
     pub(super) fn tried(&mut self, ended: Ended, at: At) -> Vec<Action> {
         let mut actions = Vec::new();
-        (self.trying, self.unsure) = (false, ended.unsure);
+        self.trying = false;
+        self.learn(self.entry.next_hop(), ended.unsure);
         self.guessed &= ended.unsure && !ended.sent;
         match &mut self.storing {
             None => self.judge(ended, at, &mut actions),
@@ -328,7 +335,7 @@ impl Stored {
             // It had ended for those who waited, and wrongly.
             actions.push(Action::Renew);
         }
-        let state = self.as_far_as_known(state, by.is_some());
+        let state = self.as_far_as_known(state, by.map(|(peer, _)| peer));
         if words::sets_right(&self.entry.state, &state) {
             // What was heard of it is not this word, though both are of a failure.
             self.entry.heard = None;
@@ -349,6 +356,12 @@ impl Stored {
                 actions.push(Action::Discard);
             }
             None | Some(Change::Heard) => {}
+            Some(Change::Cleared(peer)) => {
+                // If not, it is said again.
+                if is_durable {
+                    actions.push(Action::Noted(peer, WordKind::Failed));
+                }
+            }
             Some(Change::Concluded { arrives, by }) => {
                 match by {
                     // It is not answered, so it is said again.

@@ -39,7 +39,11 @@ impl Stored {
             }
             Verdict::Revive { anew } => {
                 let new = anew.then(new);
-                let entry = self.entry.revived(anew, at.passed);
+                let mut entry = self.entry.revived(anew, at.passed);
+                if !anew && self.unsure && entry.via.is_some() {
+                    // A relay that takes it again can speak of the time from then on only.
+                    entry.suspect_for_good();
+                }
                 actions.push(Action::Replace(Box::new(entry.clone()), new));
                 self.change = Some(Change::Revived(Box::new(entry), new));
                 Obeyed::Writing(new)
@@ -71,7 +75,7 @@ impl Stored {
             // Its receiver remembers what it has at least as long as the delivery lives: until
             // then, it tells.
             OrderKind::Retry if entry.expires > at.passed => Ok(Verdict::Revive { anew: false }),
-            OrderKind::Retry if self.unsure => Err(
+            OrderKind::Retry if self.may_be_there() => Err(
                 "has expired, and may have been delivered before: look at the receiver, and send \
                  the content again if it is not there",
             ),
@@ -120,6 +124,7 @@ impl OutboxEntry {
             let life = entry.expires.saturating_sub(entry.created).max(1);
             (entry.created, entry.expires, entry.tries, entry.last_failure) =
                 (now, now + life, 0, None);
+            entry.elsewhere = None;
         }
         entry.state = OutboxState::Stored;
         entry

@@ -53,10 +53,16 @@ impl Stored {
         let what = said.kind();
         let by_whom = match &said {
             Said::Processed(_) => self.entry.peer == peer,
-            Said::Passed(_) => self.entry.via == Some(peer),
+            Said::Passed(_) => self.entry.via == Some(peer) || self.entry.may_be_at(peer),
         };
         if !by_whom {
             return actions.push(Action::Noted(peer, what));
+        }
+        if let Said::Passed(Word::Failed(failure)) = &said
+            && (self.entry.via != Some(peer)
+                || matches!(self.entry.state, OutboxState::Dead { .. }))
+        {
+            return self.take_aside(peer, failure.clone(), at, actions);
         }
         if self.revived && self.entry.state == OutboxState::Stored && what == WordKind::Failed {
             // It may have been said of it before it came to life again. If not, it is said again
@@ -77,7 +83,8 @@ impl Stored {
             Verdict::Early => {}
             Verdict::Again(failure) => {
                 // What was said of it before the next try says it again is old.
-                (self.entry.last_failure, self.revived, self.unsure) = (Some(failure), true, false);
+                (self.entry.last_failure, self.revived) = (Some(failure), true);
+                self.learn(peer, false);
                 actions.push(Action::Wait(Wait::AskRelay));
                 self.conclude(OutboxState::Stored, Some((peer, what)), actions);
             }
@@ -86,6 +93,34 @@ impl Stored {
                 actions.push(Action::Withdraw);
                 self.conclude(state, Some((peer, what)), actions);
             }
+        }
+    }
+
+    /// Takes the word of somebody who has it no more, and by whom it does not go now, or that comes
+    /// when it is over: it ends the doubt about that one. Where that was the last, it is known how
+    /// it ended.
+    fn take_aside(&mut self, peer: PeerId, failure: Failure, at: At, actions: &mut Vec<Action>) {
+        let is_dead = matches!(self.entry.state, OutboxState::Dead { .. });
+        let is_sure = failure.kind != FailureKind::Unknown;
+        let before = (self.unsure, self.entry.elsewhere.clone());
+        if self.is_busy() {
+            // Where another one's waits, it is not answered, and so is said again.
+            self.said.get_or_insert((peer, Said::Passed(Word::Failed(failure))));
+            return;
+        }
+        if !is_sure || (is_dead && !self.entry.is_unsure()) {
+            return actions.push(Action::Noted(peer, WordKind::Failed));
+        }
+        self.learn(peer, false);
+        if is_dead && !self.may_be_there() {
+            let state = OutboxState::Dead { at: at.passed, failure };
+            actions.push(Action::Withdraw);
+            self.conclude(state, Some((peer, WordKind::Failed)), actions);
+        } else if before == (self.unsure, self.entry.elsewhere.clone()) {
+            actions.push(Action::Noted(peer, WordKind::Failed));
+        } else {
+            self.change = Some(Change::Cleared(peer));
+            actions.push(Action::Put);
         }
     }
 
@@ -126,9 +161,9 @@ impl Stored {
         actions
     }
 
-    /// Returns `true` if another relay had it, which may still say how it ended.
+    /// Returns `true` if another one had it, which may still say how it ended.
     fn may_be_told_better(&self) -> bool {
-        self.entry.via.is_some()
+        (self.entry.via.is_some() || self.entry.elsewhere.is_some())
             && matches!(&self.entry.state, OutboxState::Dead { failure, .. }
                 if failure.kind == FailureKind::Unknown)
     }

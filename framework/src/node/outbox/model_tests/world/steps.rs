@@ -32,6 +32,10 @@ impl World {
                 world.cut_near();
                 world.origin.cut();
             }
+            Step::Turn => world.turn(),
+            Step::TakenDirectly { lost } => world.take_directly(lost),
+            Step::RefusedDirectly => world.refuse_directly(),
+            Step::RefusedByRelay => world.refuse_by_relay(),
             Step::OriginLink => world.origin_link(),
             Step::OriginCut => {
                 world.left.cuts = world.left.cuts.saturating_sub(1);
@@ -131,7 +135,7 @@ impl World {
             }
             Step::Stopped(_) => self.stopped(whose),
             Step::Patience(_) => {
-                let unsure = desk.is_offered();
+                let unsure = desk.next_may_have_it();
                 desk.attempt =
                     Some(Attempt::Over(Box::new(failed(FailureKind::Unreachable, unsure))));
                 self.left.patience = self.left.patience.saturating_sub(1);
@@ -158,6 +162,20 @@ impl World {
             Step::Order(_, what) => self.order(whose, what),
             _ => {}
         }
+    }
+
+    /// Returns `true` if a try that was offered can be ended: nobody is about to commit it.
+    pub(super) fn may_stop(&self, whose: Whose) -> bool {
+        let coming = self.relay.as_ref().and_then(|relay| relay.coming);
+        let answers = self.answered || self.relay.as_ref().is_some_and(|relay| relay.remembers);
+        !self.link(whose)
+            || match whose {
+                // The word of who has it is waited for.
+                Whose::Sender if self.is_direct() => !self.committed,
+                Whose::Sender if answers && self.broken != Some(Break::AnswerIgnored) => false,
+                Whose::Sender => coming.is_none_or(|coming| coming == Coming::Whole),
+                Whose::Relay => !self.committed,
+            }
     }
 
     /// The try under way is ended, as its sender wants; whoever was offered it may be about to
@@ -266,9 +284,9 @@ impl World {
     }
 
     /// The relay says how the try under way ended, if it is still under way.
-    fn end_sending(&mut self, ended: Ended) {
+    pub(super) fn end_sending(&mut self, ended: Ended) {
         let is_offered = |desk: &Desk| desk.attempt == Some(Attempt::Offered);
-        if self.near && self.sender.as_ref().is_some_and(is_offered) {
+        if self.near && !self.is_direct() && self.sender.as_ref().is_some_and(is_offered) {
             self.answered = true;
             self.to_sender.push_back(Back::Ended(ended));
         }

@@ -26,9 +26,9 @@ use crate::pipeline::{Chunk, Custody, Outlet, Parcel, Sealed, Slots, Through, Tr
 use crate::wire::message::MESSAGE_STREAM;
 use crate::wire::{
     CONTROL_BODY_LIMIT, Choice, Control, ControlOpener, ControlSealer, FEATURE_DESCRIPTIONS,
-    FEATURE_LETTERS, FEATURE_MESSAGES, FEATURE_ON_BEHALF, FEATURE_REMARKS, Frame, FrameDecoder,
-    FrameHeader, FrameKind, HANDSHAKE_LIMIT, HEADER_LENGTH, Link, LinkAction, Offer, PeerId, Suite,
-    frame_handshake, handshake_length,
+    FEATURE_LAPSED, FEATURE_LETTERS, FEATURE_MESSAGES, FEATURE_ON_BEHALF, FEATURE_REMARKS, Frame,
+    FrameDecoder, FrameHeader, FrameKind, HANDSHAKE_LIMIT, HEADER_LENGTH, Link, LinkAction, Offer,
+    PeerId, Suite, frame_handshake, handshake_length,
 };
 
 /// A message that waits for the socket.
@@ -152,6 +152,7 @@ pub(crate) fn offer(shared: &NodeShared) -> Offer {
             | FEATURE_REMARKS
             | FEATURE_LETTERS
             | FEATURE_ON_BEHALF
+            | FEATURE_LAPSED
             | shared.registry.stages().codec_features(),
         max_frame: NodeConfig::CHUNK_MOST
             + crate::wire::growth_limit(NodeConfig::CHUNK_MOST)

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::bounded::{Lines, MaybeName, Name, Prose};
 use super::codec::{self, CodecError};
 use super::failure::Failure;
+use super::offer::FEATURE_LAPSED;
 use super::opening::{INBOX_LIMIT, Opening};
 use super::printable::printable;
 use super::{Ranges, SecretBytes};
@@ -301,8 +302,16 @@ pub enum Word {
         /// The proof.
         mac: [u8; 32],
     },
-    /// The relay has given it up: the receiver refused it, or it expired. The relay's own word.
+    /// The relay has given it up: the receiver refused it, or it expired; or, where the kind is
+    /// [`Unknown`](super::FailureKind::Unknown), it may have been delivered: it was taken out after
+    /// somebody was offered it, or the relay keeps it no longer and does not know why. The relay's
+    /// own word.
     Failed(Failure),
+    /// The relay has given it up since its time is over by the relay's clock, and it may have been
+    /// delivered: it can be sent again while there is time by its sender's. The kind of the failure
+    /// is [`Unknown`](super::FailureKind::Unknown). Said where both have
+    /// [`FEATURE_LAPSED`](super::FEATURE_LAPSED); to others it is said to have failed.
+    Lapsed(Failure),
 }
 
 /// The kind of a [`Word`].
@@ -325,6 +334,7 @@ impl fmt::Debug for Word {
                 f.debug_struct("Processed").field("receipt", receipt).finish_non_exhaustive()
             }
             Self::Failed(failure) => f.debug_tuple("Failed").field(failure).finish(),
+            Self::Lapsed(failure) => f.debug_tuple("Lapsed").field(failure).finish(),
         }
     }
 }
@@ -335,7 +345,16 @@ impl Word {
         match self {
             Self::Delivered(_) => WordKind::Delivered,
             Self::Processed { .. } => WordKind::Processed,
-            Self::Failed(_) => WordKind::Failed,
+            Self::Failed(_) | Self::Lapsed(_) => WordKind::Failed,
+        }
+    }
+
+    /// Returns the word as a peer with these features knows it.
+    #[must_use]
+    pub(crate) fn understood(self, features: u64) -> Self {
+        match self {
+            Self::Lapsed(failure) if features & FEATURE_LAPSED == 0 => Self::Failed(failure),
+            word => word,
         }
     }
 }

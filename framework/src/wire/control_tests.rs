@@ -195,10 +195,19 @@ fn the_bytes_of_every_word_of_a_relay_are_held() {
             bytes![u32s(21), [6; 24], u32s(1), golden_receipt, [9; 32]],
         ),
         (Word::Failed(failure()), bytes![u32s(21), [6; 24], u32s(2), golden_failure()]),
+        (Word::Lapsed(failure()), bytes![u32s(21), [6; 24], u32s(3), golden_failure()]),
     ] {
         assert_eq!(passed(word.clone()).encode().unwrap(), bytes, "{word:?}");
         assert_eq!(Control::decode(&bytes).unwrap(), passed(word));
     }
+}
+
+#[test]
+fn who_does_not_know_that_a_time_is_over_hears_that_it_failed() {
+    let lapsed = || Word::Lapsed(failure());
+    assert_eq!(lapsed().understood(FEATURE_LAPSED), lapsed());
+    assert_eq!(lapsed().understood(!FEATURE_LAPSED), Word::Failed(failure()));
+    assert_eq!(lapsed().kind(), WordKind::Failed);
 }
 
 #[test]

@@ -71,8 +71,8 @@ pub use lane::{
 };
 pub use link::{Link, LinkAction, LinkConfig, LinkConfigError};
 pub use offer::{
-    Choice, FEATURE_DESCRIPTIONS, FEATURE_LETTERS, FEATURE_MESSAGES, FEATURE_ON_BEHALF,
-    FEATURE_REMARKS, LEAST_MAX_FRAME, Offer, choose,
+    Choice, FEATURE_DESCRIPTIONS, FEATURE_LAPSED, FEATURE_LETTERS, FEATURE_MESSAGES,
+    FEATURE_ON_BEHALF, FEATURE_REMARKS, LEAST_MAX_FRAME, Offer, choose,
 };
 pub(crate) use opening::STAGES_LIMIT;
 pub use opening::{Opening, join_codec, split_codec};

@@ -24,14 +24,18 @@ pub const FEATURE_LETTERS: u64 = 8;
 /// Of [`Offer::features`]: messages may say for whom they are sent.
 pub const FEATURE_ON_BEHALF: u64 = 16;
 
+/// Of [`Offer::features`]: relays say of a package whose time is over there, and that may have been
+/// delivered, that it is no more than that ([`Word::Lapsed`](super::Word::Lapsed)).
+pub const FEATURE_LAPSED: u64 = 32;
+
 /// The suites, features and limits of one side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     /// The suites it has, the preferred first.
     pub suites: Vec<Suite>,
     /// The features it has, a bit each: [`FEATURE_MESSAGES`], [`FEATURE_DESCRIPTIONS`],
-    /// [`FEATURE_REMARKS`], [`FEATURE_LETTERS`], [`FEATURE_ON_BEHALF`], and from 32 on the codecs with
-    /// the numbers from 0 on.
+    /// [`FEATURE_REMARKS`], [`FEATURE_LETTERS`], [`FEATURE_ON_BEHALF`], [`FEATURE_LAPSED`], and from
+    /// bit 32 on the codecs with the numbers from 0 on.
     pub features: u64,
     /// The largest body of a frame it takes, in bytes; at least [`LEAST_MAX_FRAME`].
     pub max_frame: u32,

@@ -44,10 +44,14 @@ impl Outbox {
 
     /// A failure is the relay's word, and says so.
     fn named(&self, relay: PeerId, word: Word) -> Word {
-        let Word::Failed(failure) = word else { return word };
+        let (Word::Failed(failure) | Word::Lapsed(failure)) = &word else { return word };
         let name = self.shared.trust.peer(&relay).map_or_else(|| relay.short(), |peer| peer.name);
         let text = format!("the relay {name} gave it up: {failure}");
-        Word::Failed(Failure::new(failure.kind, text))
+        let named = Failure::new(failure.kind, text);
+        match word {
+            Word::Lapsed(_) => Word::Lapsed(named),
+            _ => Word::Failed(named),
+        }
     }
 }
 

@@ -142,7 +142,9 @@ impl Handler<SayPassed> for Session {
     type Result = ();
 
     fn handle(&mut self, SayPassed { transfer, word }: SayPassed, _: &mut Context<Self>) {
-        self.say(Control::Passed { transfer, word });
+        // Without a link nobody hears it; it is said again on the next one.
+        let features = self.link.as_ref().map_or(0, |link| link.features);
+        self.say(Control::Passed { transfer, word: word.understood(features) });
     }
 }
 

@@ -152,8 +152,14 @@ impl Desk {
             }
             self.act(disk, action, &mut out)?;
         }
-        if broken == Some(Break::SureOfAll) {
-            out.iter_mut().for_each(be_sure);
+        match broken {
+            Some(Break::SureOfAll) => out.iter_mut().for_each(be_sure),
+            Some(Break::LapsedIsUnknown) => out.iter_mut().for_each(|out| {
+                if let Out::Pass(word) = out {
+                    *word = word.clone().understood(0);
+                }
+            }),
+            _ => {}
         }
         Ok(out)
     }
@@ -230,7 +236,9 @@ impl Desk {
 fn be_sure(out: &mut Out) {
     match out {
         Out::Dead { surely } => *surely = true,
-        Out::Pass(Word::Failed(failure)) => failure.kind = FailureKind::Expired,
+        Out::Pass(Word::Failed(failure) | Word::Lapsed(failure)) => {
+            failure.kind = FailureKind::Expired
+        }
         _ => {}
     }
 }

@@ -45,6 +45,8 @@ enum Break {
     ForgottenWhenSaid,
     /// A delivery that may have been made is told as one that was not.
     SureOfAll,
+    /// A relay says of what is over by its clock only that nobody knows how it ended.
+    LapsedIsUnknown,
     /// Whoever says that it does not have it speaks for all who were offered it.
     OneForAll,
 }
@@ -208,6 +210,7 @@ fn a_package_ends_at_all_ends_whatever_is_decided_about_it() {
             Budget { relay_cancels: 1, retries: 1, ..NONE },
         ),
         ("expired at the relay, and a cut", Budget { relay_expires: 1, cuts: 1, ..NONE }),
+        ("expired at the relay, and impatience", Budget { relay_expires: 1, patience: 1, ..NONE }),
         (
             "expired at the sender, and a crash of the relay",
             Budget { sender_expires: 1, relay_crashes: 1, ..NONE },
@@ -258,6 +261,10 @@ fn a_package_in_a_chain_is_kept_and_its_origin_hears_how_it_ends() {
         (
             "a chain, expired at the last relay, and a crash of the middle",
             Budget { relay_expires: 1, sender_crashes: 1, ..CHAIN },
+        ),
+        (
+            "a chain, expired at the last relay, and impatience",
+            Budget { relay_expires: 1, patience: 1, ..CHAIN },
         ),
         (
             "a chain, expired in the middle, and a cut",
@@ -343,6 +350,7 @@ fn what_is_done_wrong_with_packages_is_noticed() {
         (Break::SureOfAll, Budget { sender_expires: 1, cuts: 1, ..NONE }),
         (Break::SureOfAll, Budget { sender_expires: 1, relay_expires: 1, patience: 1, ..NONE }),
         (Break::SureOfAll, Budget { sender_expires: 1, cuts: 1, ..CHAIN }),
+        (Break::LapsedIsUnknown, Budget { relay_expires: 1, patience: 1, ..NONE }),
         (Break::OneForAll, Budget { turns: 2, lost: 1, refusals: 1, ..CHAIN }),
     ];
     for (broken, budget) in breaks {

@@ -337,18 +337,16 @@ impl World {
             .record
             .as_ref()
             .is_some_and(|entry| matches!(entry.state, OutboxState::Relayed { .. }));
-        !is_relayed || self.let_go || self.fate.retried || self.relay_disk.record.is_some()
+        let let_go = self.let_go || self.relay_expired;
+        !is_relayed || let_go || self.fate.retried || self.relay_disk.record.is_some()
     }
 
     /// Returns `true` if its end is what happened, or somebody wanted it out, or a time was over.
     pub(super) fn has_the_right_end(&self) -> bool {
-        let interfered = self.fate.cancelled
-            || self.let_go
-            || self.sender_expired
-            || self.revoked
-            || self.word_lost;
+        let interfered = self.fate.cancelled || self.let_go || self.sender_expired || self.revoked;
         !self.has_ended()
             || interfered
+            || self.word_lost
             || (self.committed == matches!(self.fate.end, Some(End::Delivered | End::Processed))
                 && self.origin_is_right())
     }

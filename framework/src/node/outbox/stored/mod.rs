@@ -38,7 +38,7 @@ pub(super) struct Stored {
     said: Option<(PeerId, Said)>,
     /// The peer that said while it was busy that it had given it up, in an earlier life of it.
     outdated: Option<PeerId>,
-    /// It was a dead letter, and is tried again.
+    /// It was a dead letter, or given up by a relay, and is tried again: no relay has taken it since.
     revived: bool,
     /// Whoever it goes to next may have it, and has not said so. Of others, its record tells.
     unsure: bool,
@@ -316,6 +316,7 @@ impl Stored {
                 // What was said before it was taken is of an earlier time that the relay had it. If
                 // not, it is said again.
                 self.said.take_if(|(_, said)| said.kind() == WordKind::Failed);
+                self.revived = false;
                 OutboxState::Relayed { at }
             }
         };

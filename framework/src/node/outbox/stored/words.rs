@@ -58,21 +58,23 @@ impl Stored {
         if !by_whom {
             return actions.push(Action::Noted(peer, what));
         }
-        if let Said::Passed(Word::Failed(failure)) = &said
-            && (self.entry.via != Some(peer)
-                || matches!(self.entry.state, OutboxState::Dead { .. }))
-        {
-            return self.take_aside(peer, failure.clone(), at, actions);
-        }
-        if self.revived && self.entry.state == OutboxState::Stored && what == WordKind::Failed {
+        let is_with_relay = matches!(self.entry.state, OutboxState::Relayed { .. });
+        let is_next = self.entry.via == Some(peer);
+        if self.revived && is_next && !is_with_relay && what == WordKind::Failed {
             // It may have been said of it before it came to life again. If not, it is said again
-            // when the relay is asked.
+            // when the relay is asked; and what ends before that ends unsurely.
             if self.is_busy() {
                 self.outdated = Some(peer);
             } else {
                 actions.push(Action::Noted(peer, what));
             }
             return;
+        }
+        if let Said::Passed(Word::Failed(failure) | Word::Lapsed(failure)) = &said
+            && (self.entry.via != Some(peer)
+                || matches!(self.entry.state, OutboxState::Dead { .. }))
+        {
+            return self.take_aside(peer, failure.clone(), at, actions);
         }
         if self.is_busy() {
             self.said = Some((peer, said));
@@ -83,6 +85,10 @@ impl Stored {
             Verdict::Early => {}
             Verdict::Again(failure) => {
                 // What was said of it before the next try says it again is old.
+                if failure.kind == FailureKind::Unknown {
+                    // When it has it again, it can speak of the time from then on only.
+                    self.entry.suspect_for_good();
+                }
                 (self.entry.last_failure, self.revived) = (Some(failure), true);
                 self.learn(peer, false);
                 actions.push(Action::Wait(Wait::AskRelay));
@@ -221,7 +227,11 @@ impl OutboxEntry {
             {
                 Verdict::Again(failure)
             }
-            (Said::Passed(Word::Failed(failure)), _) if self.is_open() => {
+            // There is time left by the clock of this node.
+            (Said::Passed(Word::Lapsed(failure)), _) if self.is_open() && at < self.expires => {
+                Verdict::Again(failure)
+            }
+            (Said::Passed(Word::Failed(failure) | Word::Lapsed(failure)), _) if self.is_open() => {
                 Verdict::New(OutboxState::Dead { at, failure })
             }
             // It was not known how it ended; now it is.
@@ -230,7 +240,7 @@ impl OutboxEntry {
             {
                 Verdict::New(OutboxState::Dead { at, failure })
             }
-            (Said::Passed(Word::Failed(_)), _) => Verdict::Known,
+            (Said::Passed(Word::Failed(_) | Word::Lapsed(_)), _) => Verdict::Known,
             // A proof counts whatever was said before: a relay that gave it up may have been wrong.
             (Said::Passed(Word::Delivered(receipt)), _) => match self.vouched(&receipt) {
                 Some(proof) => Verdict::New(OutboxState::Delivered { at, receipt, proof }),
@@ -307,6 +317,12 @@ impl OutboxEntry {
             OutboxState::Delivered { receipt, .. } => Some(Word::Delivered(receipt.clone())),
             OutboxState::Processed { receipt, proof, .. } => {
                 Some(Word::Processed { receipt: receipt.clone(), mac: *proof })
+            }
+            // Whoever had it next may have delivered it, and nobody here has wanted it out.
+            OutboxState::Dead { at, failure }
+                if failure.kind == FailureKind::Unknown && *at > self.expires =>
+            {
+                Some(Word::Lapsed(failure.clone()))
             }
             OutboxState::Dead { failure, .. } => Some(Word::Failed(failure.clone())),
         }
@@ -451,6 +467,14 @@ mod tests {
         assert!(matches!(entry().judge(failed(FailureKind::Expired), 9), Verdict::Again(_)));
         assert!(matches!(
             entry().judge(failed(FailureKind::Expired), 10),
+            Verdict::New(OutboxState::Dead { .. })
+        ));
+        let lapsed = || Said::Passed(Word::Lapsed(Failure::new(FailureKind::Unknown, "")));
+        assert!(matches!(entry().judge(lapsed(), 9), Verdict::Again(_)));
+        assert!(matches!(entry().judge(lapsed(), 10), Verdict::New(OutboxState::Dead { .. })));
+        // It was taken out there, or is known there no more.
+        assert!(matches!(
+            entry().judge(failed(FailureKind::Unknown), 9),
             Verdict::New(OutboxState::Dead { .. })
         ));
         assert!(matches!(

@@ -103,7 +103,7 @@ impl World {
         let is_over = |entry: &OutboxEntry| !entry.is_open();
         let is_durable = match said {
             // Of what was taken out, or has ended.
-            Word::Failed(_) => record.as_ref().is_none_or(is_over),
+            Word::Failed(_) | Word::Lapsed(_) => record.as_ref().is_none_or(is_over),
             _ => record.as_ref().is_some_and(is_over),
         };
         if !is_durable && !self.ahead {
@@ -123,7 +123,7 @@ impl World {
         if !is_true {
             self.fault = Some("the origin is told what did not happen");
         }
-        if let Word::Failed(failure) = &said {
+        if let Word::Failed(failure) | Word::Lapsed(failure) = &said {
             self.origin.denied |= failure.kind != FailureKind::Unknown;
         }
         let knows = &mut self.origin.knows;

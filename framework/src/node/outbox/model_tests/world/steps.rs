@@ -1,13 +1,13 @@
 //! Each step of the world, one by one.
 
 use super::{
-    Attempt, Back, Break, Coming, Desk, End, PROCESSED, RECEIVER, RELAY, Relay, Step, Whose, World,
-    failed, kept, word,
+    Attempt, Back, Break, Coming, Desk, EXPIRES, End, LATER, PROCESSED, RECEIVER, RELAY, Relay,
+    Step, Whose, World, failed, kept, word,
 };
 use crate::delivery::{FailureKind, TransferId};
-use crate::node::outbox::OutboxState;
 use crate::node::outbox::model_tests::desk::Out;
 use crate::node::outbox::stored::{Action, Clash, Ended, Obeyed, OrderKind, Said, Stored, gone};
+use crate::node::outbox::{OutboxEntry, OutboxState};
 use crate::wire::WordKind;
 
 impl World {
@@ -56,7 +56,7 @@ impl World {
                 world.relay = Some(Relay { desk, coming: None, remembers });
             }
             Step::Expire(Whose::Sender) => world.sender_expired = true,
-            Step::Expire(Whose::Relay) => (world.relay_expired, world.let_go) = (true, true),
+            Step::Expire(Whose::Relay) => world.relay_expired = true,
             Step::ToSender => world.tell_sender(),
             Step::ToRelay => world.tell_relay(),
             Step::Revoke => world.revoke(),
@@ -259,7 +259,9 @@ impl World {
         let Some(relay) = &mut self.relay else { return };
         relay.coming = Some(Coming::Deposited);
         if relay.desk.stored.is_none() {
-            relay.desk.stored = Some(Stored::new(kept()));
+            // How long it has to live is said by the clock of who brings it.
+            let expires = if self.relay_expired { LATER + EXPIRES } else { EXPIRES };
+            relay.desk.stored = Some(Stored::new(OutboxEntry { expires, ..kept() }));
             // Broken: its record is written without the package.
             relay.desk.storing = Some(self.broken == Some(Break::NoPackage));
             return;

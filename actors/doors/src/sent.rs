@@ -7,7 +7,7 @@
 //! never taken for a part of what is sent after it. What was stored is found by its key in the
 //! outbox, after a restart, too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use estafette::node::{OutboxEntry, OutboxError};
@@ -83,12 +83,22 @@ impl Known {
     /// Takes over what the outbox has, and forgets what it has forgotten.
     async fn look(&mut self, node: &Node) -> Result<(), OutboxError> {
         let stored = node.outbox().list().await?;
-        self.ids.retain(|_, (_, sending)| sending.strong_count() > 0);
-        for (id, _) in stored {
+        let withdrawn = node.outbox().all_withdrawn().await?.into_iter().collect();
+        self.take_over(stored.into_iter().map(|(id, _)| id), &withdrawn);
+        Ok(())
+    }
+
+    /// The same, of what is stored, and of what was taken out and is known as that.
+    fn take_over(
+        &mut self,
+        stored: impl Iterator<Item = TransferId>,
+        withdrawn: &HashSet<TransferId>,
+    ) {
+        self.ids.retain(|_, (id, sending)| sending.strong_count() > 0 || withdrawn.contains(id));
+        for id in stored {
             self.ids.entry(end(id)).or_insert((id, Weak::new()));
         }
         self.look_at = (2 * self.ids.len()).max(LOOK_FROM);
-        Ok(())
     }
 }
 
@@ -136,4 +146,23 @@ fn end(id: TransferId) -> Key {
     let mut key = [0; 16];
     key.copy_from_slice(&id.as_bytes()[8..]);
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_as_long_as_its_content_is_sent_stored_or_known_to_be_taken_out() {
+        let id = |number: u8| TransferId::from_bytes([number; 24]);
+        let (mut known, under_way) = (Known::default(), Arc::new(()));
+        for number in 1..=4 {
+            known.ids.insert(end(id(number)), (id(number), Weak::new()));
+        }
+        known.ids.insert(end(id(5)), (id(5), Arc::downgrade(&under_way)));
+        known.take_over([id(1), id(6)].into_iter(), &HashSet::from([id(2)]));
+        let mut left: Vec<_> = known.ids.values().map(|(id, _)| id.as_bytes()[0]).collect();
+        left.sort_unstable();
+        assert_eq!((left, known.look_at), (vec![1, 2, 5, 6], LOOK_FROM));
+    }
 }

@@ -5,8 +5,8 @@ use actix::Addr;
 use super::{Node, TransferHandle};
 use crate::delivery::TransferId;
 use crate::node::outbox::{
-    self, Done, Find, FindWithdrawn, List, Look, OrderKind, Outbox, OutboxEntry, OutboxError,
-    TakenOut,
+    self, Done, Find, FindWithdrawn, List, ListWithdrawn, Look, OrderKind, Outbox, OutboxEntry,
+    OutboxError, TakenOut,
 };
 
 /// The outbox of a node ([`Node::outbox`]). Without a spool there is none, and what is asked of it
@@ -35,9 +35,16 @@ impl<'a> OutboxHandle<'a> {
     }
 
     /// A delivery that was taken out while it was still to be delivered, as it was, dead with the
-    /// reason. The last 1,024 of this process are remembered; of others, `None`.
+    /// reason. The last 1,024 of this process are remembered, of all together: of more, the oldest
+    /// of those that are most, by who packed it, receiver, inbox, and whether its content is kept
+    /// here. One that was [recalled](Self::recall) is not; of all others, `None`.
     pub async fn withdrawn(self, id: TransferId) -> Result<Option<OutboxEntry>, OutboxError> {
         self.actor()?.send(FindWithdrawn(id)).await.map_err(|_| OutboxError::None)
+    }
+
+    /// The ids of all deliveries that [`withdrawn`](Self::withdrawn) tells of, in no order.
+    pub async fn all_withdrawn(self) -> Result<Vec<TransferId>, OutboxError> {
+        self.actor()?.send(ListWithdrawn).await.map_err(|_| OutboxError::None)
     }
 
     /// The handle of a delivery in the outbox, whichever process stored it.

@@ -120,7 +120,10 @@ impl Outbox {
         let offered = held.is_offered();
         let (obeyed, actions) = held.stored.obey(what, offered, TransferId::random, at);
         let obeyed = obeyed.map_err(|why| OutboxError::Unfit { id: asked, why })?;
-        held.recalled |= what == OrderKind::Recall;
+        if matches!(what, OrderKind::Recall | OrderKind::Cancel) {
+            // What was recalled in vain, and is cancelled later, is a failure.
+            held.recalled = what == OrderKind::Recall;
+        }
         let (answer, written) = oneshot::channel();
         if matches!(obeyed, Obeyed::Writing(_)) {
             held.asked = Some(answer);

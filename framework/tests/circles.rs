@@ -58,6 +58,12 @@ fn circles_are_found_however_they_are_written() {
     ]);
     let circle = ["inner", "outer"].map(str::to_owned).to_vec();
     assert_eq!(house.circles(), [("b".to_owned(), circle)]);
+    // What is for tests alone closes none, whatever else it asks for.
+    for only in ["test", "all(test, feature = \"http\")", "all(unix, test)"] {
+        let a = format!("#[cfg({only})]\nmod tests {{\n    use super::super::b::Bee;\n}}");
+        let house = House::of(&[("", "mod a;\nmod b;"), ("a", &a), ("b", "use super::a::Aye;")]);
+        assert_eq!(house.circles(), [], "{only}");
+    }
 }
 
 /// A module by the names that lead to it from the root of its crate.

@@ -43,6 +43,7 @@ pub(crate) async fn serve(
 /// The parts behind the address of a page, besides that.
 pub(crate) struct Behind<'a> {
     /// The tokens of those who come in.
+    #[cfg_attr(not(feature = "doors"), expect(dead_code, reason = "without doors there are none"))]
     pub(crate) tokens: Tokens,
     /// The view of the topology that the page shows.
     pub(crate) view: Option<Arc<dyn View>>,

@@ -22,6 +22,14 @@ fn is_tests(path: &Path) -> bool {
         .is_some_and(|stem| stem == "tests" || stem.ends_with("_tests"))
 }
 
+/// Returns `true` if a line says that what follows is compiled for tests only: `cfg(test)`, or that
+/// and more.
+fn is_for_tests(line: &str) -> bool {
+    let all = line.strip_prefix("#[cfg(all(").and_then(|rest| rest.strip_suffix("))]"));
+    line == "#[cfg(test)]"
+        || all.is_some_and(|all| all.split(',').any(|part| part.trim() == "test"))
+}
+
 /// The text of a source file.
 pub(crate) fn read(file: &Path) -> String {
     fs::read_to_string(file).expect("a source file is readable")
@@ -40,7 +48,7 @@ pub(crate) fn code_of(text: &str) -> Vec<&str> {
     let (mut found, mut rest) = (Vec::new(), lines.into_iter());
     while let Some(line) = rest.next() {
         found.push(line);
-        if line != "#[cfg(test)]" {
+        if !is_for_tests(line) {
             continue;
         }
         // A module in a file of its own is only declared, and the code goes on behind that. Lines

@@ -1,20 +1,26 @@
-//! Writes the corpus anew: `cargo test -p estafette-fuzz --test corpus -- --ignored`.
+//! The seeds of the corpus are what is written today: where they are not, they are written anew by
+//! `cargo test -p estafette-fuzz --test corpus -- --ignored`.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use estafette::Ticket;
 use estafette::delivery::{
-    Attributes, Content, ContentKind, ContentName, Trailer, TransferId, TransferKey,
+    Attributes, Content, ContentKind, ContentName, Failure, FailureKind, Receipt, Trailer,
+    TransferId, TransferKey,
 };
 use estafette::pipeline::{Codec, Prefix, Source};
 use estafette::wire::message::{Item, Shape};
 use estafette::wire::package::{Frames, Letter, PackageHeader, PackageLabel};
 use estafette::wire::{
-    Along, Control, FLAG_LAST, FrameHeader, FrameKind, KnockKey, PeerId, Preamble, PreambleReply,
-    Purpose, Ranges, RefuseReason, Suite, TraceContext, codec, envelope, negotiate,
+    Along, Control, FLAG_LAST, FrameHeader, FrameKind, KnockKey, Opening, PeerId, Preamble,
+    PreambleReply, Purpose, Ranges, RefuseReason, Suite, TraceContext, Word, WordKind, codec,
+    envelope, negotiate,
 };
 use estafette_actors::source::TreeSource;
 use estafette_actors::tree::{Entry, FileStatus, TreePath, TreeWriter};
@@ -24,6 +30,57 @@ use futures_util::FutureExt;
 #[test]
 #[ignore = "writes into the source tree"]
 fn write_the_corpus() {
+    for ((target, number), bytes) in seeds() {
+        let file = place(target, number);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, bytes).unwrap();
+    }
+}
+
+#[test]
+fn the_seeds_are_what_is_written_today() {
+    // What is drawn at random differs from one writing to the next.
+    let written: Vec<_> = (0..4).map(|_| seeds()).collect();
+    let (first, others) = written.split_first().unwrap();
+    for (key, bytes) in first {
+        let (target, number) = *key;
+        let there = fs::read(place(target, number)).unwrap_or_default();
+        let is_drawn = |at: usize| others.iter().any(|other| other[key][at] != bytes[at]);
+        assert!(others.iter().all(|other| other[key].len() == bytes.len()), "{target}/{number}");
+        assert!(
+            there.len() == bytes.len()
+                && (0..bytes.len()).all(|at| is_drawn(at) || there[at] == bytes[at]),
+            "{target}/{number} is not what is written today: write the corpus anew, and see that \
+             a build before this one still reads it"
+        );
+    }
+}
+
+/// A seed, by its target and number.
+type Seeds = BTreeMap<(&'static str, usize), Vec<u8>>;
+
+fn place(target: &str, number: usize) -> PathBuf {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    corpus.join(target).join(number.to_string())
+}
+
+/// All seeds, as they are written today.
+fn seeds() -> Seeds {
+    let mut seeds = Seeds::new();
+    let mut write = |target, number, bytes: &[u8]| {
+        assert!(seeds.insert((target, number), bytes.to_vec()).is_none(), "{target}/{number}");
+    };
+    plain(&mut write);
+    controls(&mut write);
+    packages(&mut write);
+    messages(&mut write);
+    seeds
+}
+
+type Write<'a> = &'a mut dyn FnMut(&'static str, usize, &[u8]);
+
+/// One of each kind that has no more to it.
+fn plain(write: Write<'_>) {
     let header = FrameHeader { len: 5, kind: FrameKind::Chunk, flags: 1, stream: 2, index: 3 };
     let frame = [&header.encode()[..], b"12345"].concat();
     let key = KnockKey::of(correspondents().1.peer());
@@ -33,35 +90,10 @@ fn write_the_corpus() {
     let ticket = Ticket::new(peer, vec!["127.0.0.1:7400".into()], "files".into(), [9; 32]).unwrap();
     let prefix = Prefix { codec: Codec::SNAPPY, raw_len: 5, index: 0 };
     let raw = Prefix { codec: Codec::RAW, raw_len: 5, index: 0 };
-    let controls = [
-        Control::Grant { stream: 1, limit: 9 },
-        Control::Received { stream: 1, indices: Ranges::new(vec![(0, 4), (6, 7)]).unwrap() },
-        Control::Refuse { reason: RefuseReason::Other("no".into()) },
-        Control::Hello { name: "lyon".into(), token: Some([1; 32].into()), inbox: None },
-        Control::Messages {
-            transfer: TransferId::from_bytes([6; 24]),
-            key: [5; 32].into(),
-            commitment: [8; 32],
-        },
-        Control::Accept {
-            stream: 1,
-            limit: 9,
-            received: Ranges::new(vec![(0, 4)]).unwrap(),
-            trailer: true,
-        },
-        Control::Unknown { stream: 1 },
-        Control::Waiting { stream: 1, running: 3 },
-        Control::Process { incarnation: [4; 16] },
-        Control::Remarks { stream: 1, lines: vec!["no".into()] },
-    ];
     write("frame_header", 0, &header.encode());
     write("frame_stream", 0, &frame.repeat(3));
     write("preamble", 0, &preamble.encode(&key));
     write("preamble_reply", 0, &reply.encode());
-    controls
-        .iter()
-        .enumerate()
-        .for_each(|(number, control)| write("control", number, &control.encode().unwrap()));
     write("handshake", 0, &[96; 98]);
     write("ticket", 0, ticket.to_string().as_bytes());
     write("peer_id", 0, peer.to_string().as_bytes());
@@ -76,12 +108,116 @@ fn write_the_corpus() {
     write("content_name", 0, b"big.tar");
     let (sender, receiver) = correspondents();
     write("envelope", 0, &envelope::seal(&sender, receiver.peer(), b"beside", ENVELOPED).unwrap());
-    packages();
-    messages();
+}
+
+/// One of each control message, and of each word of a relay.
+fn controls(write: Write<'_>) {
+    let transfer = TransferId::from_bytes([6; 24]);
+    let indices = Ranges::new(vec![(0, 4), (6, 7)]).unwrap();
+    let receipt =
+        Receipt { digest: [1; 32], length: 5, place: "in/a".into(), files: 1, mac: [3; 32] };
+    let failure = || Failure::new(FailureKind::Stage, "no").in_stage("zip").at_index(5);
+    let passed = |word| Control::Passed { transfer, word };
+    let controls = [
+        Control::Grant { stream: 1, limit: 9 },
+        Control::Received { stream: 1, indices: indices.clone() },
+        Control::Refuse { reason: RefuseReason::Other("no".into()) },
+        Control::Hello { name: "lyon".into(), token: Some([1; 32].into()), inbox: None },
+        Control::Messages { transfer, key: [5; 32].into(), commitment: [8; 32] },
+        Control::Accept { stream: 1, limit: 9, received: indices, trailer: true },
+        Control::Unknown { stream: 1 },
+        Control::Waiting { stream: 1, running: 3 },
+        Control::Process { incarnation: [4; 16] },
+        Control::Remarks { stream: 1, lines: vec!["no".into()] },
+        Control::Welcome { name: "paris".into() },
+        Control::Ping { nonce: 7 },
+        Control::Pong { nonce: 7 },
+        Control::LaneRequest { lane: 1 },
+        Control::LaneWanted,
+        Control::LaneTicket { lane: 1, id: [2; 16], secret: [3; 32].into() },
+        Control::Open(Box::new(opening())),
+        Control::Reject { stream: 1, failure: failure() },
+        Control::Lost { stream: 1, index: 3, failure: Some(failure()) },
+        Control::Delivered { stream: 1, receipt: receipt.clone(), enclosed: Some(receipt.clone()) },
+        Control::Done { stream: 1 },
+        Control::Fail { stream: 1, failure: failure() },
+        Control::Pause { stream: 1 },
+        Control::Unpause { stream: 1 },
+        Control::Goodbye { reason: "bye".into() },
+        Control::Processed { transfer, mac: [9; 32] },
+        Control::Heard { transfer, what: WordKind::Failed },
+        passed(Word::Delivered(receipt.clone())),
+        passed(Word::Processed { receipt, mac: [9; 32] }),
+        passed(Word::Failed(failure())),
+        passed(Word::Lapsed(Failure::new(FailureKind::Unknown, "over"))),
+    ];
+    let sown: BTreeSet<_> = controls.iter().map(number_of).collect();
+    assert_eq!(sown, (0..=30).collect(), "there is one of each");
+    for (number, control) in controls.iter().enumerate() {
+        write("control", number, &control.encode().unwrap());
+    }
+}
+
+/// Returns the number of a control message, and behind those of a word: a new one has none, and does
+/// not compile until it has, and a seed.
+fn number_of(control: &Control) -> usize {
+    match control {
+        Control::Hello { .. } => 0,
+        Control::Welcome { .. } => 1,
+        Control::Refuse { .. } => 2,
+        Control::Ping { .. } => 3,
+        Control::Pong { .. } => 4,
+        Control::LaneRequest { .. } => 5,
+        Control::LaneWanted => 6,
+        Control::LaneTicket { .. } => 7,
+        Control::Open(_) => 8,
+        Control::Accept { .. } => 9,
+        Control::Reject { .. } => 10,
+        Control::Grant { .. } => 11,
+        Control::Received { .. } => 12,
+        Control::Lost { .. } => 13,
+        Control::Delivered { .. } => 14,
+        Control::Done { .. } => 15,
+        Control::Fail { .. } => 16,
+        Control::Pause { .. } => 17,
+        Control::Unpause { .. } => 18,
+        Control::Goodbye { .. } => 19,
+        Control::Processed { .. } => 20,
+        Control::Heard { .. } => 21,
+        Control::Messages { .. } => 22,
+        Control::Unknown { .. } => 23,
+        Control::Waiting { .. } => 24,
+        Control::Process { .. } => 25,
+        Control::Remarks { .. } => 26,
+        Control::Passed { word: Word::Delivered(_), .. } => 27,
+        Control::Passed { word: Word::Processed { .. }, .. } => 28,
+        Control::Passed { word: Word::Failed(_), .. } => 29,
+        Control::Passed { word: Word::Lapsed(_), .. } => 30,
+    }
+}
+
+fn opening() -> Opening {
+    let name = ContentName::new("big.tar").unwrap();
+    Opening {
+        stream: 1,
+        transfer: TransferId::from_bytes([3; 24]),
+        attempt: 4,
+        key: [5; 32].into(),
+        commit: [6; 32],
+        inbox: "in".into(),
+        content: Content::new(ContentKind::File { mode: 0o644, mtime: -7 }, name, Some(8)),
+        chunk_size: 1 << 18,
+        suite: Suite::XSALSA20_POLY1305,
+        stages: vec!["codec:lz4".into()],
+        version: Some([11; 32]),
+        created: 9,
+        expires: 10,
+        remaining: 11,
+    }
 }
 
 /// Every kind of item, with and without what goes along, and a message.
-fn messages() {
+fn messages(write: Write<'_>) {
     let trace: TraceContext =
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
     let traced = TraceContext { state: "a=b".into(), ..trace.clone() };
@@ -111,6 +247,8 @@ fn messages() {
         Item::Status { watch: 1, up: false, code: 2 },
         Item::Taken { log: [5; 16], number: 1, code: 0, text: "" },
     ];
+    let sown: BTreeSet<_> = here.iter().chain(&back).map(number_of_item).collect();
+    assert_eq!(sown, (0..=18).collect(), "there is one of each");
     let batches = [
         (&here[..], None),
         (&back[..], None),
@@ -134,12 +272,37 @@ fn messages() {
     let mut message = Vec::new();
     codec::encode_message(&everything, &mut message).unwrap();
     write("message", 0, &message);
-    nested();
+    nested(write);
     write("traceparent", 0, trace.to_string().as_bytes());
 }
 
+/// Returns the number of an item, as [`number_of`] does of a control message.
+fn number_of_item(item: &Item<'_>) -> usize {
+    match item {
+        Item::Bind { .. } => 0,
+        Item::Tell { .. } => 1,
+        Item::Call { .. } => 2,
+        Item::Request { .. } => 3,
+        Item::RequestsEnd { .. } => 4,
+        Item::Reply { .. } => 5,
+        Item::RepliesEnd { .. } => 6,
+        Item::Failed { .. } => 7,
+        Item::Cancel { .. } => 8,
+        Item::Consumed { .. } => 9,
+        Item::Credit { .. } => 10,
+        Item::Undelivered { .. } => 11,
+        Item::Watch { .. } => 12,
+        Item::Unwatch { .. } => 13,
+        Item::Status { .. } => 14,
+        Item::Deliver { .. } => 15,
+        Item::Taken { .. } => 16,
+        Item::Begin { .. } => 17,
+        Item::Part { .. } => 18,
+    }
+}
+
 /// One of each way of nesting, and as deep as may be.
-fn nested() {
+fn nested(write: Write<'_>) {
     let field = Nested::Field { next: Some(Box::new(Nested::Leaf)), behind: 7 };
     let lists = Nested::Lists(
         vec![Nested::Leaf, field],
@@ -156,7 +319,7 @@ fn nested() {
 }
 
 /// A package of one chunk and what ends it, its label, and its letter.
-fn packages() {
+fn packages(write: Write<'_>) {
     let (sender, receiver) = correspondents();
     let label = PackageLabel {
         sender: sender.peer(),
@@ -187,13 +350,19 @@ fn packages() {
     write("package", 3, &codec::encode(&Letter { content, ..letter }).unwrap());
 }
 
-/// The stream of a small folder.
+/// The stream of a small folder, whose modes and times do not depend on who writes it and when.
 fn tree() -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir_all(folder.path().join("deep/empty")).unwrap();
-    fs::write(folder.path().join("file"), "hello").unwrap();
-    std::os::unix::fs::symlink("file", folder.path().join("link")).unwrap();
-    let mut source = TreeSource::new(vec![folder.path().to_owned()]).unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("folder");
+    fs::create_dir_all(folder.join("deep/empty")).unwrap();
+    fs::write(folder.join("file"), "hello").unwrap();
+    for (name, mode) in [("file", 0o644), ("deep/empty", 0o755), ("deep", 0o755), ("", 0o755)] {
+        let path = folder.join(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        fs::File::open(&path).unwrap().set_modified(time).unwrap();
+    }
+    let mut source = TreeSource::new(vec![folder]).unwrap();
     let (mut stream, mut buffer) = (Vec::new(), [0; 4096]);
     // A tree is read from the disk, which blocks: its future is ready at once.
     while let Some(Ok(read)) =
@@ -204,7 +373,7 @@ fn tree() -> Vec<u8> {
     stream
 }
 
-/// A tree stream with a further name, a link that leads out, attributes and a remark.
+/// A tree stream with links, a further name, attributes, a remark, and what could not be read.
 fn every_entry() -> Vec<u8> {
     let path = |text: &str| TreePath::new(text).unwrap();
     let (mut writer, mut out) = (TreeWriter::new(), Vec::new());
@@ -213,16 +382,13 @@ fn every_entry() -> Vec<u8> {
     writer.entry(&Entry::File { path: path("a"), mode: 0o644, mtime: 1, size: 1 }, &mut out);
     out.push(b'x');
     writer.file_end(FileStatus::Complete, &mut out);
+    writer.entry(&Entry::Link { path: path("l"), mtime: 2, target: b"a".to_vec() }, &mut out);
     writer.entry(&Entry::HardLink { path: path("b"), target: path("a") }, &mut out);
     writer
         .entry(&Entry::OutwardLink { path: path("c"), mtime: 2, target: b"/c".to_vec() }, &mut out);
     writer.remark("no", &mut out);
+    writer.unread(b"d", &mut out);
+    writer.unread(b"", &mut out);
     writer.end(&mut out);
     out
-}
-
-fn write(target: &str, number: usize, bytes: &[u8]) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join(number.to_string()), bytes).unwrap();
 }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use heck::{ToSnakeCase, ToUpperCamelCase};
-use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use prost_types::{DescriptorProto, FileDescriptorProto};
 
 use crate::Error;
 use crate::known::PACKAGE;
+use crate::read::Protos;
 use crate::rpc::{Place, Rpc};
 
 /// The most bytes of the name of a message between nodes.
@@ -17,7 +18,7 @@ const ENUMS: i32 = 5;
 const SERVICES: i32 = 6;
 
 /// An error that says all that is wrong.
-pub(crate) fn check(set: &FileDescriptorSet, rpcs: &[Rpc]) -> Result<(), Error> {
+pub(crate) fn check(protos: &Protos, rpcs: &[Rpc]) -> Result<(), Error> {
     let mut wrong = Vec::new();
     if rpcs.is_empty() {
         wrong.push(
@@ -27,7 +28,7 @@ pub(crate) fn check(set: &FileDescriptorSet, rpcs: &[Rpc]) -> Result<(), Error> 
         );
     }
     requests(rpcs, &mut wrong);
-    names(set, &mut wrong);
+    names(protos, &mut wrong);
     match wrong.is_empty() {
         true => Ok(()),
         false => Err(Error(format!("estafette-build: {}", wrong.join("\n")))),
@@ -71,12 +72,12 @@ fn requests(rpcs: &[Rpc], wrong: &mut Vec<String>) {
 type Names = HashMap<String, (String, Place)>;
 
 /// Names that are different in a proto, and the same in Rust.
-fn names(set: &FileDescriptorSet, wrong: &mut Vec<String>) {
+fn names(protos: &Protos, wrong: &mut Vec<String>) {
     let mut modules = BTreeMap::<Vec<String>, Names>::new();
     let mut packages = HashSet::new();
-    for file in set.file.iter().filter(|file| file.package() != PACKAGE) {
+    for file in protos.set.file.iter().filter(|file| file.package() != PACKAGE) {
         let path: Vec<_> = file.package().split('.').map(str::to_snake_case).collect();
-        let mut named = of_file(file);
+        let mut named = of_file(protos, file);
         if packages.insert(file.package()) && !file.package().is_empty() {
             // A package stands as a module in the one around it.
             for depth in 1..path.len() {
@@ -86,9 +87,15 @@ fn names(set: &FileDescriptorSet, wrong: &mut Vec<String>) {
                 if let Some((other, place)) = names.get(&name)
                     && !other.starts_with("the package")
                 {
-                    wrong.push(collision(&kind, &Place::of(file, &[]), other, place, &name));
+                    wrong.push(collision(
+                        &kind,
+                        &Place::of(protos, file, &[]),
+                        other,
+                        place,
+                        &name,
+                    ));
                 }
-                names.entry(name).or_insert((kind, Place::of(file, &[])));
+                names.entry(name).or_insert((kind, Place::of(protos, file, &[])));
             }
         }
         let names = modules.entry(path).or_default();
@@ -110,10 +117,10 @@ fn collision(kind: &str, place: &Place, other: &str, known: &Place, name: &str) 
 }
 
 /// The names that a file brings into the module of its package.
-fn of_file(file: &FileDescriptorProto) -> Vec<(String, (String, Place))> {
+fn of_file(protos: &Protos, file: &FileDescriptorProto) -> Vec<(String, (String, Place))> {
     let mut named = Vec::new();
     for (message, at) in file.message_type.iter().zip(0..) {
-        let (name, place) = (message.name(), || Place::of(file, &[MESSAGES, at]));
+        let (name, place) = (message.name(), || Place::of(protos, file, &[MESSAGES, at]));
         named.push((name.to_upper_camel_case(), (format!("the message {name}"), place())));
         if has_module(message) {
             let kind = format!("the module of what is in the message {name}");
@@ -121,12 +128,12 @@ fn of_file(file: &FileDescriptorProto) -> Vec<(String, (String, Place))> {
         }
     }
     for (one, at) in file.enum_type.iter().zip(0..) {
-        let place = Place::of(file, &[ENUMS, at]);
+        let place = Place::of(protos, file, &[ENUMS, at]);
         let kind = format!("the enum {}", one.name());
         named.push((one.name().to_upper_camel_case(), (kind, place)));
     }
     for (service, at) in file.service.iter().zip(0..) {
-        let place = Place::of(file, &[SERVICES, at]);
+        let place = Place::of(protos, file, &[SERVICES, at]);
         let kind = format!("the service {}", service.name());
         named.push((service.name().to_upper_camel_case(), (kind, place)));
     }

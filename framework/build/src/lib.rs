@@ -140,7 +140,7 @@ impl Builder {
         includes: impl IntoIterator<Item = impl AsRef<Path>>,
     ) -> Result<(), Error> {
         let protos = read::read(files, includes)?;
-        for path in &protos.paths {
+        for path in protos.paths.values() {
             println!("cargo:rerun-if-changed={}", path.display());
         }
         let (out, name) = (self.out.clone(), self.name.clone());
@@ -160,8 +160,8 @@ impl Builder {
         for own in &self.own {
             own::give(&mut protos.set, own)?;
         }
-        let rpcs = rpc::rpcs(&protos.set, &protos.own);
-        check::check(&protos.set, &rpcs)?;
+        let rpcs = rpc::rpcs(&protos);
+        check::check(&protos, &rpcs)?;
         for (proto, rust) in known::paths(&protos.set, &rpcs) {
             self.prost.extern_path(proto, rust);
         }

@@ -1,6 +1,6 @@
 //! Files of the protocol buffers language, read without `protoc`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use prost_types::FileDescriptorSet;
@@ -15,8 +15,8 @@ pub(crate) struct Protos {
     pub(crate) encoded: Vec<u8>,
     /// The names of those that were asked for; others are imported.
     pub(crate) own: HashSet<String>,
-    /// The files on the disk.
-    pub(crate) paths: Vec<PathBuf>,
+    /// The files on the disk, by their names.
+    pub(crate) paths: HashMap<String, PathBuf>,
 }
 
 pub(crate) fn read(
@@ -24,11 +24,19 @@ pub(crate) fn read(
     includes: impl IntoIterator<Item = impl AsRef<Path>>,
 ) -> Result<Protos, Error> {
     let wrong = |error: protox::Error| {
-        let text = format!(
-            "estafette-build can't read the protos: {error:?}\n  files are found below the folders \
-             that are named beside them, by the paths that `import` has"
-        );
-        Error(text)
+        let mut text = format!("{error:?}");
+        // At the end of a file, none is named.
+        if let Some(file) = error.file().filter(|file| !text.contains(file)) {
+            text = format!("{file}: {text}");
+        }
+        let hint = match text.contains("not found") || text.contains("include path") {
+            true => {
+                ": files are found below the folders that are named beside them, by the paths that \
+                 `import` has"
+            }
+            false => "",
+        };
+        Error(format!("estafette-build can't read the protos: {text}{hint}"))
     };
     let mut compiler = protox::Compiler::new(includes).map_err(wrong)?;
     compiler.include_imports(true).include_source_info(false);
@@ -37,6 +45,9 @@ pub(crate) fn read(
     let set = compiler.include_source_info(true).file_descriptor_set();
     let own = compiler.files().filter(|file| !file.is_import());
     let own = own.map(|file| file.name().to_owned()).collect();
-    let paths = compiler.files().filter_map(|file| file.path().map(Path::to_owned)).collect();
+    let paths = compiler
+        .files()
+        .filter_map(|file| file.path().map(|path| (file.name().to_owned(), path.to_owned())));
+    let paths = paths.collect();
     Ok(Protos { set, encoded, own, paths })
 }

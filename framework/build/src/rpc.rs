@@ -1,9 +1,10 @@
 //! The rpcs of protos, and where in their files they stand.
 
-use std::collections::HashSet;
 use std::fmt;
 
-use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use prost_types::FileDescriptorProto;
+
+use crate::read::Protos;
 
 /// The numbers of fields in descriptors, of which the paths to places in files are made.
 const SERVICES: i32 = 6;
@@ -30,11 +31,12 @@ pub(crate) struct Place {
 
 impl Place {
     /// The place of what this path leads to.
-    pub(crate) fn of(file: &FileDescriptorProto, path: &[i32]) -> Self {
+    pub(crate) fn of(protos: &Protos, file: &FileDescriptorProto, path: &[i32]) -> Self {
         let places = file.source_code_info.iter().flat_map(|info| &info.location);
         let line = places.into_iter().find(|place| place.path == path);
         let line = line.and_then(|place| place.span.first()).map(|line| line + 1);
-        Self { file: file.name().to_owned(), line }
+        let on_disk = protos.paths.get(file.name()).map(|path| path.display().to_string());
+        Self { file: on_disk.unwrap_or_else(|| file.name().to_owned()), line }
     }
 }
 
@@ -61,14 +63,14 @@ impl Rpc {
     }
 }
 
-/// The rpcs of the services in these files.
-pub(crate) fn rpcs(set: &FileDescriptorSet, files: &HashSet<String>) -> Vec<Rpc> {
+/// The rpcs of the services in the files that were asked for.
+pub(crate) fn rpcs(protos: &Protos) -> Vec<Rpc> {
     let mut found = Vec::new();
-    for file in set.file.iter().filter(|file| files.contains(file.name())) {
+    for file in protos.set.file.iter().filter(|file| protos.own.contains(file.name())) {
         for (service, at) in file.service.iter().zip(0..) {
             for (method, number) in service.method.iter().zip(0..) {
                 found.push(Rpc {
-                    place: Place::of(file, &[SERVICES, at, METHODS, number]),
+                    place: Place::of(protos, file, &[SERVICES, at, METHODS, number]),
                     service: full_name(file, service.name()),
                     name: method.name().to_owned(),
                     request: method.input_type().trim_start_matches('.').to_owned(),

@@ -14,7 +14,8 @@ fn refused_by(proto: &str, build: impl FnOnce(Builder) -> Builder) -> String {
     let error = builder.compile([file], [folder.path()]).unwrap_err();
     assert!(!folder.path().join("protos.rs").exists(), "nothing is made");
     assert_eq!(format!("{error:?}"), error.to_string(), "as `main` prints it");
-    error.to_string()
+    // A file is named as it is on the disk.
+    error.to_string().replace(&format!("{}/", folder.path().display()), "DIR/")
 }
 
 fn refused(body: &str) -> String {
@@ -28,8 +29,8 @@ fn a_request_of_two_rpcs_is_named_with_both_and_what_to_do() {
         "message Item {}\nservice Shop {\n  rpc Get(Item) returns (Item);\n  rpc Drop(Item) returns \
          (google.protobuf.Empty);\n}",
     );
-    let expected = "estafette-build: it.proto:7: rpc shop.Shop.Drop is asked with shop.Item, as Get \
-                    is (it.proto:6): an actor knows by the type of a message what is asked, and \
+    let expected = "estafette-build: DIR/it.proto:7: rpc shop.Shop.Drop is asked with shop.Item, as Get \
+                    is (DIR/it.proto:6): an actor knows by the type of a message what is asked, and \
                     answers it in one way; give it one of its own (`message DropRequest { … }`, \
                     with the same fields), in the proto or by `Builder::own_request`: clients that \
                     know the old proto go on as they are, since the bytes are the same";
@@ -42,7 +43,7 @@ fn a_request_that_is_everybodys_is_refused_as_a_reply_it_is_not() {
         "message Item {}\nservice Shop {\n  rpc List(google.protobuf.Empty) returns (stream Item);\n\
          \x20 rpc Drop(Item) returns (google.protobuf.Empty);\n}",
     );
-    let expected = "it.proto:6: rpc shop.Shop.List is asked with google.protobuf.Empty, which is \
+    let expected = "DIR/it.proto:6: rpc shop.Shop.List is asked with google.protobuf.Empty, which is \
                     everybody's: ";
     assert!(text.contains(expected) && text.contains("`message ListRequest { … }`"), "{text}");
     assert!(!text.contains("Shop.Drop"), "{text}");
@@ -54,12 +55,12 @@ fn names_that_are_one_in_rust_are_told_with_both_places() {
     for (with, told) in [
         (
             "message one_two {}\nmessage OneTwo {}",
-            "it.proto:7: the message OneTwo is called OneTwo in Rust, as the message one_two is \
-             (it.proto:6): call one of them otherwise",
+            "DIR/it.proto:7: the message OneTwo is called OneTwo in Rust, as the message one_two is \
+             (DIR/it.proto:6): call one of them otherwise",
         ),
         (
             "enum shop { NONE = 0; }",
-            "it.proto:5: the service Shop is called Shop in Rust, as the enum shop is (it.proto:6)",
+            "it.proto:5: the service Shop is called Shop in Rust, as the enum shop is (DIR/it.proto:6)",
         ),
         (
             "message a_b { enum E { N = 0; } }\nmessage aB { oneof o { string s = 1; } }",
@@ -116,7 +117,7 @@ fn what_is_no_proto_or_is_not_there_is_told_with_its_place() {
     let text = refused("message Ask {\n  strong name = 1;\n}");
     assert!(text.contains("it.proto:5:") && text.contains("'strong' is not defined"), "{text}");
     let text = refused("message Ask {");
-    assert!(text.contains("it.proto:4:"), "{text}");
+    assert!(text.contains("it.proto: ") && text.contains("end of file"), "{text}");
     let text = refused("import \"nowhere.proto\";");
     assert!(text.contains("it.proto:4:") && text.contains("nowhere.proto"), "{text}");
     let folder = tempfile::tempdir().unwrap();

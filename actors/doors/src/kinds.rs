@@ -364,7 +364,8 @@ mod grpc {
         #[serde(default, deserialize_with = "paths")]
         #[cfg_attr(feature = "schema", schemars(with = "Vec<PathBuf>"))]
         includes: Vec<PathBuf>,
-        /// Actors by the names of services of the protos: PEER/NAME
+        /// Actors by the names of services of the protos: PEER/NAME, or typed:PEER/NAME for one
+        /// that has the types of the proto
         #[serde(default)]
         services: BTreeMap<String, String>,
     }
@@ -448,7 +449,8 @@ mod grpc {
             let protos = Protos::compile(&self.protos, includes);
             let protos = protos.map_err(|error| error.to_string())?;
             for (name, to) in &self.services {
-                let added = methods.service(&protos, name, &Service::to(to));
+                let service: Service = to.parse().map_err(|error| format!("{error}"))?;
+                let added = methods.service(&protos, name, &service);
                 methods = added.map_err(|error| error.to_string())?;
             }
             Ok(methods)

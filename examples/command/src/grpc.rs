@@ -82,9 +82,9 @@ fn methods(options: &Grpc) -> Result<Methods, CommandError> {
     for (protos, service) in services(options)? {
         let hint = "say --grpc-service package.Service=PEER/NAME";
         let (name, to) = parts(service, "--grpc-service", hint)?;
-        let service = types(options, name)?
-            .into_iter()
-            .fold(Service::to(to), |service, one| service.takes(one.0, one.1));
+        let to = to.parse::<Service>().map_err(|error| CommandError::usage(error, hint))?;
+        let service =
+            types(options, name)?.into_iter().fold(to, |service, one| service.takes(one.0, one.1));
         let added = methods.service(&protos, name, &service);
         methods = added.map_err(|error| CommandError::usage(error, hint))?;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
@@ -36,7 +37,12 @@ impl Protos {
         files: impl IntoIterator<Item = impl AsRef<Path>>,
         includes: impl IntoIterator<Item = impl AsRef<Path>>,
     ) -> Result<Self, ProtoError> {
-        let wrong = |error: protox::Error| ProtoError(format!("{error:?}"));
+        let wrong = |error: protox::Error| {
+            let text = format!("{error:?}");
+            // At the end of a file, none is named.
+            let file = error.file().filter(|file| !text.contains(file));
+            ProtoError(file.map_or(text.clone(), |file| format!("{file}: {text}")))
+        };
         let mut compiler = protox::Compiler::new(includes).map_err(wrong)?;
         compiler.include_imports(true).include_source_info(false);
         compiler.open_files(files).map_err(wrong)?;
@@ -80,7 +86,7 @@ impl Protos {
     }
 }
 
-/// The actor behind a service of a proto.
+/// The actor behind a service of a proto, which takes JSON, or has the proto's types itself.
 ///
 /// Each method sends the type that is called as its request, `shop.OrderRequest`, say, in version
 /// 1, unless `types` names another one. How it is called is what the proto says: a unary method is
@@ -96,12 +102,23 @@ pub struct Service {
     /// another version than 1.
     #[serde(default)]
     pub types: HashMap<String, String>,
+    /// Set if the actor has the proto's types, as `estafette-build` makes them: messages pass as
+    /// they are then. Else it takes JSON.
+    #[serde(default)]
+    pub typed: bool,
 }
 
 impl Service {
     /// A service of this actor, `peer/name`.
     pub fn to(to: impl Into<String>) -> Self {
-        Self { to: to.into(), types: HashMap::new() }
+        Self { to: to.into(), types: HashMap::new(), typed: false }
+    }
+
+    /// Of an actor that has the proto's types.
+    #[must_use]
+    pub fn typed(mut self) -> Self {
+        self.typed = true;
+        self
     }
 
     /// The type that a method sends, instead of one called as its request.
@@ -109,6 +126,22 @@ impl Service {
     pub fn takes(mut self, method: impl Into<String>, message: impl Into<String>) -> Self {
         self.types.insert(method.into(), message.into());
         self
+    }
+}
+
+/// As it is written on a command line: `paris/till` for an actor that takes JSON,
+/// `typed:paris/till` for one that has the proto's types.
+impl FromStr for Service {
+    type Err = MethodError;
+
+    fn from_str(text: &str) -> Result<Self, MethodError> {
+        // A peer whose name begins so is named by its id.
+        let (to, typed) = match text.strip_prefix("typed:") {
+            Some(to) => (to, true),
+            None => (text, false),
+        };
+        actor(to).map_err(MethodError)?;
+        Ok(Self { typed, ..Self::to(to) })
     }
 }
 
@@ -137,7 +170,10 @@ impl Methods {
                 name: actor.into(),
                 takes: takes(service, &method)?,
                 way: way(&method),
-                form: Form::Proto(Translation::of(&method)),
+                form: match service.typed {
+                    true => Form::Packed,
+                    false => Form::Proto(Translation::of(&method)),
+                },
             };
             self = self.route(&format!("/{name}/{}", method.name()), route)?;
         }
@@ -147,11 +183,12 @@ impl Methods {
 }
 
 fn takes(service: &Service, method: &MethodDescriptor) -> Result<Takes, MethodError> {
+    let takes = if service.typed { Takes::Packed } else { Takes::Json };
     let Some(message) = service.types.get(method.name()) else {
-        return Ok(Takes::Json(method.input().full_name().into(), 1));
+        return Ok(takes(method.input().full_name().into(), 1));
     };
     let (message, version) = of_version(message).map_err(MethodError)?;
-    Ok(Takes::Json(message.into(), version))
+    Ok(takes(message.into(), version))
 }
 
 fn way(method: &MethodDescriptor) -> Way {

@@ -48,3 +48,22 @@ fn methods_of_grpc_are_checked_before_anything_is_opened() {
     let why = made("grpc", json!({ "listen": "a:1", "services": { "a.B": "p/q" } }));
     assert!(why.unwrap_err().contains("protos ="));
 }
+
+#[cfg(feature = "proto")]
+#[test]
+fn a_service_leads_to_an_actor_that_takes_json_or_has_the_types_of_the_proto() {
+    let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/grpc/shop.proto");
+    let prepared = |to: &str| {
+        let services = json!({ "shop.Shop": to });
+        let settings = json!({ "listen": "127.0.0.1:1", "protos": [proto], "services": services });
+        let registry = with_kinds(StageRegistry::new());
+        let door = registry.door_of("grpc", settings).and_then(|door| door.make()).unwrap();
+        door.prepare()
+    };
+    assert_eq!(prepared("paris/shop"), Ok(()));
+    assert_eq!(prepared("typed:paris/shop"), Ok(()));
+    for wrong in ["paris", "typed:paris", "typed:"] {
+        let why = prepared(wrong).unwrap_err();
+        assert!(why.contains("write peer/name"), "{why}");
+    }
+}

@@ -197,6 +197,8 @@ fn what_is_wrong_with_protos_and_services_is_said_in_full() {
     let broken = write("broken.proto", "syntax = \"proto3\";\nmessage A {\n  strin b = 1\n}\n");
     let error = compile(broken).unwrap_err().to_string();
     assert!(error.contains("broken.proto") && error.contains('4'), "{error}");
+    let error = compile(write("endless.proto", "message A {")).unwrap_err().to_string();
+    assert!(error.contains("endless.proto") && error.contains("end of file"), "{error}");
     let missing = compile(folder.path().join("none.proto")).unwrap_err().to_string();
     assert!(missing.contains("none.proto"), "{missing}");
     let empty = write("empty.proto", "syntax = \"proto3\";\nmessage A {}\n");

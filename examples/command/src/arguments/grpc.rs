@@ -43,8 +43,8 @@ pub(crate) struct Grpc {
         hide_env = true
     )]
     pub(crate) grpc_include: Vec<PathBuf>,
-    /// A service of these protos that leads to an actor: helloworld.Greeter=paris/greeter; may be
-    /// repeated
+    /// A service of these protos that leads to an actor: helloworld.Greeter=paris/greeter, or
+    /// typed:paris/greeter for one that has the types of the proto; may be repeated
     #[arg(
         long,
         value_name = "SERVICE=PEER/NAME",

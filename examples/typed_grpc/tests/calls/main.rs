@@ -10,6 +10,7 @@ mod world;
 use std::time::Duration;
 
 use estafette::RemoteErrorKind;
+use estafette_doors::grpc::{Methods, Protos, Service};
 use estafette_typed_grpc::proto::google::protobuf::Empty;
 use estafette_typed_grpc::proto::town::v1::guest::Stay;
 use estafette_typed_grpc::proto::town::v1::{
@@ -132,6 +133,24 @@ async fn what_does_not_reach_an_actor_has_the_words_of_every_door() {
     let error = client.unary::<_, GreetReply>("Greet", much, None).await.unwrap_err();
     assert_eq!(told(&error), is(Code::ResourceExhausted, "no", "FULL"));
     assert!(error.message().contains("4194304 are allowed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_door_that_reads_the_proto_when_it_starts_leads_to_the_same_actor() {
+    let world = world().await;
+    let folder = python::workspace().join("examples/typed_grpc/proto");
+    let protos = Protos::compile([folder.join("greeter.proto")], [folder]).unwrap();
+    let service: Service = "typed:paris/greeter".parse().unwrap();
+    assert_eq!(service, Service::to("paris/greeter").typed());
+    let service = service.takes("Forget", "town.v1.ForgetRequest");
+    let methods = Methods::new().service(&protos, "town.v1.Greeter", &service).unwrap();
+    let mut client = world.door_of(methods).await.client().await;
+    let reply: GreetReply = client.unary("Greet", greet("Ada"), None).await.unwrap();
+    assert_eq!(reply.text, "Bonjour Ada");
+    let error = client.unary::<_, Empty>("Forget", Empty {}, None).await.unwrap_err();
+    assert_eq!(error.message(), "nobody is forgotten here");
+    let wrong = "typed:paris".parse::<Service>().unwrap_err().to_string();
+    assert!(wrong.contains("write peer/name"), "{wrong}");
 }
 
 #[tokio::test]

@@ -126,10 +126,13 @@ pub(crate) struct Door {
 
 impl World {
     pub(crate) async fn door(&self, to: &str) -> Door {
+        self.door_of(Methods::new().typed::<town::Greeter>(to).unwrap()).await
+    }
+
+    pub(crate) async fn door_of(&self, methods: Methods) -> Door {
         let tokens = Tokens::load(Arc::new(MemoryStore::default())).unwrap();
         let rights = ["paris/*", "away/*"].map(|right| right.parse().unwrap());
         let token = tokens.add("all", &rights, None, None).unwrap().text().to_owned();
-        let methods = Methods::new().typed::<town::Greeter>(to).unwrap();
         let router = grpc(&Access::of(&self.lyon, &tokens), methods);
         let serving = serve(router, "127.0.0.1:0").await.unwrap();
         Door { address: serving.address().to_string(), token, _serving: serving }
@@ -137,10 +140,15 @@ impl World {
 
     /// A client of an actor, with the door that it comes in by.
     pub(crate) async fn client(&self, to: &str) -> Client {
-        let door = self.door(to).await;
-        let address = format!("http://{}", door.address);
+        self.door(to).await.client().await
+    }
+}
+
+impl Door {
+    pub(crate) async fn client(self) -> Client {
+        let address = format!("http://{}", self.address);
         let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
-        Client { grpc: tonic::client::Grpc::new(channel), door }
+        Client { grpc: tonic::client::Grpc::new(channel), door: self }
     }
 }
 

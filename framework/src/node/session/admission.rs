@@ -74,7 +74,7 @@ impl Session {
         let key = TransferKey::from_bytes(*opening.key.expose());
         if key.commitment(opening.suite) != opening.commit {
             return refuse(
-                FailureKind::Protocol,
+                FailureKind::Integrity,
                 "the key of the transfer is not the one committed to for its suite".into(),
             );
         }

@@ -19,9 +19,14 @@ const OF_DOORS: [&str; 10] = [
 ];
 
 fn crates_of(package: &str) -> Vec<String> {
+    tree(env!("CARGO_MANIFEST_DIR"), &["--edges", "normal", "--package", package])
+}
+
+fn tree(folder: &str, of: &[&str]) -> Vec<String> {
     let tree = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--package", package])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["tree", "--offline", "--prefix", "none"])
+        .args(of)
+        .current_dir(folder)
         .output()
         .unwrap();
     assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
@@ -49,4 +54,19 @@ fn doors_that_post_nothing_have_no_crate_of_webhooks() {
     let theirs: Vec<_> =
         crates.iter().filter(|name| of_webhooks.contains(&name.as_str())).collect();
     assert!(theirs.is_empty(), "{theirs:?}");
+}
+
+/// Programs with a proto have them in their build scripts; who builds the workspace has none.
+#[test]
+fn the_default_build_has_nothing_that_makes_rust_of_protos() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let of_protos = ["estafette-build", "prost-build", "tonic-prost-build"];
+    let found = |crates: Vec<String>| {
+        crates.into_iter().filter(|name| of_protos.contains(&name.as_str())).collect::<Vec<_>>()
+    };
+    let default = tree(root, &["--edges", "normal,build"]);
+    assert!(default.iter().any(|name| name == "estafette-command"), "{default:?}");
+    assert_eq!(found(default), [""; 0]);
+    let with = tree(root, &["--edges", "normal,build", "--package", "estafette-typed-grpc"]);
+    assert!(found(with).contains(&"prost-build".to_owned()), "they are seen");
 }

@@ -12,7 +12,7 @@ struct Package {
 }
 
 /// The lints that generated code does not keep to.
-const ALLOWED: &str = "#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, \
+const ALLOWED: &str = "#[allow(missing_docs, unreachable_pub, unused_qualifications, deprecated, clippy::all, \
                        clippy::pedantic, rustdoc::all)]";
 
 /// The file.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+mod host;
 mod native;
 #[path = "../../../../actors/doors/tests/grpc/python.rs"]
 mod python;

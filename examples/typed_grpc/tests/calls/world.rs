@@ -9,7 +9,7 @@ use estafette::remote::{ActorError, Asked, Called};
 use estafette::{Identity, Node, RemoteErrorKind};
 use estafette_actors::standard;
 use estafette_doors::grpc::{Methods, grpc};
-use estafette_doors::{Access, Serving, Tokens, serve};
+use estafette_doors::{Access, Router, Serving, Tokens, serve};
 use estafette_typed_grpc::Greeter;
 use estafette_typed_grpc::proto::town::v1::{self as town, GreetRequest, Guest, LinesRequest};
 use futures_util::StreamExt;
@@ -129,11 +129,16 @@ impl World {
         self.door_of(Methods::new().typed::<town::Greeter>(to).unwrap()).await
     }
 
-    pub(crate) async fn door_of(&self, methods: Methods) -> Door {
+    /// A door that is not served yet, and a token for it.
+    pub(crate) fn router(&self, methods: Methods) -> (Router, String) {
         let tokens = Tokens::load(Arc::new(MemoryStore::default())).unwrap();
         let rights = ["paris/*", "away/*"].map(|right| right.parse().unwrap());
         let token = tokens.add("all", &rights, None, None).unwrap().text().to_owned();
-        let router = grpc(&Access::of(&self.lyon, &tokens), methods);
+        (grpc(&Access::of(&self.lyon, &tokens), methods), token)
+    }
+
+    pub(crate) async fn door_of(&self, methods: Methods) -> Door {
+        let (router, token) = self.router(methods);
         let serving = serve(router, "127.0.0.1:0").await.unwrap();
         Door { address: serving.address().to_string(), token, _serving: serving }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use estafette::node::{MemoryStore, OutboxError, OutboxState, Store, TakenOut};
 use estafette::testing::{Connecting, Faults, Pair, Random};
 use estafette::wire::LinkConfig;
-use estafette::{FailureKind, Node, NodeConfig, TransferHandle, TransferId};
+use estafette::{Failure, FailureKind, Node, NodeConfig, Receipt, TransferHandle, TransferId};
 use estafette_actors::sink::{FileSink, OnConflict};
 use estafette_actors::source::FileSource;
 use estafette_actors::standard;
@@ -26,6 +26,8 @@ const SEEDS: u64 = 30;
 const DELIVERIES: u64 = 3;
 /// Connections that bits change on, or that break by themselves: the ones behind them are good.
 const BAD: u64 = 40;
+/// Longer than anything that is under way is quiet: after many tries, the next one is minutes away.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Soon notices what was damaged so that it is waited for in vain, and notes often how far a
 /// delivery is.
@@ -157,14 +159,15 @@ impl Stored {
         handles
     }
 
-    /// Waits until so many bytes more went over the network, or all deliveries are over; whether
-    /// they are.
+    /// Waits until so many bytes more went over the network, or it is quiet, or all deliveries are
+    /// over; whether they are.
     async fn a_while(&mut self) -> bool {
         let most = 1 << (8 + self.random.below(11));
         let bytes = self.random.below(most);
         let handles = self.handles().await;
         tokio::select! {
             () = self.pair.network.carries(bytes) => false,
+            () = tokio::time::sleep(QUIET) => false,
             _ = join_all(handles.iter().map(TransferHandle::delivered)) => true,
         }
     }
@@ -225,10 +228,22 @@ impl Stored {
         }
     }
 
+    /// The end of a delivery, whose next try somebody asks for who does not wait for minutes.
+    async fn end_of(&self, handle: &TransferHandle) -> Result<Receipt, Failure> {
+        loop {
+            tokio::select! {
+                outcome = handle.delivered() => return outcome,
+                () = tokio::time::sleep(QUIET) => {}
+            }
+            // It is under way, or over by now.
+            let _ = self.pair.lyon.outbox().retry(handle.id()).await;
+        }
+    }
+
     /// All have an end, and it is a good one unless somebody gave it up.
     async fn check_ends(&mut self) {
         for handle in self.handles().await {
-            let (id, outcome) = (handle.id(), handle.delivered().await);
+            let (id, outcome) = (handle.id(), self.end_of(&handle).await);
             let state = self
                 .pair
                 .lyon

@@ -41,6 +41,7 @@ mod counted;
 mod ending;
 #[cfg(feature = "grpc")]
 pub mod grpc;
+mod head;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(any(feature = "http", feature = "grpc"))]
@@ -62,6 +63,8 @@ mod status;
 #[cfg(feature = "tls")]
 mod tls;
 mod tokens;
+#[cfg(any(feature = "http", feature = "grpc"))]
+mod trace;
 #[cfg(feature = "webhooks")]
 mod webhook;
 #[cfg(any(feature = "http", feature = "grpc"))]

@@ -14,8 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, Version, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::Version;
 use estafette::node::OpenDoor;
 use futures_util::future::{BoxFuture, Either, ready};
 use hyper::body::Incoming;
@@ -30,6 +29,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::begun::Begun;
 use crate::busy::{Busy, Counted};
+use crate::head::{self, HEAD_MOST, HEADERS_MOST};
 use crate::over::{Over, Protocol};
 use crate::rest::Rest;
 
@@ -43,10 +43,6 @@ const TAKES_WITHIN: Duration = Duration::from_secs(20);
 /// The interval at which it is looked whether a client that speaks HTTP/2 is still there, and the
 /// longest that its answer may take.
 const ALIVE: Duration = Duration::from_secs(20);
-/// The most bytes of the head of a request.
-const HEAD_MOST: usize = 32 << 10;
-/// The most headers of it.
-const HEADERS_MOST: usize = 64;
 /// The most requests at once on a connection of HTTP/2.
 const STREAMS_MOST: u32 = 128;
 /// The most of them that are taken back before they are looked at; a client that goes on so loses
@@ -357,17 +353,16 @@ async fn spoken(
         let protocol = Protocol::of(request.headers());
         let is_http2 = request.version() == Version::HTTP_2;
         let request = request.map(|body| rest.lend(body));
-        let refusal =
-            unclear(request.version(), request.headers()).map(IntoResponse::into_response);
-        let answer = match refusal.or_else(|| too_many(request.headers())) {
+        let answer = match head::refused(request.version(), request.uri(), request.headers()) {
             Some(refusal) => Either::Left(ready(Ok(refusal))),
             None => Either::Right(router.call(request)),
         };
         async move {
-            let answer = tokio::select! {
+            let mut answer = tokio::select! {
                 answer = answer => answer?,
                 () = over.clone().wait() => protocol.answer(),
             };
+            head::date(answer.headers_mut());
             let open = open.answered(&answer);
             if is_http2 {
                 rest.begin().await;
@@ -416,37 +411,6 @@ async fn until_over<C: Future<Output = hyper::Result<()>>>(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection to the doors has ended");
     }
-}
-
-/// The refusal of a request of HTTP/1.1 that others on its way may read in another way: one that is
-/// for no host or for several, or whose body is packed by more than its parts (RFC 9112).
-fn unclear(version: Version, headers: &HeaderMap) -> Option<impl IntoResponse + use<>> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let (coding, more) = (codings.next(), codings.next());
-    let is_known = coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    let hosts = headers.get_all(header::HOST).iter().count();
-    let (status, text) = if version != Version::HTTP_11 {
-        return None;
-    } else if hosts != 1 {
-        (StatusCode::BAD_REQUEST, "a request of HTTP/1.1 has one header Host\n")
-    } else if !is_known || more.is_some() {
-        let text = "the only Transfer-Encoding that is known here is chunked\n";
-        (StatusCode::NOT_IMPLEMENTED, text)
-    } else {
-        return None;
-    };
-    let headers = [("content-type", "text/plain"), ("connection", "close"), (crate::HANDLED, "no")];
-    Some((status, headers, text))
-}
-
-/// The refusal of a request with more headers than one may have, which by HTTP/1.1 is not read.
-fn too_many(headers: &HeaderMap) -> Option<Response> {
-    if headers.len() <= HEADERS_MOST {
-        return None;
-    }
-    let text = format!("a request has {HEADERS_MOST} headers at most\n");
-    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    Some((status, [("content-type", "text/plain"), (crate::HANDLED, "no")], text).into_response())
 }
 
 /// Waits until nothing is asked on a connection for too long, or the server stops.

@@ -98,6 +98,7 @@ async fn a_problem_closes_with_its_status_and_its_word() {
     }
     let plain = world.client().get(COUNT).await;
     plain.problem(426, "upgrade", "no");
+    assert_eq!(plain.header("sec-websocket-version"), "13");
     let client = world.client();
     client.with(None).ask("GET", COUNT, &UPGRADE, b"").await.problem(401, "no-token", "no");
 }
@@ -169,6 +170,23 @@ async fn a_client_that_goes_ends_the_call_and_one_that_does_not_read_is_not_sent
     socket.say(frame(1, b"{}")).await;
     socket.say(frame(8, &1000_u16.to_be_bytes())).await;
     within(world.shop.given_up.acquire()).await.unwrap().forget();
+}
+
+#[tokio::test]
+async fn what_comes_behind_the_end_of_the_items_is_told_as_that() {
+    let world = World::new().await;
+    let mut socket = opened(&world, COUNT).await;
+    // It is answered without an end.
+    socket.say(frame(1, b"{}")).await;
+    socket.say(frame(1, b"")).await;
+    socket.say(frame(1, b"{}")).await;
+    let close = loop {
+        let (kind, body) = next(&mut socket).await;
+        if kind == 8 {
+            break body;
+        }
+    };
+    assert_eq!(close[..2], 1008_u16.to_be_bytes());
 }
 
 #[tokio::test]

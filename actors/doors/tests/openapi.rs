@@ -103,7 +103,9 @@ async fn an_event_takes_what_is_told_of_it_and_nothing_else() {
         ("ce-source", "/till/7"),
         ("ce-type", "shop.Order"),
         ("ce-traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        ("ce-tracestate", "rojo=00f067aa0ba902b7"),
         ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        ("tracestate", "rojo=00f067aa0ba902b7"),
         ("Prefer", "wait=60"),
     ]);
     let headers = parameters(&told, EVENTS, "post", "header");
@@ -125,7 +127,7 @@ async fn an_event_takes_what_is_told_of_it_and_nothing_else() {
         assert_eq!(post("", needed, "1.0").await.status, 400, "{needed}");
     }
     assert_eq!(post("", "", "0.3").await.status, 400);
-    for left_out in ["ce-traceparent", "traceparent", "Prefer"] {
+    for left_out in ["ce-traceparent", "ce-tracestate", "traceparent", "tracestate", "Prefer"] {
         assert!([200, 202].contains(&post("", left_out, "1.0").await.status), "{left_out}");
     }
     // Its queries, by their schemas.
@@ -146,7 +148,7 @@ async fn an_event_takes_what_is_told_of_it_and_nothing_else() {
     let whole = json!({
         "specversion": "1.0", "id": "1", "source": "/till/7", "type": "shop.Order",
         "datacontenttype": "application/json", "traceparent": values["traceparent"],
-        "data": { "article": "tea" },
+        "tracestate": values["tracestate"], "data": { "article": "tea" },
     });
     let fields =
         |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();

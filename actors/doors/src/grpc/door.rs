@@ -28,6 +28,7 @@ use super::web::{self, is_grpc};
 use super::{MESSAGE_MOST, Methods};
 use crate::busy::Anybodys;
 use crate::shared::Shared;
+use crate::trace::trace;
 use crate::whole::whole;
 use crate::{Access, Pass};
 
@@ -204,9 +205,4 @@ fn no_such_method(path: &str) -> Status {
     let shown: String = path.chars().take(200).collect();
     let text = format!("this door has no method {shown}");
     not_handled(Code::Unimplemented, "NO_SUCH_METHOD", &text)
-}
-
-/// The trace that a call belongs to. One that can't be read is nobody's.
-fn trace(headers: &HeaderMap) -> Option<TraceContext> {
-    headers.get("traceparent")?.to_str().ok()?.parse().ok()
 }

@@ -21,6 +21,7 @@ use super::problem::Problem;
 use super::target::{self, Target};
 use super::tell;
 use crate::tokens::Pass;
+use crate::trace::{trace, traced};
 
 /// The type of content that is an event in structured mode.
 const STRUCTURED: &str = "application/cloudevents+json";
@@ -54,6 +55,7 @@ struct Event {
     source: String,
     kind: String,
     traceparent: Option<String>,
+    tracestate: Option<String>,
 }
 
 /// An event in structured mode. Nothing of it is copied before its length is known.
@@ -66,6 +68,7 @@ struct Structured<'a> {
     #[serde(rename = "type")]
     kind: &'a RawValue,
     traceparent: Option<&'a RawValue>,
+    tracestate: Option<&'a RawValue>,
     datacontenttype: Option<&'a RawValue>,
     data_base64: Option<IgnoredAny>,
     data: Option<&'a RawValue>,
@@ -95,8 +98,9 @@ pub(super) async fn event(
     };
     let remote = seat.access.node().remote_json(&reached.address(), &event.kind, version)?;
     let mut remote = remote.on_behalf_of(&pass.name);
-    let trace = event.traceparent.as_deref().and_then(|trace| trace.parse().ok());
-    if let Some(trace) = target::trace(&headers).or(trace) {
+    let state = event.tracestate.as_deref().into_iter();
+    let own = event.traceparent.as_deref().and_then(|parent| traced(parent, state));
+    if let Some(trace) = trace(&headers).or(own) {
         remote = remote.traced(trace);
     }
     let target = Target { remote, wait: target::wait(&headers), reached };
@@ -140,6 +144,7 @@ fn structured(text: &str) -> Result<(Event, &str), Problem> {
         source: must("source", written.source)?,
         kind: must("type", written.kind)?,
         traceparent: said("traceparent", written.traceparent)?,
+        tracestate: said("tracestate", written.tracestate)?,
     };
     let event = checked(event, &must("specversion", written.specversion)?)?;
     let kind = said("datacontenttype", written.datacontenttype)?;
@@ -167,6 +172,7 @@ fn binary(headers: &HeaderMap) -> Result<Event, Problem> {
         source: must("ce-source")?,
         kind: must("ce-type")?,
         traceparent: said("ce-traceparent")?,
+        tracestate: said("ce-tracestate")?,
     };
     checked(event, &must("ce-specversion")?)
 }

@@ -17,6 +17,7 @@ use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::StatusCode;
+use axum::http::header::{self, HeaderValue};
 use axum::response::Response;
 use estafette::RemoteError;
 use estafette::remote::{JsonDownload, JsonRemote, JsonUpload};
@@ -52,7 +53,8 @@ pub(crate) async fn open(
     let socket = socket.map_err(|error| {
         let text = format!("this path is a WebSocket of HTTP/1.1: {}", error.body_text());
         Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade", text)
-            .with(axum::http::header::UPGRADE, axum::http::HeaderValue::from_static("websocket"))
+            .with(header::UPGRADE, HeaderValue::from_static("websocket"))
+            .with(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
     })?;
     let place = seat.stream(&pass)?;
     let Target { remote, reached, wait } = target;
@@ -184,6 +186,9 @@ async fn requests(stream: &mut SplitStream<WebSocket>, upload: JsonUpload) -> En
                 if let Some(open) = upload.take() {
                     open.finish();
                 }
+            }
+            (Message::Text(_), None) => {
+                return Ended::Wrong(closing(1008, "an empty frame was the end of the items"));
             }
             _ => return Ended::Wrong(closing(1003, "a frame is an item of JSON, as text")),
         }

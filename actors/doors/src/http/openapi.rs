@@ -294,7 +294,7 @@ fn schemas() -> Value {
     }));
     let mut event = object(json!({
         "specversion": { "const": "1.0" }, "id": text, "source": text, "type": text,
-        "datacontenttype": text, "traceparent": text, "data": {},
+        "datacontenttype": text, "traceparent": text, "tracestate": text, "data": {},
     }));
     event["required"] = json!(["specversion", "id", "source", "type"]);
     json!({

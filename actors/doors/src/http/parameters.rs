@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// The version of a type, the wait for an answer and the trace, as each message has them.
-const MESSAGE: &[&str] = &["version", "Prefer", "traceparent"];
+const MESSAGE: &[&str] = &["version", "Prefer", "traceparent", "tracestate"];
 
 /// Adds to each operation what its request takes besides the parts of its path.
 pub(super) fn add(paths: &mut Map<String, Value>) {
@@ -28,8 +28,8 @@ fn of(method: &str, path: &str) -> Vec<&'static str> {
         ("post", "ask" | "tell" | "download") | ("get", "open") => MESSAGE.to_vec(),
         ("post", "deliver") => [MESSAGE, &keyed[1..]].concat(),
         ("post", "events") => {
-            let event = ["ce-specversion", "ce-id", "ce-source", "ce-type", "ce-traceparent"];
-            [&["way"], MESSAGE, &event].concat()
+            let event = ["ce-specversion", "ce-id", "ce-source", "ce-type"];
+            [&["way"], MESSAGE, &event, &["ce-traceparent", "ce-tracestate"]].concat()
         }
         ("put", "send") => [&keyed[..], &["If-None-Match"], &digests].concat(),
         ("get", "deliveries" | "transfers") => vec!["Prefer", "Last-Event-ID"],

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderMap, HeaderValue};
 use axum::http::request::Parts;
 use estafette::RemoteError;
-use estafette::remote::{JsonRemote, TraceContext};
+use estafette::remote::JsonRemote;
 use serde::Deserialize;
 
 use super::Seat;
@@ -16,6 +16,7 @@ use super::problem::Problem;
 use crate::access::Reached;
 use crate::room::Held;
 use crate::tokens::{Pass, Refusal};
+use crate::trace::trace;
 
 /// The longest that somebody may wait for an answer.
 pub(crate) const WAIT_MOST: Duration = Duration::from_secs(300);
@@ -110,11 +111,6 @@ pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a s
         (Ok(text), None) => Ok(Some(text.trim())),
         _ => Err(bad(format!("{name} is one visible text"))),
     }
-}
-
-/// The trace that a request belongs to; one that can't be read is none, as W3C has it.
-pub(crate) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
-    headers.get("traceparent")?.to_str().ok()?.parse().ok()
 }
 
 /// The time that a client wants to wait: `Prefer: wait=30`, in seconds. What is no number is passed

@@ -35,6 +35,8 @@ use super::target::Target;
 
 /// The most bytes that are read of the body of an answer that is a failure.
 const ANSWER_MOST: usize = 1024;
+/// The longest that is waited for them: what counts is in the head.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// The most bytes, and headers, of the head of an answer.
 const HEAD_MOST: usize = 32 << 10;
 const HEADERS_MOST: usize = 64;
@@ -90,7 +92,7 @@ impl Poster {
             self.exchange(stream, head, body).await
         };
         match timeout(self.within, outcome).await {
-            Ok(Ok(outcome)) => outcome,
+            Ok(Ok(answer)) => answer.judged().await,
             Ok(Err(why)) => failed(None, why),
             Err(_) => {
                 failed(None, format!("{} has not answered within {:?}", self.target, self.within))
@@ -98,13 +100,14 @@ impl Poster {
         }
     }
 
-    /// Posts it by that connection, which ends with this future if it has no answer by then.
+    /// Posts it by that connection, which ends with this future if it has no head of an answer by
+    /// then.
     async fn exchange(
         &self,
         stream: impl Stream + 'static,
         head: axum::http::HeaderMap,
         body: Bytes,
-    ) -> Result<Outcome, String> {
+    ) -> Result<Answer, String> {
         let broken = |error: hyper::Error| format!("{} broke off: {}", self.target, causes(&error));
         let connection = http1::Builder::new()
             .max_buf_size(HEAD_MOST)
@@ -114,12 +117,8 @@ impl Poster {
         let request = self.request(head, body)?;
         let mut driver = JoinSet::new();
         driver.spawn(connection);
-        let mut answer = sender.send_request(request).await.map_err(broken)?;
-        let outcome = judge(&mut answer).await;
-        drop((sender, answer));
-        // It says that it ends, to who still listens.
-        tokio::spawn(async move { drop(timeout(ENDING, driver.join_next()).await) });
-        Ok(outcome)
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        Ok(Answer { answer, sender, driver })
     }
 
     fn request(&self, head: axum::http::HeaderMap, body: Bytes) -> Result<Request<Body>, String> {
@@ -215,6 +214,25 @@ async fn reach<T, C: Future<Output = io::Result<T>>>(
     }
 }
 
+/// An answer whose head is there, and the connection that it comes by.
+struct Answer {
+    answer: Response<Incoming>,
+    sender: http1::SendRequest<Body>,
+    driver: JoinSet<hyper::Result<()>>,
+}
+
+impl Answer {
+    async fn judged(self) -> Outcome {
+        let Self { mut answer, sender, mut driver } = self;
+        let outcome = judge(&mut answer).await;
+        drop((sender, answer));
+        // It says that it ends, to who still listens.
+        tokio::spawn(async move { drop(timeout(ENDING, driver.join_next()).await) });
+        outcome
+    }
+}
+
+/// The outcome that the head of an answer tells; the beginning of its body is for people.
 async fn judge(answer: &mut Response<Incoming>) -> Outcome {
     let status = answer.status();
     if status.is_success() {
@@ -241,17 +259,20 @@ async fn judge(answer: &mut Response<Incoming>) -> Outcome {
     }
 }
 
-/// The beginning of a body, as text; what breaks off, or is more, does not matter.
+/// The beginning of a body, as text; what breaks off, comes too late, or is more, does not matter.
 async fn beginning(body: &mut Incoming) -> String {
     let mut read = Vec::new();
-    while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-        let Some(piece) = frame.data_ref() else { break };
-        let room = ANSWER_MOST - read.len();
-        read.extend_from_slice(&piece[..piece.len().min(room)]);
-        if read.len() == ANSWER_MOST {
-            break;
+    let reads = async {
+        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+            let Some(piece) = frame.data_ref() else { break };
+            let room = ANSWER_MOST - read.len();
+            read.extend_from_slice(&piece[..piece.len().min(room)]);
+            if read.len() == ANSWER_MOST {
+                break;
+            }
         }
-    }
+    };
+    let _ = timeout(ANSWER_WITHIN, reads).await;
     String::from_utf8_lossy(&read).trim().to_owned()
 }
 
@@ -319,7 +340,7 @@ mod tests {
     use axum::http::HeaderMap;
     use futures_util::FutureExt;
     use futures_util::future::Either;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -343,6 +364,27 @@ mod tests {
         let mut read = Vec::new();
         theirs.read_to_end(&mut read).await.unwrap();
         assert!(read.len() <= 64, "{} bytes were sent after its end", read.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_head_says_counts_though_its_body_stalls() {
+        for (status, more) in [(410, ""), (429, "retry-after: 3600\r\n"), (503, "")] {
+            let (ours, mut theirs) = tokio::io::duplex(4096);
+            let (poster, body) = (poster(), Bytes::from_static(b"1"));
+            let head = format!("HTTP/1.1 {status} x\r\n{more}content-length: 1000\r\n\r\nwait");
+            let answers = async {
+                assert!(theirs.read(&mut [0; 4096]).await.unwrap() > 0);
+                theirs.write_all(head.as_bytes()).await.unwrap();
+            };
+            let (posted, ()) = tokio::join!(poster.exchange(ours, HeaderMap::new(), body), answers);
+            match (status, posted.unwrap().judged().await) {
+                (410, Outcome::Gone(why)) => assert!(why.ends_with(": wait"), "{why}"),
+                (_, Outcome::Failed { status: told, asked, .. }) => {
+                    assert_eq!((told, asked.is_some()), (Some(status), status == 429));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

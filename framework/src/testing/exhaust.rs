@@ -5,41 +5,79 @@ use std::collections::hash_map::Entry;
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use stateright::{Checker, Expectation, HasDiscoveries, Model};
+use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
 
-/// A world that comes to an end, if all goes well.
-pub(crate) trait Ends {
+/// The world of a model: all there is, what may happen in it, what it promises, and its end, which it
+/// comes to if all goes well.
+pub(crate) trait Exhaustible: Clone + Debug + Eq + Hash + Send + Sync + 'static {
+    /// The times that each thing may happen.
+    type Budget: Copy + Send + Sync + 'static;
+    /// A thing done wrong on purpose, to see that it is noticed.
+    type Break: Copy + Debug + Send + Sync + 'static;
+    /// One thing that happens.
+    type Step: Copy + Debug + PartialEq + Send + Sync + 'static;
+
+    /// Returns the world as it begins.
+    fn begin(budget: Self::Budget, broken: Option<Self::Break>) -> Self;
+
+    /// Returns all that may happen now.
+    fn steps(&self) -> Vec<Self::Step>;
+
+    /// Returns the world after a step.
+    fn after(&self, step: Self::Step) -> Self;
+
     /// Returns `true` if nothing is under way any more.
     fn has_ended(&self) -> bool;
+
+    /// Returns `true` if what comes after it is looked at.
+    fn is_within(&self) -> bool {
+        true
+    }
+
+    /// Returns what always holds, and what may happen.
+    fn promises() -> Vec<Promise<Self>>;
 }
 
-/// A model whose states can be kept and compared.
-pub(crate) trait Exhaustible:
-    Model<
-        State: Ends + Clone + Debug + Eq + Hash + Send + Sync + 'static,
-        Action: Copy + Debug + PartialEq + Send + Sync + 'static,
-    > + Clone
-    + Send
-    + Sync
-    + 'static
-{
+/// A promise of a world.
+pub(crate) type Promise<W> = Property<Bounded<W>>;
+
+/// The model of a world, within a budget.
+#[derive(Clone)]
+pub(crate) struct Bounded<W: Exhaustible> {
+    budget: W::Budget,
+    broken: Option<W::Break>,
 }
 
-impl<M> Exhaustible for M where
-    M: Model<
-            State: Ends + Clone + Debug + Eq + Hash + Send + Sync + 'static,
-            Action: Copy + Debug + PartialEq + Send + Sync + 'static,
-        > + Clone
-        + Send
-        + Sync
-        + 'static
-{
+impl<W: Exhaustible> Model for Bounded<W> {
+    type State = W;
+    type Action = W::Step;
+
+    fn init_states(&self) -> Vec<W> {
+        vec![W::begin(self.budget, self.broken)]
+    }
+
+    fn actions(&self, world: &W, steps: &mut Vec<W::Step>) {
+        steps.extend(world.steps());
+    }
+
+    fn next_state(&self, world: &W, step: W::Step) -> Option<W> {
+        Some(world.after(step))
+    }
+
+    fn within_boundary(&self, world: &W) -> bool {
+        world.is_within()
+    }
+
+    fn properties(&self) -> Vec<Promise<W>> {
+        W::promises()
+    }
 }
 
-/// Looks at all that may happen in each of these models, and says of how many states.
-pub(crate) fn look_at_all<M: Exhaustible>(models: Vec<(&str, M)>) {
+/// Looks at all that may happen within each of these budgets, and says of how many states.
+pub(crate) fn look_at_all<W: Exhaustible>(budgets: &[(&str, W::Budget)]) {
     let mut broken = Vec::new();
-    for (name, model) in models {
+    for &(name, budget) in budgets {
+        let model = Bounded::<W> { budget, broken: None };
         let (states, found) = check(model.clone());
         println!("{name}: {states} states");
         let found = found.into_iter().chain(always_ends(&model).err()).collect::<Vec<_>>();
@@ -51,19 +89,22 @@ pub(crate) fn look_at_all<M: Exhaustible>(models: Vec<(&str, M)>) {
     assert!(broken.is_empty(), "{broken:?}");
 }
 
-/// Says by which fault it is noticed that this model is broken.
-pub(crate) fn is_noticed<M: Exhaustible>(name: &str, model: M) {
-    let (states, found) = check(model.clone());
-    let found = found.into_iter().next().or_else(|| always_ends(&model).err());
-    let found = found.unwrap_or_else(|| panic!("{name} is not noticed"));
-    println!("{name} is noticed in {states} states: {found}");
+/// Says by which fault it is noticed that a world is broken in each of these ways.
+pub(crate) fn are_noticed<W: Exhaustible>(breaks: &[(W::Break, W::Budget)]) {
+    for &(broken, budget) in breaks {
+        let model = Bounded::<W> { budget, broken: Some(broken) };
+        let (states, found) = check(model.clone());
+        let found = found.into_iter().next().or_else(|| always_ends(&model).err());
+        let found = found.unwrap_or_else(|| panic!("{broken:?} is not noticed"));
+        println!("{broken:?} is noticed in {states} states: {found}");
+    }
 }
 
 /// From every state, one in which all has ended can be reached: nothing waits for ever. stateright
 /// can't say that. Returns how many states there are.
-fn always_ends<M: Exhaustible>(model: &M) -> Result<usize, String> {
+fn always_ends<W: Exhaustible>(model: &Bounded<W>) -> Result<usize, String> {
     let mut worlds = model.init_states();
-    let mut known: HashMap<M::State, usize> =
+    let mut known: HashMap<W, usize> =
         worlds.iter().cloned().enumerate().map(|(at, world)| (world, at)).collect();
     let (mut before, mut way) = (vec![Vec::new(); worlds.len()], vec![(0, None); worlds.len()]);
     let (mut good, mut at, mut actions) = (Vec::new(), 0, Vec::new());
@@ -109,7 +150,7 @@ fn always_ends<M: Exhaustible>(model: &M) -> Result<usize, String> {
 }
 
 /// Returns what is broken, and by which steps; with how many states were looked at.
-fn check<M: Exhaustible>(model: M) -> (usize, Vec<String>) {
+fn check<W: Exhaustible>(model: Bounded<W>) -> (usize, Vec<String>) {
     let checker = model.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let mut found = Vec::new();
     for property in checker.model().properties() {

@@ -9,11 +9,9 @@
 
 mod world;
 
-use stateright::{Model, Property};
-
 use self::world::{Budget, State, Step, World};
 use super::FailureKind;
-use crate::testing::exhaust::{Ends, is_noticed, look_at_all};
+use crate::testing::exhaust::{Exhaustible, Promise, are_noticed, look_at_all};
 
 /// A thing done wrong on purpose, to see that it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,59 +41,58 @@ enum Break {
 /// Tries that are looked at.
 const TRIES: u32 = 3;
 
-#[derive(Clone)]
-struct Delivery {
-    budget: Budget,
-    broken: Option<Break>,
-}
+impl Exhaustible for World {
+    type Budget = Budget;
+    type Break = Break;
+    type Step = Step;
 
-impl Model for Delivery {
-    type State = World;
-    type Action = Step;
-
-    fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.budget, self.broken)]
+    fn begin(budget: Budget, broken: Option<Break>) -> Self {
+        Self::new(budget, broken)
     }
 
-    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
-        steps.extend(world.steps());
+    fn steps(&self) -> Vec<Step> {
+        self.steps()
     }
 
-    fn next_state(&self, world: &World, step: Step) -> Option<World> {
-        Some(world.after(step))
+    fn after(&self, step: Step) -> Self {
+        self.after(step)
     }
 
-    fn within_boundary(&self, world: &World) -> bool {
-        world.record.tries <= TRIES
+    fn has_ended(&self) -> bool {
+        self.has_ended()
     }
 
-    fn properties(&self) -> Vec<Property<Self>> {
+    fn is_within(&self) -> bool {
+        self.record.tries <= TRIES
+    }
+
+    fn promises() -> Vec<Promise<Self>> {
         vec![
-            Property::always("it becomes visible once at most", |_, world: &World| {
+            Promise::<Self>::always("it becomes visible once at most", |_, world| {
                 world.commits <= 1
             }),
-            Property::always("it is delivered only if it became visible", |_, world: &World| {
+            Promise::<Self>::always("it is delivered only if it became visible", |_, world| {
                 world.record.state != State::Delivered || world.commits > 0
             }),
-            Property::always("it is remembered when its sender forgets it", |_, world: &World| {
+            Promise::<Self>::always("it is remembered when its sender forgets it", |_, world| {
                 world.record.state != State::Delivered || world.disk.remembered
             }),
-            Property::always(
+            Promise::<Self>::always(
                 "what the receiver says has failed for good is not there",
-                |_, world: &World| {
+                |_, world| {
                     !matches!(world.record.state, State::Dead(_, true)) || world.commits == 0
                 },
             ),
-            Property::always("what is said to be taken out is not there", |_, world: &World| {
+            Promise::<Self>::always("what is said to be taken out is not there", |_, world| {
                 world.record.state != (State::Removed { unsure: false }) || world.commits == 0
             }),
-            Property::always("what is told as not delivered is not there", |_, world: &World| {
+            Promise::<Self>::always("what is told as not delivered is not there", |_, world| {
                 match world.record.state {
                     State::Dead(kind, _) => kind == FailureKind::Unknown || world.commits == 0,
                     State::Stored | State::Delivered | State::Removed { .. } => true,
                 }
             }),
-            Property::always("only who is at fault ends it", |_, world: &World| {
+            Promise::<Self>::always("only who is at fault ends it", |_, world| {
                 match world.record.state {
                     State::Dead(kind, _) => {
                         matches!(
@@ -110,10 +107,10 @@ impl Model for Delivery {
                     State::Stored | State::Delivered | State::Removed { .. } => true,
                 }
             }),
-            Property::always("nothing is left over of what was given up", |_, world: &World| {
+            Promise::<Self>::always("nothing is left over of what was given up", |_, world| {
                 !world.has_ended() || world.kept || world.disk.is_clean()
             }),
-            Property::sometimes("delivered", |_, world: &World| {
+            Promise::<Self>::sometimes("delivered", |_, world| {
                 world.record.state == State::Delivered
             }),
         ]
@@ -138,19 +135,9 @@ const NONE: Budget = Budget {
     bars: 0,
 };
 
-impl Ends for World {
-    fn has_ended(&self) -> bool {
-        self.has_ended()
-    }
-}
-
-fn deliveries(budgets: &[(&'static str, Budget)]) -> Vec<(&'static str, Delivery)> {
-    budgets.iter().map(|&(name, budget)| (name, Delivery { budget, broken: None })).collect()
-}
-
 #[test]
 fn a_delivery_ends_once_at_both_ends_whatever_breaks() {
-    look_at_all(deliveries(&[
+    look_at_all::<World>(&[
         ("a cut, and a crash of the receiver", Budget { cuts: 1, receiver_crashes: 1, ..NONE }),
         ("a cut, and a crash of the sender", Budget { cuts: 1, sender_crashes: 1, ..NONE }),
         ("a cut, and another suite", Budget { cuts: 1, suites: 1, ..NONE }),
@@ -168,12 +155,12 @@ fn a_delivery_ends_once_at_both_ends_whatever_breaks() {
             "the memory can't be written, and a crash",
             Budget { failed_notes: 1, receiver_crashes: 1, ..NONE },
         ),
-    ]));
+    ]);
 }
 
 #[test]
 fn a_delivery_ends_once_at_both_ends_whatever_is_decided_about_it() {
-    look_at_all(deliveries(&[
+    look_at_all::<World>(&[
         (
             "cancelled by either side, and a cut",
             Budget { sender_cancels: 1, receiver_cancels: 1, cuts: 1, ..NONE },
@@ -223,7 +210,7 @@ fn a_delivery_ends_once_at_both_ends_whatever_is_decided_about_it() {
             Budget { bars: 1, sender_crashes: 1, ..NONE },
         ),
         ("paused and not, and a cut", Budget { pauses: 2, cuts: 1, ..NONE }),
-    ]));
+    ]);
 }
 
 /// Takes minutes and gigabytes.
@@ -233,7 +220,7 @@ fn a_delivery_ends_once_at_both_ends_whatever_comes_together() {
         return println!("left out: set ESTAFETTE_MODEL=1 to look at the larger budgets");
     }
     let both = Budget { cuts: 1, sender_crashes: 1, receiver_crashes: 1, patience: 1, ..NONE };
-    look_at_all(deliveries(&[
+    look_at_all::<World>(&[
         (
             "cancelled by the receiver, which crashes and can't look",
             Budget { receiver_cancels: 1, receiver_crashes: 1, full_disks: 1, ..NONE },
@@ -244,7 +231,7 @@ fn a_delivery_ends_once_at_both_ends_whatever_comes_together() {
             Budget { receiver_cancels: 1, expiries: 1, cuts: 1, receiver_crashes: 1, ..NONE },
         ),
         ("stopped, a cut and a crash", Budget { stops: 1, receiver_crashes: 1, cuts: 1, ..NONE }),
-    ]));
+    ]);
 }
 
 #[test]
@@ -262,7 +249,5 @@ fn what_is_broken_on_purpose_is_noticed() {
         (Break::SureOfAll, Budget { expiries: 1, cuts: 1, ..NONE }),
         (Break::RejectionsDeny, Budget { bars: 1, ..crash }),
     ];
-    for (broken, budget) in breaks {
-        is_noticed(&format!("{broken:?}"), Delivery { budget, broken: Some(broken) });
-    }
+    are_noticed::<World>(&breaks);
 }

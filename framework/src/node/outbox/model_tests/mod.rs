@@ -14,11 +14,9 @@ mod world;
 
 use std::hash::{Hash, Hasher};
 
-use stateright::{Model, Property};
-
 use self::world::{Budget, End, Step, World};
 use super::OutboxEntry;
-use crate::testing::exhaust::{Ends, is_noticed, look_at_all};
+use crate::testing::exhaust::{Exhaustible, Promise, are_noticed, look_at_all};
 
 /// A thing done wrong on purpose, to see that it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,40 +58,33 @@ impl Hash for OutboxEntry {
     }
 }
 
-#[derive(Clone)]
-struct Carried {
-    budget: Budget,
-    broken: Option<Break>,
-}
+impl Exhaustible for World {
+    type Budget = Budget;
+    type Break = Break;
+    type Step = Step;
 
-impl Ends for World {
+    fn begin(budget: Budget, broken: Option<Break>) -> Self {
+        Self::new(budget, broken)
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        self.steps()
+    }
+
+    fn after(&self, step: Step) -> Self {
+        self.after(step)
+    }
+
     fn has_ended(&self) -> bool {
         self.has_ended()
     }
-}
 
-impl Model for Carried {
-    type State = World;
-    type Action = Step;
-
-    fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.budget, self.broken)]
+    fn is_within(&self) -> bool {
+        self.tries() <= TRIES
     }
 
-    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
-        steps.extend(world.steps());
-    }
-
-    fn next_state(&self, world: &World, step: Step) -> Option<World> {
-        Some(world.after(step))
-    }
-
-    fn within_boundary(&self, world: &World) -> bool {
-        world.tries() <= TRIES
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        let always = Property::<Self>::always;
+    fn promises() -> Vec<Promise<Self>> {
+        let always = Promise::<Self>::always;
         vec![
             always("each step has its cause and its turn", |_, world| world.fault.is_none()),
             always("what is stored is never lost", |_, world| world.is_kept()),
@@ -118,7 +109,7 @@ impl Model for Carried {
                 world.has_the_right_end()
             }),
             always("nothing is left over", |_, world| !world.has_ended() || world.is_clean()),
-            Property::sometimes("it is delivered", |_, world: &World| {
+            Promise::<Self>::sometimes("it is delivered", |_, world| {
                 world.has_ended() && world.fate.end == Some(End::Delivered)
             }),
         ]
@@ -151,13 +142,9 @@ const NONE: Budget = Budget {
 
 const CHAIN: Budget = Budget { chain: true, ..NONE };
 
-fn carried(budgets: &[(&'static str, Budget)]) -> Vec<(&'static str, Carried)> {
-    budgets.iter().map(|&(name, budget)| (name, Carried { budget, broken: None })).collect()
-}
-
 #[test]
 fn a_package_is_kept_until_it_is_delivered_whatever_breaks() {
-    look_at_all(carried(&[
+    look_at_all::<World>(&[
         ("nothing", NONE),
         ("a cut, and a crash of the relay", Budget { cuts: 1, relay_crashes: 1, ..NONE }),
         ("a cut, and a crash of the sender", Budget { cuts: 1, sender_crashes: 1, ..NONE }),
@@ -175,12 +162,12 @@ fn a_package_is_kept_until_it_is_delivered_whatever_breaks() {
             "processed, a cut, and a crash of the relay",
             Budget { processed: 1, cuts: 1, relay_crashes: 1, ..NONE },
         ),
-    ]));
+    ]);
 }
 
 #[test]
 fn a_package_ends_at_all_ends_whatever_is_decided_about_it() {
-    look_at_all(carried(&[
+    look_at_all::<World>(&[
         ("refused, tried again, and a cut", Budget { refusals: 1, retries: 1, cuts: 1, ..NONE }),
         (
             "refused, tried again, and a crash of the sender",
@@ -220,12 +207,12 @@ fn a_package_ends_at_all_ends_whatever_is_decided_about_it() {
             "expired at both, and impatience",
             Budget { sender_expires: 1, relay_expires: 1, patience: 1, ..NONE },
         ),
-    ]));
+    ]);
 }
 
 #[test]
 fn a_package_in_a_chain_is_kept_and_its_origin_hears_how_it_ends() {
-    look_at_all(carried(&[
+    look_at_all::<World>(&[
         (
             "a chain, two crashes of the middle, and a cut",
             Budget { sender_crashes: 2, cuts: 1, ..CHAIN },
@@ -270,12 +257,12 @@ fn a_package_in_a_chain_is_kept_and_its_origin_hears_how_it_ends() {
             "a chain, expired in the middle, and a cut",
             Budget { sender_expires: 1, cuts: 1, ..CHAIN },
         ),
-    ]));
+    ]);
 }
 
 #[test]
 fn a_package_that_goes_more_than_one_way_is_not_told_as_undelivered_by_who_does_not_have_it() {
-    look_at_all(carried(&[
+    look_at_all::<World>(&[
         ("a chain, and a turn", Budget { turns: 1, ..CHAIN }),
         (
             "a chain, a turn with the relay's answer lost, and refused by the receiver",
@@ -289,7 +276,7 @@ fn a_package_that_goes_more_than_one_way_is_not_told_as_undelivered_by_who_does_
             "a chain, committed without a word, and a turn there and back, refused",
             Budget { turns: 2, lost: 1, refusals: 1, ..CHAIN },
         ),
-    ]));
+    ]);
 }
 
 /// Takes minutes.
@@ -299,7 +286,7 @@ fn a_package_is_kept_and_ends_whatever_comes_together() {
         return println!("left out: set ESTAFETTE_MODEL=1 to look at the larger budgets");
     }
     let crashes = Budget { sender_crashes: 1, relay_crashes: 1, ..NONE };
-    look_at_all(carried(&[
+    look_at_all::<World>(&[
         (
             "a crash of either, a cut, impatience, and processed",
             Budget { cuts: 1, patience: 1, processed: 1, ..crashes },
@@ -327,7 +314,7 @@ fn a_package_is_kept_and_ends_whatever_comes_together() {
         // Not expired at both with a crash of either: a word that comes during a try which who
         // packed it gives up can be taken for an older one, and is said again on the next link only,
         // of which this world has no more (ADR 32).
-    ]));
+    ]);
 }
 
 #[test]
@@ -353,7 +340,5 @@ fn what_is_done_wrong_with_packages_is_noticed() {
         (Break::LapsedIsUnknown, Budget { relay_expires: 1, patience: 1, ..NONE }),
         (Break::OneForAll, Budget { turns: 2, lost: 1, refusals: 1, ..CHAIN }),
     ];
-    for (broken, budget) in breaks {
-        is_noticed(&format!("{broken:?}"), Carried { budget, broken: Some(broken) });
-    }
+    are_noticed::<World>(&breaks);
 }

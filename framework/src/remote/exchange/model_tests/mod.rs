@@ -11,10 +11,8 @@
 mod ends;
 mod world;
 
-use stateright::{Model, Property};
-
 use self::world::{Budget, Step, World};
-use crate::testing::exhaust::{Ends, is_noticed, look_at_all};
+use crate::testing::exhaust::{Exhaustible, Promise, are_noticed, look_at_all};
 
 /// A thing done wrong on purpose, to see that it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,41 +33,34 @@ enum Break {
     Unheard,
 }
 
-#[derive(Clone)]
-struct Talk {
-    budget: Budget,
-    broken: Option<Break>,
-}
+impl Exhaustible for World {
+    type Budget = Budget;
+    type Break = Break;
+    type Step = Step;
 
-impl Ends for World {
+    fn begin(budget: Budget, broken: Option<Break>) -> Self {
+        Self::new(budget, broken)
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        self.steps()
+    }
+
+    fn after(&self, step: Step) -> Self {
+        self.after(step)
+    }
+
     fn has_ended(&self) -> bool {
         self.has_ended()
     }
-}
 
-impl Model for Talk {
-    type State = World;
-    type Action = Step;
-
-    fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.budget, self.broken)]
-    }
-
-    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
-        steps.extend(world.steps());
-    }
-
-    fn next_state(&self, world: &World, step: Step) -> Option<World> {
-        Some(world.after(step))
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        let always = Property::<Self>::always;
+    fn promises() -> Vec<Promise<Self>> {
+        let always = Promise::<Self>::always;
         vec![
             always("each message comes once, and in its turn", |_, world| world.fault.is_none()),
             always("what is counted as on its way is on its way", |_, world| world.counts_right()),
             always("no more is on its way than there is room for", |_, world| world.fits()),
-            Property::sometimes("a row was open, and all was handled", |_, world: &World| {
+            Promise::<Self>::sometimes("a row was open, and all was handled", |_, world| {
                 world.has_ended() && world.rows > 0 && world.lost == 0
             }),
         ]
@@ -78,13 +69,9 @@ impl Model for Talk {
 
 const NONE: Budget = Budget { tells: 0, long: 0, elsewhere: 0, asks: 0, cuts: 0, deaths: 0 };
 
-fn talk(budgets: &[(&'static str, Budget)]) -> Vec<(&'static str, Talk)> {
-    budgets.iter().map(|&(name, budget)| (name, Talk { budget, broken: None })).collect()
-}
-
 #[test]
 fn messages_come_once_and_in_order_and_their_credit_comes_back() {
-    look_at_all(talk(&[
+    look_at_all::<World>(&[
         ("four tells of one thread", Budget { tells: 4, ..NONE }),
         ("three tells, and one by another thread", Budget { tells: 3, elsewhere: 1, ..NONE }),
         ("three tells, and a long one", Budget { tells: 3, long: 1, ..NONE }),
@@ -99,7 +86,7 @@ fn messages_come_once_and_in_order_and_their_credit_comes_back() {
         ),
         ("three tells, a cut, and a death", Budget { tells: 3, cuts: 1, deaths: 1, ..NONE }),
         ("two tells, an ask, and a cut", Budget { tells: 2, asks: 1, cuts: 1, ..NONE }),
-    ]));
+    ]);
 }
 
 /// Takes minutes.
@@ -108,7 +95,7 @@ fn messages_come_once_whatever_comes_together() {
     if std::env::var_os("ESTAFETTE_MODEL").is_none() {
         return println!("left out: set ESTAFETTE_MODEL=1 to look at the larger budgets");
     }
-    look_at_all(talk(&[
+    look_at_all::<World>(&[
         ("six tells of one thread", Budget { tells: 6, ..NONE }),
         (
             "three tells, and an ask by another thread",
@@ -122,7 +109,7 @@ fn messages_come_once_whatever_comes_together() {
             "four tells, an ask, a cut and a death",
             Budget { tells: 4, asks: 1, cuts: 1, deaths: 1, ..NONE },
         ),
-    ]));
+    ]);
 }
 
 #[test]
@@ -137,7 +124,5 @@ fn what_is_done_wrong_with_messages_is_noticed() {
         (Break::Twice, Budget { tells: 2, ..NONE }),
         (Break::Unheard, Budget { tells: 2, cuts: 1, ..NONE }),
     ];
-    for (broken, budget) in breaks {
-        is_noticed(&format!("{broken:?}"), Talk { budget, broken: Some(broken) });
-    }
+    are_noticed::<World>(&breaks);
 }

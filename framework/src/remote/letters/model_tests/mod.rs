@@ -8,10 +8,8 @@
 
 mod world;
 
-use stateright::{Model, Property};
-
 use self::world::{Budget, End, Step, World};
-use crate::testing::exhaust::{Ends, is_noticed, look_at_all};
+use crate::testing::exhaust::{Exhaustible, Promise, are_noticed, look_at_all};
 
 /// A thing done wrong on purpose, to see that it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,36 +60,29 @@ enum Break {
     AnsweredEarly,
 }
 
-#[derive(Clone)]
-struct Mail {
-    budget: Budget,
-    broken: Option<Break>,
-}
+impl Exhaustible for World {
+    type Budget = Budget;
+    type Break = Break;
+    type Step = Step;
 
-impl Ends for World {
+    fn begin(budget: Budget, broken: Option<Break>) -> Self {
+        Self::new(budget, broken)
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        self.steps()
+    }
+
+    fn after(&self, step: Step) -> Self {
+        self.after(step)
+    }
+
     fn has_ended(&self) -> bool {
         self.has_ended()
     }
-}
 
-impl Model for Mail {
-    type State = World;
-    type Action = Step;
-
-    fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.budget, self.broken)]
-    }
-
-    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
-        steps.extend(world.steps());
-    }
-
-    fn next_state(&self, world: &World, step: Step) -> Option<World> {
-        Some(world.after(step))
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        let always = Property::<Self>::always;
+    fn promises() -> Vec<Promise<Self>> {
+        let always = Promise::<Self>::always;
         vec![
             always("each step has its cause and its turn", |_, world| world.fault.is_none()),
             always("it is handled once, unless the receiver died with it", |_, world| {
@@ -110,7 +101,7 @@ impl Model for Mail {
                 !world.fates.iter().any(|fate| fate.second)
             }),
             always("nothing is left over", |_, world| !world.has_ended() || world.is_clean()),
-            Property::sometimes("all are processed", |_, world: &World| {
+            Promise::<Self>::sometimes("all are processed", |_, world| {
                 world.has_ended() && world.are_processed()
             }),
         ]
@@ -145,13 +136,9 @@ const THREE: Budget = Budget { letters: 3, ..NONE };
 const NAMED: Budget = Budget { letters: 3, absent: true, far: 3, ..NONE };
 const KEYED: Budget = Budget { letters: 1, keys: true, repeats: 2, ..NONE };
 
-fn mail(budgets: &[(&'static str, Budget)]) -> Vec<(&'static str, Mail)> {
-    budgets.iter().map(|&(name, budget)| (name, Mail { budget, broken: None })).collect()
-}
-
 #[test]
 fn letters_are_handled_once_and_in_order_whatever_breaks() {
-    look_at_all(mail(&[
+    look_at_all::<World>(&[
         ("three letters, and two cuts", Budget { letters: 3, cuts: 2, ..NONE }),
         (
             "something is lost on a link, and the receiver crashes",
@@ -173,12 +160,12 @@ fn letters_are_handled_once_and_in_order_whatever_breaks() {
             Budget { sender_crashes: 1, lost_spools: 1, receiver_crashes: 1, ..TWO },
         ),
         ("a letter can't be stored, and a cut", Budget { failed_writes: 1, cuts: 1, ..THREE }),
-    ]));
+    ]);
 }
 
 #[test]
 fn letters_end_at_both_ends_whatever_is_decided_about_them() {
-    look_at_all(mail(&[
+    look_at_all::<World>(&[
         ("two are refused, and a cut", Budget { refusals: 2, cuts: 1, ..THREE }),
         (
             "refused, and a crash of the receiver",
@@ -199,12 +186,12 @@ fn letters_end_at_both_ends_whatever_is_decided_about_them() {
             "revoked by the receiver, which crashes",
             Budget { receiver_revokes: 1, receiver_crashes: 1, ..THREE },
         ),
-    ]));
+    ]);
 }
 
 #[test]
 fn a_name_that_nobody_has_holds_up_its_own_letters_alone() {
-    look_at_all(mail(&[
+    look_at_all::<World>(&[
         ("nobody takes it, and a cut", Budget { cuts: 1, ..NAMED }),
         ("nobody takes it, and a crash of the receiver", Budget { receiver_crashes: 1, ..NAMED }),
         ("nobody takes it, and a crash of the sender", Budget { sender_crashes: 1, ..NAMED }),
@@ -226,26 +213,26 @@ fn a_name_that_nobody_has_holds_up_its_own_letters_alone() {
             "nobody takes it, and it is revoked by the receiver",
             Budget { receiver_revokes: 1, cuts: 1, ..NAMED },
         ),
-    ]));
+    ]);
 }
 
 #[test]
 fn what_is_known_to_be_there_is_asked_for_and_sent_again_if_it_was_lost() {
     let lost = Budget { receiver_crashes: 1, lost_mail: 1, ..TWO };
-    look_at_all(mail(&[
+    look_at_all::<World>(&[
         ("the receiver's spool is lost", lost),
         ("the receiver's spool is lost, and a cut", Budget { cuts: 1, ..lost }),
         (
             "the receiver's spool is lost, and nobody has a name",
             Budget { absent: true, far: 2, ..lost },
         ),
-    ]));
+    ]);
 }
 
 #[test]
 fn as_many_refusals_are_remembered_as_letters_may_be_said_and_not_over() {
     let few = Budget { refusals: 3, far: 2, ..THREE };
-    look_at_all(mail(&[
+    look_at_all::<World>(&[
         ("three are refused, and a cut", Budget { cuts: 1, ..few }),
         ("three are refused, and a crash of the receiver", Budget { receiver_crashes: 1, ..few }),
         ("three are refused, and a crash of the sender", Budget { sender_crashes: 1, ..few }),
@@ -262,12 +249,12 @@ fn as_many_refusals_are_remembered_as_letters_may_be_said_and_not_over() {
             "three are refused, and nobody has a name at first",
             Budget { absent: true, registers: 1, cuts: 1, ..few },
         ),
-    ]));
+    ]);
 }
 
 #[test]
 fn a_key_has_one_letter_in_its_time_whatever_breaks() {
-    look_at_all(mail(&[
+    look_at_all::<World>(&[
         ("posted three times, a day, and a cut", Budget { days: 1, cuts: 1, ..KEYED }),
         (
             "posted three times, and two crashes of the sender",
@@ -301,7 +288,7 @@ fn a_key_has_one_letter_in_its_time_whatever_breaks() {
             "two, and one of them twice, and a crash of the sender",
             Budget { letters: 2, repeats: 1, sender_crashes: 1, ..KEYED },
         ),
-    ]));
+    ]);
 }
 
 /// Takes minutes and gigabytes.
@@ -310,7 +297,7 @@ fn letters_are_handled_once_whatever_comes_together() {
     if std::env::var_os("ESTAFETTE_MODEL").is_none() {
         return println!("left out: set ESTAFETTE_MODEL=1 to look at the larger budgets");
     }
-    look_at_all(mail(&[
+    look_at_all::<World>(&[
         (
             "three letters, a cut and a crash of either side",
             Budget { cuts: 1, sender_crashes: 1, receiver_crashes: 1, ..THREE },
@@ -345,7 +332,7 @@ fn letters_are_handled_once_whatever_comes_together() {
             "two under keys, one posted again, refused, forgotten, and a crash of the sender",
             Budget { letters: 2, repeats: 1, refusals: 1, forgets: 1, sender_crashes: 1, ..KEYED },
         ),
-    ]));
+    ]);
 }
 
 #[test]
@@ -377,7 +364,5 @@ fn what_is_done_wrong_with_letters_is_noticed() {
         (Break::KeysForEver, Budget { days: 1, ..KEYED }),
         (Break::AnsweredEarly, KEYED),
     ];
-    for (broken, budget) in breaks {
-        is_noticed(&format!("{broken:?}"), Mail { budget, broken: Some(broken) });
-    }
+    are_noticed::<World>(&breaks);
 }

@@ -12,11 +12,9 @@ mod world;
 
 use std::time::Duration;
 
-use stateright::{Model, Property};
-
 use self::world::{Budget, Step, World};
 use crate::remote::exchange::Deadline;
-use crate::testing::exhaust::{Ends, is_noticed, look_at_all};
+use crate::testing::exhaust::{Exhaustible, Promise, are_noticed, look_at_all};
 use crate::wire::message::Shape;
 
 /// The time of a call, where it has one: it is over when somebody looks.
@@ -41,43 +39,36 @@ enum Break {
     DeathUnsaid,
 }
 
-#[derive(Clone)]
-struct Calls {
-    budget: Budget,
-    broken: Option<Break>,
-}
+impl Exhaustible for World {
+    type Budget = Budget;
+    type Break = Break;
+    type Step = Step;
 
-impl Ends for World {
+    fn begin(budget: Budget, broken: Option<Break>) -> Self {
+        Self::new(budget, broken)
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        self.steps()
+    }
+
+    fn after(&self, step: Step) -> Self {
+        self.after(step)
+    }
+
     fn has_ended(&self) -> bool {
         self.has_ended()
     }
-}
 
-impl Model for Calls {
-    type State = World;
-    type Action = Step;
-
-    fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.budget, self.broken)]
-    }
-
-    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
-        steps.extend(world.steps());
-    }
-
-    fn next_state(&self, world: &World, step: Step) -> Option<World> {
-        Some(world.after(step))
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        let always = Property::<Self>::always;
+    fn promises() -> Vec<Promise<Self>> {
+        let always = Promise::<Self>::always;
         vec![
             always("each item comes once and in its turn, each call ends once", |_, world| {
                 world.fault.is_none()
             }),
             always("what is counted of calls is there", |_, world| world.counts_right()),
             always("nothing is left over", |_, world| !world.has_ended() || world.is_clean()),
-            Property::sometimes("all are answered", |_, world: &World| {
+            Promise::<Self>::sometimes("all are answered", |_, world| {
                 world.has_ended() && world.is_all_whole()
             }),
         ]
@@ -100,13 +91,9 @@ const ASKS: Budget = Budget { shape: Shape::Ask, calls: 2, ..ONE };
 const REPLIES: Budget = Budget { shape: Shape::Replies, calls: 2, ..ONE };
 const REQUESTS: Budget = Budget { shape: Shape::Requests, calls: 2, ..ONE };
 
-fn calls(budgets: &[(&'static str, Budget)]) -> Vec<(&'static str, Calls)> {
-    budgets.iter().map(|&(name, budget)| (name, Calls { budget, broken: None })).collect()
-}
-
 #[test]
 fn calls_end_once_at_both_ends_however_they_end() {
-    look_at_all(calls(&[
+    look_at_all::<World>(&[
         (
             "two asks, given up, a death, and a cut",
             Budget { cancels: 1, deaths: 1, cuts: 1, ..ASKS },
@@ -128,7 +115,7 @@ fn calls_end_once_at_both_ends_however_they_end() {
         ),
         ("both streams, late, and a death", Budget { late: 1, deaths: 1, replies: 1, ..ONE }),
         ("both streams, ended early, and a cut", Budget { early: 1, cuts: 1, requests: 1, ..ONE }),
-    ]));
+    ]);
 }
 
 /// Takes minutes.
@@ -137,14 +124,14 @@ fn calls_end_once_whatever_comes_together() {
     if std::env::var_os("ESTAFETTE_MODEL").is_none() {
         return println!("left out: set ESTAFETTE_MODEL=1 to look at the larger budgets");
     }
-    look_at_all(calls(&[
+    look_at_all::<World>(&[
         ("both streams, twice, given up", Budget { calls: 2, cancels: 1, ..ONE }),
         ("both streams, given up, and a death", Budget { cancels: 1, deaths: 1, ..ONE }),
         (
             "both streams with long items, given up, late, and a cut",
             Budget { long: true, cancels: 1, late: 1, cuts: 1, ..ONE },
         ),
-    ]));
+    ]);
 }
 
 #[test]
@@ -161,7 +148,5 @@ fn what_is_done_wrong_with_calls_is_noticed() {
         (Break::EndUnheard, Budget { cancels: 1, ..REPLIES }),
         (Break::DeathUnsaid, Budget { deaths: 1, ..ASKS }),
     ];
-    for (broken, budget) in breaks {
-        is_noticed(&format!("{broken:?}"), Calls { budget, broken: Some(broken) });
-    }
+    are_noticed::<World>(&breaks);
 }

@@ -25,6 +25,7 @@
 //! ```
 
 mod actor;
+mod aside;
 mod attributes;
 mod errors;
 mod file;

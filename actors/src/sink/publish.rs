@@ -9,6 +9,7 @@ use estafette::pipeline::{Refusal, SinkError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::aside::Aside;
 use super::home::{Home, PREFIX};
 use super::name::{is_about_name, not_held};
 use super::on_conflict::OnConflict;
@@ -251,21 +252,39 @@ fn swap(
         Err(error) if is_unknown(error) && matches!(home.kind_of(target), Ok(None)) => {
             rename_new(home, staged, target, folder, intend)
         }
-        Err(error) if is_unknown(error) => Ok(replace_by_two(home, staged, target)),
+        Err(error) if is_unknown(error) => Ok(replace_by_two(home, staged, target, |_| {})),
         // What was there is removed only once its successor is there for good.
         done => Ok(done.and_then(|()| settle(home, staged))),
     }
 }
 
-/// The same by two renames. Should the process die between them, what was there is kept under a
-/// name that is no temporary and never removed as one.
-fn replace_by_two(home: &Home, staged: &str, target: &[u8]) -> Result<(), Errno> {
-    let aside = format!("{}.old", staged.rsplit_once('.').map_or(staged, |(stem, _)| stem));
-    rename(home, target, aside.as_bytes())?;
-    rename(home, staged.as_bytes(), target).inspect_err(|_| {
-        let _ = rename(home, aside.as_bytes(), target);
-    })?;
-    settle(home, &aside)
+/// The same by two renames. Should the process die between them, whoever opens the folder next gives
+/// what was there its name back.
+fn replace_by_two(
+    home: &Home,
+    staged: &str,
+    target: &[u8],
+    done: impl Fn(u8),
+) -> Result<(), Errno> {
+    let aside = Aside::note(home, staged, target);
+    let aside = aside.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    done(1);
+    if let Err(error) = rename(home, target, aside.old().as_bytes()) {
+        aside.forget(home);
+        return Err(error);
+    }
+    done(2);
+    if let Err(error) = rename(home, staged.as_bytes(), target) {
+        if rename(home, aside.old().as_bytes(), target).is_ok() {
+            aside.forget(home);
+        }
+        return Err(error);
+    }
+    done(3);
+    settle(home, aside.old())?;
+    done(4);
+    aside.forget(home);
+    Ok(())
 }
 
 /// Makes what was renamed durable and removes what it replaced.
@@ -317,6 +336,10 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use estafette::delivery::TransferId;
+
+    use super::super::home::Temporary;
+    use super::super::leftovers::Leftovers;
     use super::*;
 
     #[test]
@@ -328,6 +351,44 @@ mod tests {
         assert_eq!(text(b"photo.jpg", 2, false), "photo (2).jpg");
         assert_eq!(text(b".profile", 1, false), ".profile (1)");
         assert_eq!(text(b"v1.2", 1, true), "v1.2 (1)");
+    }
+
+    #[test]
+    fn a_process_that_dies_at_any_step_leaves_the_old_or_the_new_and_nothing_else() {
+        let transfer = TransferId::from_bytes([1; 24]);
+        let (mut folders, kinds) = (tempfile::tempdir().unwrap(), [false, true]);
+        for (dies_at, is_folder) in (1..=4).flat_map(|step| kinds.map(|kind| (step, kind))) {
+            folders = tempfile::tempdir().unwrap();
+            let (place, target) = (folders.path(), folders.path().join("target"));
+            let fill = |path: &std::path::Path, text: &str| {
+                let file = if is_folder { path.join("file") } else { path.to_owned() };
+                std::fs::write(file, text).unwrap();
+            };
+            if is_folder {
+                std::fs::create_dir(&target).unwrap();
+            }
+            fill(&target, "old");
+            let open = || Home::open(place, Leftovers::default()).unwrap();
+            let home = open();
+            let (staged, _) = home.create_tree(transfer, Temporary::Tree).unwrap();
+            if !is_folder {
+                std::fs::remove_dir(place.join(&staged)).unwrap();
+            }
+            fill(&place.join(&staged), "new");
+            let dies = |step| assert_ne!(step, dies_at, "the process dies");
+            let swap = || replace_by_two(&home, &staged, b"target", dies);
+            let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(swap));
+            assert!(died.is_err());
+            drop(home);
+            open().sweep(std::time::SystemTime::now());
+            let read = if is_folder { target.join("file") } else { target };
+            let there = std::fs::read_to_string(read).unwrap();
+            assert_eq!(there, if dies_at < 3 { "old" } else { "new" }, "{dies_at} {is_folder}");
+            let names = std::fs::read_dir(place).unwrap();
+            let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(names, ["target"], "{dies_at} {is_folder}");
+        }
+        drop(folders);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::aside;
 use super::home::{Home, Named, Temporary, temporary};
 
 impl Home {
@@ -109,6 +110,9 @@ impl Home {
     }
 
     fn remove_if_left(&self, name: &str, now: SystemTime) {
+        if aside::is_note(name) {
+            return self.tell(name, aside::restore(self, name));
+        }
         let kind = temporary(name);
         if kind.is_none_or(|kind| kind == Temporary::Whole) {
             return;

@@ -103,7 +103,7 @@ fn list(key: &std::path::Path, name: Option<&str>, output: &Output) -> Result<()
 
 /// Tells how a webhook is, and what keeps it from posting.
 fn tell_of_webhook(name: &str, (waiting, dead): (usize, usize), state: &State, output: &Output) {
-    let State { disabled, rests, is_open: open } = state;
+    let State { disabled, rests, is_open: open, .. } = state;
     let (disabled, until) =
         (disabled.as_ref().map(|it| it.why.as_str()), rests.as_ref().map(|rests| rests.until));
     output.event(&Event::Webhook(Webhook {
@@ -178,9 +178,12 @@ fn row(name: &str, message: &KeptMessage, state: &State) -> ([String; 6], Option
 /// The time of a message's next try, or what keeps it; `None` if it is dead.
 fn next(message: &KeptMessage, state: &State) -> Option<String> {
     let is_waiting = message.state != KeptState::Dead;
-    is_waiting.then(|| match state.held() {
+    is_waiting.then(|| match state.held_of(message) {
         Some(Held::NotOpen) => "nobody posts it".into(),
         Some(Held::Disabled) => "once enabled".into(),
+        Some(Held::Behind) => {
+            format!("behind {}", state.first.as_deref().unwrap_or_default())
+        }
         Some(Held::Rests) | None => moment(message.next.max(now()), now()),
     })
 }
@@ -203,7 +206,7 @@ fn tell(name: &str, message: &KeptMessage, state: &State, output: &Output) {
         created: message.created,
         tries: message.tries,
         next: message.next,
-        held: state.held().filter(|_| message.state != KeptState::Dead),
+        held: state.held_of(message).filter(|_| message.state != KeptState::Dead),
         last: message.last,
         status: message.status,
         why: message.why.as_deref(),
@@ -235,6 +238,8 @@ struct State {
     disabled: Option<Disabled>,
     rests: Option<Rests>,
     is_open: bool,
+    /// The message behind which all others wait, where it posts in order.
+    first: Option<String>,
 }
 
 impl State {
@@ -243,7 +248,14 @@ impl State {
             disabled: kept.disabled().map_err(unread)?,
             rests: kept.rests().map_err(unread)?,
             is_open: kept.is_open().map_err(unread)?,
+            first: kept.first().map_err(unread)?,
         })
+    }
+
+    /// The cause for which a message that waits is not posted.
+    fn held_of(&self, message: &KeptMessage) -> Option<Held> {
+        let is_behind = self.first.as_ref().is_some_and(|first| *first != message.id);
+        self.held().or(is_behind.then_some(Held::Behind))
     }
 
     fn held(&self) -> Option<Held> {
@@ -343,12 +355,17 @@ fn wanted(
     options: Option<&Posting>,
 ) -> Result<Vec<(String, estafette_doors::Webhook)>, CommandError> {
     let Some(options) = options else { return Ok(Vec::new()) };
-    let mut wanted = Vec::new();
+    let mut wanted = Vec::<(String, _)>::new();
     for said in &options.webhook {
         let Some((name, url)) = said.split_once('=').filter(|(name, _)| !name.is_empty()) else {
             let hint = "say --webhook NAME=URL: orders=https://example.org/hooks/orders";
             return Err(CommandError::usage("a webhook has a name and a URL", hint));
         };
+        if wanted.iter().any(|(other, _)| other == name) {
+            let text = format!("two webhooks have the name {name:?}: they have one queue");
+            let hint = "a message goes to one URL: give each webhook a name of its own";
+            return Err(CommandError::usage(text, hint));
+        }
         let secrets = &options.webhook_secret;
         let mut webhook = estafette_doors::Webhook::to(url, secrets);
         if options.webhook_ordered {

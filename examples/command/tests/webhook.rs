@@ -220,6 +220,10 @@ fn what_is_in_the_queue_is_posted_in_the_next_life_and_managed_in_between() {
         hooked.webhook(&["enable", "orders"]).event("webhook_enabled")["was_disabled"],
         true
     );
+    let waits = |id: &str| hooked.webhook(&["show", id]).event("webhook_message")["held"].clone();
+    assert_eq!((waits(&first), waits(&second)), (Value::Null, "behind".into()));
+    let said = hooked.said(&["list"]);
+    assert_eq!(said.matches(&format!("behind {first}")).count(), 1, "{said}");
     for (id, body) in [(first, r#"{"article":"tea"}"#), (second, r#"{"article":"coffee"}"#)] {
         let posted = hooked.next();
         assert_eq!((&posted.id, &*posted.body), (&id, body));
@@ -360,5 +364,12 @@ fn what_can_t_be_is_told_before_the_node_starts() {
     fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
     assert_eq!(check("orders=http://example.org/").code, 2);
     assert_eq!(check("https://example.org/").code, 2, "it has no name");
+    let mut twice = vec!["node", "--check", "--webhook", "orders=https://example.org/"];
+    twice.extend(["--webhook", "orders=https://example.com/", "--webhook-secret"]);
+    twice.push(secret.to_str().unwrap());
+    let ran = world.run("paris", twice);
+    assert_eq!(ran.code, 2);
+    let said = ran.event("error")["message"].clone();
+    assert!(said.as_str().unwrap().contains("two webhooks have the name"), "{said}");
     assert_eq!(world.run("paris", ["node", "--webhook", "a=https://b/"]).code, 2, "no secret");
 }

@@ -131,6 +131,14 @@ impl Kept {
         open::is_open(&self.folder)
     }
 
+    /// Returns the id of the message behind which all others wait, where some process posts one after
+    /// the other, as they came.
+    pub fn first(&self) -> io::Result<Option<String>> {
+        self.queue.look()?;
+        let is_ordered = open::is_ordered(&self.folder)? && self.is_open()?;
+        Ok(self.queue.first().filter(|_| is_ordered))
+    }
+
     /// Has the message posted now, and all its tries before it; a dead one, too. A rest ends for it.
     /// Where the webhook is disabled, or no process has it open, it is posted after that.
     pub fn retry(&self, id: &str) -> Result<(), KeptError> {

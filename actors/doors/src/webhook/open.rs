@@ -1,7 +1,7 @@
 //! A webhook that is open: a task that posts what is due.
 
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_secs(1);
 /// The file whose lock is held by the process that posts.
 const RUNNING: &str = "running";
+/// The word in it of one that posts in order.
+const ORDERED: &[u8] = b"ordered\n";
 /// The longest that others may look whether somebody posts.
 const LOOKED_MOST: Duration = Duration::from_secs(1);
 /// The longest that POSTs that are under way may take when it is closed.
@@ -67,10 +69,10 @@ pub(super) async fn open(
     folder: &Path,
 ) -> Result<OpenWebhook, WebhookError> {
     let failed = |error| WebhookError::Queue { folder: folder.to_owned(), error };
-    let (place, limits) = (folder.to_owned(), webhook.limits);
+    let (place, limits, is_ordered) = (folder.to_owned(), webhook.limits, webhook.is_ordered);
     let opened = estafette::node::blocking(move || {
         let queue = Queue::open(&place, limits)?;
-        own(&place).map(|own| (queue, own))
+        own(&place, is_ordered).map(|own| (queue, own))
     });
     let (queue, own) = opened.await.and_then(|opened| opened).map_err(failed)?;
     let queue = Arc::new(queue);
@@ -101,13 +103,17 @@ pub(super) async fn open(
     Ok(open)
 }
 
-/// Keeps other processes from posting from this folder.
-fn own(folder: &Path) -> io::Result<File> {
-    let file = File::options().create(true).append(true).open(folder.join(RUNNING))?;
+/// Keeps other processes from posting from this folder, and says in it whether it posts in order.
+fn own(folder: &Path, is_ordered: bool) -> io::Result<File> {
+    let mut file = File::options().create(true).append(true).open(folder.join(RUNNING))?;
     let began = Instant::now();
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
+            Ok(()) => {
+                file.set_len(0)?;
+                file.write_all(if is_ordered { ORDERED } else { b"" })?;
+                return Ok(file);
+            }
             Err(TryLockError::Error(error)) => return Err(error),
             // Who only looks whether somebody posts lets go at once.
             Err(TryLockError::WouldBlock) if began.elapsed() < LOOKED_MOST => {
@@ -133,6 +139,14 @@ pub(super) fn is_open(folder: &Path) -> io::Result<bool> {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Returns true if whoever posts from this folder does it in order, or did it last.
+pub(super) fn is_ordered(folder: &Path) -> io::Result<bool> {
+    match std::fs::read(folder.join(RUNNING)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        said => Ok(said? == ORDERED),
     }
 }
 

@@ -242,6 +242,13 @@ impl Queue {
         Some(*number)
     }
 
+    /// The id of the first message that is not dead.
+    pub(super) fn first(&self) -> Option<String> {
+        let state = self.state();
+        let mut alive = state.messages.values().filter(|held| !held.tries.dead);
+        alive.next().map(|held| held.id.clone())
+    }
+
     /// Returns the time until something is due that may be claimed, unless something changes.
     pub(super) fn due_in(&self, in_order: bool) -> Duration {
         let (now, state) = (now_ms(), self.state());

@@ -19,6 +19,12 @@ async fn in_order_a_failure_keeps_those_behind_it_waiting_over_restarts_of_the_n
     let ids = hooked.orders(&["one", "two", "three"]).await;
     assert_eq!(receiver.next().await.header("webhook-id"), ids[0]);
     hooked.until(|kept| kept.message(&ids[0]).unwrap().tries == 1).await;
+    assert_eq!(hooked.kept().first().unwrap().as_ref(), Some(&ids[0]));
+    open.close().await;
+    assert_eq!(hooked.kept().first().unwrap(), None, "nobody posts");
+    // Out of order, none waits for another one.
+    let open = hooked.open(hooked.to(&url).retries([HOUR; 3])).await;
+    assert_eq!(hooked.kept().first().unwrap(), None);
     open.close().await;
     assert!(receiver.rest().is_empty());
     hooked.world.paris_goes().await;

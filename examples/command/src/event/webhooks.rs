@@ -32,6 +32,8 @@ pub(crate) enum Held {
     NotOpen,
     Disabled,
     Rests,
+    /// Another message goes first, as it posts one after the other.
+    Behind,
 }
 
 /// A message that a webhook has; times are in seconds since the Unix epoch.

@@ -14,6 +14,9 @@ use crate::run::{is_to_show, run};
 use crate::signals;
 use crate::streams;
 
+/// The descriptors that a runtime takes at its start.
+const OF_A_RUNTIME: usize = 6;
+
 /// The `estafette` command with the stages, coders and transport of a registry.
 ///
 /// Everything else is as in `estafette`: the subcommands, the variables (`ESTAFETTE_KEY`), the
@@ -73,9 +76,10 @@ impl Command {
             return output.fail(&error);
         }
         raise_descriptors();
-        // A runtime panics where there is no thread for it: whether there is one is asked before.
+        // A runtime panics where there is no thread for it, or no descriptors: whether there are
+        // some is asked before.
         let is_one = std::thread::Builder::new().spawn(|| {}).map(|thread| drop(thread.join()));
-        let runtime = match is_one.and_then(|()| {
+        let runtime = match is_one.and_then(|()| has_descriptors()).and_then(|()| {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
         }) {
             Ok(runtime) => runtime,
@@ -95,6 +99,12 @@ impl Command {
         runtime.shutdown_background();
         output.end(outcome, shows)
     }
+}
+
+/// Fails where there are fewer descriptors left than a runtime takes.
+fn has_descriptors() -> std::io::Result<()> {
+    let taken = (0..OF_A_RUNTIME).map(|_| rustix::io::dup(std::io::stderr()));
+    Ok(taken.collect::<Result<Vec<_>, _>>().map(drop)?)
 }
 
 /// Lets this process have as many descriptors open as it may: what it is started with is often

@@ -85,6 +85,20 @@ impl CommandError {
         Self::new(ErrorKind::Io, message, hint)
     }
 
+    /// The same, with what is to be done where this machine, or this process, lacks something.
+    pub(crate) fn of_machine(&self) -> Self {
+        let lacks = |errno: &str| self.kind == ErrorKind::Io && self.message.contains(errno);
+        let hint = if lacks("(os error 24)") {
+            "let it have more files open: `ulimit -n 1024` before it is started, or \
+             `LimitNOFILE=1024` in its unit"
+        } else if lacks("(os error 23)") {
+            "end what has many files open on this machine, or raise `fs.file-max` there"
+        } else {
+            return self.clone();
+        };
+        Self { hint: hint.into(), ..self.clone() }
+    }
+
     pub(crate) fn cancelled(message: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Cancelled, message, "send again when you want it delivered")
     }

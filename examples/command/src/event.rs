@@ -2,6 +2,7 @@
 //! reads its examples.
 
 mod deliveries;
+mod files;
 mod taps;
 #[cfg(feature = "webhooks")]
 mod webhooks;
@@ -15,7 +16,8 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub(crate) use self::deliveries::{Delivered, Stored, Waiting};
+pub(crate) use self::deliveries::{Delivered, StillToDo, Stored, Waiting};
+pub(crate) use self::files::MissingFile;
 pub(crate) use self::taps::{Passed, Recorded, Replayed, Tapping};
 #[cfg(feature = "webhooks")]
 pub(crate) use self::webhooks::*;
@@ -171,13 +173,8 @@ pub(crate) enum Event<'a> {
         seconds: u64,
     },
     /// The work that a node of a topology still has to do.
-    Pending {
-        open: u64,
-        dead: u64,
-        activity: u64,
-        unread: u64,
-        held: u64,
-    },
+    Pending(StillToDo),
+    MissingFile(MissingFile<'a>),
     /// The process of a node ended.
     NodeEnded {
         code: Option<i32>,

@@ -203,6 +203,7 @@ impl Output {
 
     /// Tells of an error and goes on.
     pub(crate) fn error(&self, error: &CommandError) {
+        let error = &error.of_machine();
         if self.json {
             self.lose(print_event(&Event::from(error)));
             return;

@@ -261,6 +261,9 @@ fn topology_scene(world: &World, printed: &mut Printed) {
     world.run("lyon", &["list", &file], printed);
     world.run("lyon", &["plan", &file], printed);
     world.run("lyon", &["validate", &file], printed);
+    let page = "http = { listen = \"127.0.0.1:0\", token_file = \"not-there\" }";
+    fs::write(path("lacking.toml"), format!("[node.lyon]\n{page}\n")).unwrap();
+    world.run("lyon", &["validate", &path("lacking.toml")], printed);
     world.run("lyon", &["trace", &file, "lyon", "not-there"], printed);
     world.run("lyon", &["graph", &file], printed);
     let start = |node: &str| {

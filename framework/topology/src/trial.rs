@@ -54,6 +54,14 @@ pub enum TrialError {
     /// A node does not start.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// There is no folder for it.
+    #[error("no temporary folder can be made in {}: {error}", path.display())]
+    NoPlace {
+        /// The folder in which it was to be.
+        path: PathBuf,
+        /// The cause.
+        error: io::Error,
+    },
     /// A given file can't be written, or an expected one can't be read.
     #[error("{}: {error}", path.display())]
     Io {
@@ -86,7 +94,10 @@ impl Topology {
         registry: &StageRegistry,
     ) -> Result<TrialReport, TrialError> {
         let failed = |path: &Path, error| TrialError::Io { path: path.to_owned(), error };
-        let place = tempfile::tempdir().map_err(|error| failed(&std::env::temp_dir(), error))?;
+        let place = tempfile::tempdir().map_err(|error| {
+            let path = std::env::temp_dir();
+            TrialError::NoPlace { path, error }
+        })?;
         let (here, given, base) = (self.confined(place.path()), test.clone(), self.base.clone());
         let prepared = here.clone();
         blocking(move || give(&prepared, &base, &given))

@@ -71,3 +71,13 @@ pub(crate) struct Waiting {
     /// Deliveries of this node that take the room.
     pub(crate) running: u32,
 }
+
+/// The work that a node of a topology still has to do.
+#[derive(Debug, Serialize)]
+pub(crate) struct StillToDo {
+    pub(crate) open: u64,
+    pub(crate) dead: u64,
+    pub(crate) activity: u64,
+    pub(crate) unread: u64,
+    pub(crate) held: u64,
+}

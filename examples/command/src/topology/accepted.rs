@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf};
 
 use estafette_topology::{Document, Topology};
 
-use super::reload::folder_of_run;
 use crate::error::CommandError;
 use crate::settings;
 
-const ACCEPTED: &str = "accepted.toml";
-
-/// The file with that text, in the folder of the process that starts nodes.
+/// The file with that text, beside the folders of the nodes: those of one that is gone, and a disk of
+/// one, may go meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Accepted(Option<PathBuf>);
 
 impl Accepted {
     /// That of a process which starts these nodes.
     pub(super) fn of(topology: &Topology, here: &[String]) -> Self {
-        Self(folder_of_run(topology, here).map(|folder| folder.join(ACCEPTED)))
+        let state = topology.at(&topology.state);
+        // Two topologies may have one state, if their nodes are others.
+        Self(here.first().map(|node| state.join(format!("run-{node}.accepted.toml"))))
     }
 
     pub(super) fn file(&self) -> Option<&Path> {

@@ -32,6 +32,10 @@ pub(super) enum Said {
     Ended(Option<i32>),
     /// The same, of one whose spool nobody opens with its key any more, and why that can't be.
     Left(Option<i32>, Option<CommandError>),
+    /// The same, and whether a file is lacking that a start needs.
+    Looked(Option<i32>, bool),
+    /// It runs no more: its last words are still heard.
+    Gone,
     /// The wait of this number is over.
     Again(u64),
     /// The reasons why a reload can't be done, by node.
@@ -61,6 +65,8 @@ pub(super) struct Node {
     pub(super) lacks: bool,
     /// Looks at these files, while it waits for them.
     pub(super) looks: Option<JoinSet<()>>,
+    /// Held by a look at them, as long as it takes.
+    pub(super) looking: Arc<()>,
     /// Set if its process was started before the file said what it says now of it.
     pub(super) is_outdated: bool,
     /// The exit code of the last one.
@@ -102,6 +108,7 @@ impl Default for Node {
             fault: None,
             lacks: false,
             looks: None,
+            looking: Arc::default(),
             is_outdated: false,
             code: None,
             is_killed: false,
@@ -126,7 +133,7 @@ pub(super) struct Process {
     pub(super) since: Instant,
     /// Set while it has not answered what it still has to do.
     pub(super) is_asked: bool,
-    /// Set when it has ended, and its spool is looked at.
+    /// Set when it has ended, and its last words are heard, or its spool is looked at.
     pub(super) has_ended: bool,
 }
 

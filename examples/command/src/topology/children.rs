@@ -3,22 +3,22 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{ExitCode, ExitStatus, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use estafette_topology::{Document, Topology};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::accepted::Accepted;
 use super::child::{Children, Next, Process, RESTART, Said};
+use super::hearing::hear;
 use super::lines::Lines;
 use super::once::{ASK_AGAIN, PENDING};
 use super::only::Only;
@@ -38,8 +38,6 @@ const STEADY: Duration = Duration::from_secs(60);
 /// Longer than its own time for what runs, a process is not waited for: it may write down what is
 /// over for 15 s.
 const LINGER: Duration = Duration::from_secs(20);
-/// The longest line of a process that is read whole, in bytes.
-const LINE_MOST: u64 = 1 << 20;
 
 pub(super) async fn run(
     global: &Global,
@@ -248,34 +246,8 @@ impl Children<'_> {
         let lost = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).ok_or_else(lost)?;
         let stdin = child.stdin.take().ok_or_else(lost)?;
-        self.listen(name, child);
+        tokio::spawn(hear(name.to_owned(), child, self.said.clone()));
         Ok(Process { pid, stdin, since: Instant::now(), is_asked: false, has_ended: false })
-    }
-
-    /// Hears all that a process says, and then how it ended.
-    fn listen(&self, name: &str, mut child: Child) {
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (name, said) = (name.to_owned(), self.said.clone());
-        tokio::spawn(async move {
-            let out = async {
-                if let Some(stdout) = stdout {
-                    forward(&name, stdout, false, &said).await;
-                }
-            };
-            let log = async {
-                if let Some(stderr) = stderr {
-                    forward(&name, stderr, true, &said).await;
-                }
-            };
-            tokio::join!(out, log);
-            let ended = child.wait().await.ok();
-            // One that has not come so far as to hear it has begun nothing that could be cut off.
-            let by_term = |status: &ExitStatus| status.signal() == Some(Signal::TERM.as_raw());
-            let begun = ended.filter(|status| !by_term(status));
-            let code = begun.map_or_else(|| ended.map(|_| 0), |status| status.code());
-            // Whoever listens may be gone.
-            let _ = said.send((name, Said::Ended(code))).await;
-        });
     }
 
     async fn heard(&mut self, name: &str, said: Said) {
@@ -286,12 +258,15 @@ impl Children<'_> {
                 let Ok(event) = event else { return self.lines.log(name, &text) };
                 self.event(name, &event);
             }
+            Said::Gone => {
+                let process = self.nodes.get_mut(name).and_then(|node| node.process.as_mut());
+                process.into_iter().for_each(|process| process.has_ended = true);
+            }
             Said::Checked(faults) => self.checked(faults).await,
             Said::Ended(code) if self.looks_once_more(name, code) => {}
-            Said::Ended(code) => {
-                self.look_at_files(name, code).await;
-                self.ended(name, code);
-            }
+            Said::Ended(code) if self.looks_at_files(name, code) => {}
+            Said::Ended(code) => self.ended(name, code),
+            Said::Looked(code, lacks) => self.looked(name, code, lacks),
             Said::Left(code, kept) => self.left(name, code, kept),
             Said::Again(number) => {
                 let waits = self.nodes.get(name).is_some_and(|node| node.wait == Some(number));
@@ -426,7 +401,6 @@ impl Children<'_> {
         }
         let processes = self.nodes.values().filter_map(|node| node.process.as_ref());
         for process in processes.filter(|process| !process.has_ended) {
-            // One that has ended is not waited for yet, so its number is still its own.
             let _ = kill_process(process.pid, signal);
         }
     }
@@ -454,29 +428,6 @@ impl Children<'_> {
                 self.output.remark(&format!("{} ended with {code}", units::printable(name)));
                 Ok(ExitCode::from(code))
             }
-        }
-    }
-}
-
-/// Hands on each line, until there are no more.
-async fn forward(
-    name: &str,
-    from: impl tokio::io::AsyncRead + Unpin,
-    from_log: bool,
-    said: &mpsc::Sender<(String, Said)>,
-) {
-    use tokio::io::AsyncReadExt;
-    let mut from = BufReader::new(from);
-    loop {
-        let mut line = Vec::new();
-        // A longer one is told in pieces.
-        let read = (&mut from).take(LINE_MOST).read_until(b'\n', &mut line).await;
-        if !matches!(read, Ok(1..)) {
-            return;
-        }
-        let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
-        if said.send((name.to_owned(), Said::Line { from_log, text })).await.is_err() {
-            return;
         }
     }
 }

@@ -4,6 +4,7 @@ mod accepted;
 mod child;
 mod children;
 mod graph;
+mod hearing;
 mod held;
 mod lacking;
 mod leaving;

@@ -24,7 +24,7 @@ use super::watch::{LOOK, Watch};
 use crate::arguments::{Global, RunOptions};
 use crate::control::{Asked, Outcome, Reply, Server, Topological, reloads};
 use crate::error::{CommandError, ErrorKind};
-use crate::event::Event;
+use crate::event::{Event, StillToDo};
 use crate::hang_up::HangUp;
 use crate::monitor::Monitor;
 use crate::output::Output;
@@ -239,7 +239,7 @@ impl Until<'_> {
     fn tell_pending(&self, pending: Pending, output: &Output) {
         let Pending { open, dead, held, activity } = pending;
         let unread = self.unread.load(Ordering::Relaxed);
-        output.event(&Event::Pending { open, dead, activity, unread, held });
+        output.event(&Event::Pending(StillToDo { open, dead, activity, unread, held }));
     }
 
     /// Reloads the topology for somebody who asks for it.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use estafette_topology::Trial;
+use estafette_topology::{Trial, TrialError};
 
 use crate::arguments::{Global, TestOptions};
 use crate::error::CommandError;
@@ -43,6 +43,12 @@ pub(crate) async fn run(
             tried = topology.try_test(test, trial, &global.program.registry) => tried,
             () = signals.next() => return Err(CommandError::cancelled("stopped by a signal")),
         };
+        if let Err(error @ TrialError::NoPlace { .. }) = &tried {
+            return Err(CommandError::io(
+                error,
+                "let TMPDIR name a folder that this user may write to",
+            ));
+        }
         let (passed, message) = (tried.is_ok(), tried.as_ref().err().map(ToString::to_string));
         let (cuts, kills) = tried
             .as_ref()

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::arguments::{Global, TopologyFile};
 use crate::error::CommandError;
-use crate::event::Event;
+use crate::event::{Event, MissingFile};
 use crate::output::Output;
 use crate::{settings, units};
 
@@ -30,6 +30,8 @@ pub(crate) fn run(
     super::predicted::tell(&topology.predictions(&global.program.registry), output);
     for file in topology.private_files(&global.program.registry) {
         if file.is_missing() {
+            let path = file.path.display().to_string();
+            output.event(&Event::MissingFile(MissingFile { path, at: &file.at, node: &file.node }));
             output.remark(&format!(
                 "{} is not there yet, which {} names: {} can't start without it",
                 settings::shown(&file.path),

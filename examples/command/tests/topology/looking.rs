@@ -46,6 +46,35 @@ fn validate_says_how_long_deliveries_take_and_which_line_is_too_slow() {
 }
 
 #[test]
+fn a_test_without_a_temporary_folder_is_no_test_that_failed() {
+    let place = tempfile::tempdir().unwrap();
+    let test = "[[test]]\nname = \"a\"\nabsent = [\"b\"]\n";
+    fs::write(place.path().join("t.toml"), format!("{test}{TOPOLOGY}")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
+    command.env_clear().env("HOME", place.path()).current_dir(&place);
+    let output = command.args(["test", "t.toml"]).env("TMPDIR", "/nonexistent").output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("can be made in /nonexistent") && said.contains("TMPDIR"), "{said}");
+}
+
+#[test]
+fn without_descriptors_it_says_what_gives_it_some() {
+    let place = tempfile::tempdir().unwrap();
+    // With fewer, it can't be loaded; those that are open at its start are among them.
+    for most in 6..=9 {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -n $0 && exec \"$@\"", &most.to_string()]);
+        shell.args([env!("CARGO_BIN_EXE_estafette"), "--key"]).arg(place.path().join("key"));
+        let output = shell.arg("id").env_clear().output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(6), "{most}: {said}");
+        let has_hint = said.contains("`ulimit -n 1024`") && said.contains("LimitNOFILE");
+        assert!(has_hint && said.contains("Too many open files"), "{most}: {said}");
+    }
+}
+
+#[test]
 fn trace_walks_the_way_and_ends_with_1_where_it_ends_early() {
     let output = estafette(&["trace", "t.toml", "lyon", "letter"]);
     let said = text(&output.stdout) + &text(&output.stderr);

@@ -401,6 +401,26 @@ rate = "1KiB"
 }
 
 #[test]
+fn what_was_accepted_is_there_though_the_folder_of_the_first_node_is_gone() {
+    let (_place, folder) = world(&(TWO_NODES.to_owned() + "[node.brest]\n"));
+    let (_running, mut events) = runs(Path::new(PROGRAM), &folder, &["topology.toml"]);
+    Running::wait_for(&mut events, "routed", "lyon");
+    save(&folder, TWO_NODES);
+    let (code, said) = reload(&folder);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("brest: ends"), "{said}");
+    fs::remove_dir_all(folder.join(".estafette/topology/brest")).unwrap();
+    fs::write(folder.join("more"), "and more").unwrap();
+    let more =
+        "[route.more]\nfrom = \"lyon\"\nsource = { paths = \"more\" }\nto = \"paris/letters\"\n";
+    save(&folder, &(TWO_NODES.to_owned() + more));
+    // The socket by which it is asked went with that folder: it looks by itself.
+    let told = Running::wait_for(&mut events, "reloaded", "lyon");
+    assert_eq!(told["failed"], false, "{told}");
+    Running::wait_for(&mut events, "routed", "lyon");
+}
+
+#[test]
 fn a_node_reads_the_text_that_its_parent_accepted_whatever_the_file_says() {
     let (_place, folder) = world(TWO_NODES);
     let accepted = folder.join("accepted.toml");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use estafette::Node;
 use estafette::node::{Door, DoorPlace, OpenDoor, StageRegistry};
@@ -12,6 +13,11 @@ use super::rehearse::port;
 use super::{RunError, on_a_thread};
 use crate::change::Change;
 use crate::model::Topology;
+
+/// The time in which another node that reloads, too, lets go of the address of a door.
+const LETS_GO: Duration = Duration::from_secs(30);
+/// The wait between two tries to take it.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 /// The node that has them.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +77,7 @@ impl Doors {
         made: BTreeMap<String, Box<dyn Door>>,
         changes: &BTreeMap<String, Change>,
     ) -> Result<(), RunError> {
-        let going = self.going(changes);
+        let (going, moving) = (self.going(changes), old.doors_that_move(place, new).await);
         let (mut opened, mut left, mut failed) = (BTreeMap::new(), Vec::new(), None);
         for (name, door) in made {
             // A name has one that leads out.
@@ -81,7 +87,12 @@ impl Doors {
             }
             match new.open_door(&name, place, &*door, going.clone()).await {
                 Ok(open) => drop(opened.insert(name, open)),
-                Err(_) if self.is_held(door.address(), changes) => left.push((name, door)),
+                Err(_)
+                    if self.is_held(door.address(), changes)
+                        || is_among(&moving, door.address()) =>
+                {
+                    left.push((name, door));
+                }
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -95,7 +106,7 @@ impl Doors {
         join_all(gone.iter().filter_map(|name| self.0.remove(*name)).map(|open| open.close()))
             .await;
         for (name, door) in left {
-            match new.open_door(&name, place, &*door, Vec::new()).await {
+            match new.open_once_free(&name, place, &*door, &moving).await {
                 Ok(open) => drop(opened.insert(name, open)),
                 Err(error) => {
                     join_all(opened.into_values().map(|open| open.close())).await;
@@ -143,6 +154,11 @@ impl Doors {
     }
 }
 
+/// Returns `true` if one of these has the port of an address; any free port is nobody's.
+fn is_among(moving: &[String], address: &str) -> bool {
+    port(address) != "0" && moving.iter().any(|moves| port(moves) == port(address))
+}
+
 impl Topology {
     pub(super) async fn make_door(
         &self,
@@ -186,6 +202,39 @@ impl Topology {
             self.make_door(door, node, registry).await?;
         }
         Ok(())
+    }
+
+    /// The addresses of doors of other nodes that are no more there, or others, by another topology:
+    /// whoever takes one waits for its node, which reloads, too.
+    async fn doors_that_move(&self, place: Place<'_>, new: &Self) -> Vec<String> {
+        let mut moving = Vec::new();
+        let of_others = self.doors.iter().filter(|(_, door)| door.node != place.name);
+        for (name, door) in of_others.filter(|(name, door)| new.doors.get(*name) != Some(door)) {
+            let address = |made: Box<dyn Door>| Ok(made.address().to_owned());
+            let address = self.with_door(name, &door.node, place.registry, address).await;
+            moving.extend(address);
+        }
+        moving
+    }
+
+    /// Opens a door; where its address goes from one node to another, as soon as that one has let it
+    /// go.
+    async fn open_once_free(
+        &self,
+        name: &str,
+        place: Place<'_>,
+        door: &dyn Door,
+        moving: &[String],
+    ) -> Result<Box<dyn OpenDoor>, RunError> {
+        let began = Instant::now();
+        loop {
+            match self.open_door(name, place, door, Vec::new()).await {
+                Err(_) if is_among(moving, door.address()) && began.elapsed() < LETS_GO => {
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+                opened => return opened,
+            }
+        }
     }
 
     async fn open_door(

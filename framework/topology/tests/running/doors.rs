@@ -347,3 +347,46 @@ async fn a_door_whose_messages_nobody_else_goes_on_with_stays_until_they_are_pos
         node.shutdown().await;
     }
 }
+
+#[tokio::test]
+async fn a_door_that_goes_to_another_node_opens_there_when_the_first_one_has_let_it_go() {
+    let place = tempfile::tempdir().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other_port = other.local_addr().unwrap().port().to_string();
+    drop((free, other));
+    let door = |name: &str, node: &str, port: &str| {
+        let door = format!("{{ http = \"127.0.0.1:{port}\" }}\nto = \"brest/archive\"\n");
+        format!("[door.{name}]\nnode = \"{node}\"\ndoor = {door}")
+    };
+    const BREST: &str = r#"
+        [node.brest]
+        listen = "unix:{here}/brest.sock"
+        [inbox.archive]
+        node = "brest"
+        sink = { folder = "archive" }
+    "#;
+    // Each takes the other one's.
+    let doors = |web: &str, shop: &str| door("web", "lyon", web) + &door("shop", "paris", shop);
+    let before = topology(place.path(), &[NODES, BREST, &doors(&port, &other_port)]);
+    let (mut lyon, mut paris) = (start(&before, "lyon").await, start(&before, "paris").await);
+    let after = topology(place.path(), &[NODES, BREST, &doors(&other_port, &port)]);
+    let both = async { tokio::join!(lyon.reload(&after), paris.reload(&after)) };
+    let (first, second) = tokio::time::timeout(HANGS, both).await.expect("neither waits for ever");
+    first.unwrap();
+    second.unwrap();
+    assert_eq!(address(&lyon, "web"), format!("127.0.0.1:{other_port}"));
+    assert_eq!(address(&paris, "shop"), format!("127.0.0.1:{port}"));
+    // It goes from one to the other, which hears of it first.
+    let moved = door("web", "paris", &other_port);
+    let moved = topology(place.path(), &[NODES, BREST, &moved]);
+    let mut reloads = Box::pin(paris.reload(&moved));
+    let waits = tokio::time::timeout(std::time::Duration::from_millis(300), reloads.as_mut());
+    assert!(waits.await.is_err(), "it waits for lyon");
+    lyon.reload(&moved).await.unwrap();
+    reloads.await.unwrap();
+    assert_eq!(address(&paris, "web"), format!("127.0.0.1:{other_port}"));
+    lyon.shutdown().await;
+    paris.shutdown().await;
+}

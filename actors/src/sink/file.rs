@@ -15,6 +15,7 @@ use super::attributes::set_attributes;
 use super::errors::closed;
 use super::home::{Home, Temporary};
 use super::limits::{Limits, Meter, write_error};
+use super::merging;
 use super::on_conflict::OnConflict;
 use super::partial::Partial;
 use super::policy::Policy;
@@ -175,6 +176,8 @@ impl FileSink {
             remarks: remarks.lines(),
             ..self.home.committed(name)
         };
+        let turn = merging::turn(&self.home, self.on_conflict, self.name.as_bytes());
+        let turn = turn.map_err(failed)?;
         let name = publish(
             &self.home,
             &temporary,
@@ -188,6 +191,7 @@ impl FileSink {
                 }
             },
         )?;
+        drop(turn);
         let mut committed = committed(&name);
         self.part = None;
         self.home

@@ -161,6 +161,10 @@ pub(super) fn write_error(
     error: std::io::Error,
 ) -> SinkError {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let error = match error.downcast::<Refusal>() {
+        Ok(refusal) => return SinkError::Refused(refusal),
+        Err(error) => error,
+    };
     let why = match error.kind() {
         // Where there are none (exFAT), a full disk has none left, either.
         StorageFull if home.lacks_inodes() && home.available().is_ok_and(|left| left > 0) => {

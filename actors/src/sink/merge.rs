@@ -15,8 +15,10 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamp
 use rustix::io::Errno;
 
 use super::hard_link::copy;
-use super::home::create_folder;
+use super::home::{Home, create_folder};
+use super::limits::Limits;
 use super::remarks::{Remarks, cannot_hold};
+use super::sparse;
 
 /// Folders one in another, at most: more than a tree that comes may have.
 const DEPTH: usize = 256;
@@ -29,9 +31,9 @@ const ATTRIBUTES: usize = 64 << 10;
 pub(super) fn keep(
     there: BorrowedFd<'_>,
     staged: BorrowedFd<'_>,
-    remarks: &mut Remarks,
+    (room, remarks): (&Room<'_>, &mut Remarks),
 ) -> io::Result<()> {
-    Merge { remarks }.folder(there, staged, &mut Vec::new(), 0)
+    Merge { room, remarks }.folder(there, staged, &mut Vec::new(), 0)
 }
 
 /// The same of what lies at these paths, in folders that both have.
@@ -39,16 +41,24 @@ pub(super) fn keep_some<'a>(
     there: BorrowedFd<'_>,
     staged: BorrowedFd<'_>,
     paths: impl Iterator<Item = &'a [u8]>,
-    remarks: &mut Remarks,
+    (room, remarks): (&Room<'_>, &mut Remarks),
 ) -> io::Result<()> {
-    let mut merge = Merge { remarks };
+    let mut merge = Merge { room, remarks };
     for path in paths {
         merge.along(there, staged, path, &mut Vec::new(), 0)?;
     }
     Ok(())
 }
 
+/// The disk on which files are copied that stay, where it gives no second names.
+#[derive(Debug)]
+pub(super) struct Room<'h> {
+    pub(super) limits: Limits,
+    pub(super) home: &'h Home,
+}
+
 struct Merge<'r> {
+    room: &'r Room<'r>,
     remarks: &'r mut Remarks,
 }
 
@@ -210,7 +220,7 @@ impl Merge<'_> {
             Err(error) => return Err(error.into()),
         }
         match FileType::from_raw_mode(old.st_mode) {
-            FileType::RegularFile => copy_file(there, staged, (name, old)),
+            FileType::RegularFile => copy_file(there, staged, (name, old), self.room),
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(there, name, Vec::new())?;
                 Ok(rustix::fs::symlinkat(target, staged, name)?)
@@ -228,9 +238,12 @@ fn copy_file(
     there: BorrowedFd<'_>,
     staged: BorrowedFd<'_>,
     (name, old): (&[u8], &Stat),
+    Room { limits, home }: &Room<'_>,
 ) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let from = File::from(rustix::fs::openat(there, name, flags, Mode::empty())?);
+    // What stays free for others stays so.
+    limits.check_room(sparse::taken(&from)?, home).map_err(io::Error::other)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let to = File::from(rustix::fs::openat(staged, name, flags, Mode::RUSR | Mode::WUSR)?);
     copy(&from, &to)?;

@@ -136,7 +136,7 @@ impl ResumableTree {
         let staged =
             self.home.complete(staging.name()).map_err(|error| self.failed(length, error))?;
         let kept = self.on_conflict.keeps(self.name.as_bytes(), staging.unread());
-        let turn = merging::turn(&self.home, kept.map(|kept| kept.name))
+        let turn = merging::turn(&self.home, self.on_conflict, self.name.as_bytes())
             .map_err(|error| self.failed(length, error))?;
         staging.seal(&self.home, kept).map_err(|error| self.failed(length, error))?;
         let Some(stream) = &self.stream else { return Err(closed()) };

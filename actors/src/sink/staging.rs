@@ -196,12 +196,13 @@ impl Staging {
             match hard_link::open_folder(home.dir().as_fd(), name) {
                 Ok(there) => {
                     let (there, staged) = (there.as_fd(), self.root.handle.as_fd());
+                    let room = merge::Room { limits: self.limits, home };
                     match self.unread.paths().filter(|_| !is_all) {
                         Some(paths) => {
                             let paths = paths.iter().map(TreePath::as_bytes);
-                            merge::keep_some(there, staged, paths, &mut self.remarks)?;
+                            merge::keep_some(there, staged, paths, (&room, &mut self.remarks))?;
                         }
-                        None => merge::keep(there, staged, &mut self.remarks)?,
+                        None => merge::keep(there, staged, (&room, &mut self.remarks))?,
                     }
                     if !self.unread.is_empty() {
                         self.remarks.keep_unread();

@@ -77,7 +77,8 @@ impl TreeSink {
             write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error)
         };
         let kept = self.on_conflict.keeps(self.name.as_bytes(), staging.unread());
-        let turn = merging::turn(&self.home, kept.map(|kept| kept.name)).map_err(failed)?;
+        let turn = merging::turn(&self.home, self.on_conflict, self.name.as_bytes());
+        let turn = turn.map_err(failed)?;
         staging.seal(&self.home, kept).map_err(failed)?;
         let inode = staging.inode().map_err(failed)?;
         let name = publish(

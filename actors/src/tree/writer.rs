@@ -1,7 +1,7 @@
 //! Writes a tree stream.
 
 use super::entry::{ATTRIBUTE, COUNTS, END, HEAD, REMARK, REMARK_BYTES, UNREAD_ENTRY, head};
-use super::{Counts, Entry, FileStatus, MAGIC};
+use super::{Counts, Entry, FileStatus, MAGIC, TreePath, UNREAD, UNREAD_BYTES};
 
 /// Encodes entries and keeps the counts that end a stream.
 ///
@@ -11,6 +11,8 @@ use super::{Counts, Entry, FileStatus, MAGIC};
 #[derive(Clone, Debug, Default)]
 pub struct TreeWriter {
     counts: Counts,
+    /// Paths of what could not be read, their bytes, and whether it is said that there are more.
+    unread: (usize, usize, bool),
 }
 
 impl TreeWriter {
@@ -58,8 +60,18 @@ impl TreeWriter {
     }
 
     /// Appends the path of something that is there and could not be read; an empty one where there
-    /// are more. At most 1,024 of them, of 64 KiB in all.
+    /// are more. At most 1,024 of them, of 64 KiB in all: an empty one stands for those beyond that,
+    /// and for what is no path in a tree. Behind an empty one nothing more need be said.
     pub fn unread(&mut self, path: &[u8], out: &mut Vec<u8>) {
+        let (count, bytes, has_all) = &mut self.unread;
+        if *has_all {
+            return;
+        }
+        // One more may follow, which stands for all.
+        let is_beyond = *count + 1 >= UNREAD || *bytes + path.len() > UNREAD_BYTES;
+        let path = if is_beyond || TreePath::new(path.to_vec()).is_err() { &[][..] } else { path };
+        *has_all = path.is_empty();
+        (*count, *bytes) = (*count + 1, *bytes + path.len());
         head(UNREAD_ENTRY, 0, 0, 0, path, out);
     }
 
@@ -160,6 +172,44 @@ mod tests {
             "000200000000000000020000000000000002000000000000000200000000000000",
         );
         assert_eq!(hex, expected);
+    }
+
+    #[test]
+    fn whatever_is_said_to_be_unread_is_read_and_more_than_may_be_named_stands_for_all() {
+        let read = |paths: &[Vec<u8>]| {
+            let (mut writer, mut out) = (TreeWriter::new(), Vec::new());
+            writer.begin(&mut out);
+            paths.iter().for_each(|path| writer.unread(path, &mut out));
+            writer.end(&mut out);
+            let (mut reader, mut rest, mut unread) = (TreeReader::new(), &out[..], Vec::new());
+            while let Some(event) = reader.next(&mut rest).unwrap() {
+                if let Event::Unread(path) = event {
+                    unread.push(path.map(|path| path.as_bytes().to_vec()));
+                }
+            }
+            unread
+        };
+        let numbers: Vec<_> = (0..2000).map(|number| format!("{number}").into_bytes()).collect();
+        let unread = read(&numbers);
+        assert_eq!((unread.len(), unread.last()), (UNREAD, Some(&None)));
+        let long: Vec<_> = (0..40)
+            .map(|_| vec![b'x'; 200])
+            .map(|name| [&name[..], b"/"].concat().repeat(15))
+            .map(|mut path| {
+                path.pop();
+                path
+            })
+            .collect();
+        let unread = read(&long);
+        assert_eq!(unread.last(), Some(&None));
+        assert!(unread.iter().flatten().map(Vec::len).sum::<usize>() <= UNREAD_BYTES);
+        // What is no path, and what comes behind all.
+        for path in [&b"../x"[..], b"/x", b"a//b", b""] {
+            assert_eq!(
+                read(&[b"a".to_vec(), path.to_vec(), b"b".to_vec()]),
+                [Some(b"a".to_vec()), None]
+            );
+        }
     }
 
     #[test]

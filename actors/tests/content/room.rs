@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use estafette::pipeline::{Inbox, Sink, SinkError, Source};
-use estafette_actors::sink::{FileSink, Folder};
+use estafette_actors::sink::{FileSink, Folder, OnConflict};
 use estafette_actors::source::{FileSource, ReadOptions};
 
 use crate::as_they_were::{source, tree};
@@ -122,4 +122,24 @@ fn where_no_holes_are_kept_they_need_room() {
     assert!(taken < 40 && why.contains("are kept free"), "{taken}: {why}");
     drop(sink);
     assert_eq!(names(disk.path()), [""; 0]);
+}
+
+#[test]
+fn what_stays_and_has_to_be_copied_leaves_free_what_is_to_be_left_free() {
+    let Some(disk) = Mounted::exfat() else { return };
+    let (_home, tree) = tree();
+    let there = disk.path().join("tree");
+    fs::create_dir(&there).unwrap();
+    fs::write(there.join("stays"), vec![7; 24 * MIB as usize]).unwrap();
+    let merge = |free: u64| {
+        let inbox = FileSink::into_dir(disk.path()).on_conflict(OnConflict::Merge);
+        deliver_in(&mut source(&tree, &ReadOptions::default()), &inbox.keep_free(free), 1 << 16)
+    };
+    let why = merge(32 * MIB).unwrap_err().text();
+    let needs = format!("needs {} bytes", 24 * MIB);
+    assert!(why.contains(&needs) && why.contains("are kept free"), "{why}");
+    assert_eq!(fs::metadata(there.join("stays")).unwrap().len(), 24 * MIB);
+    merge(0).unwrap();
+    assert_eq!(fs::metadata(there.join("stays")).unwrap().len(), 24 * MIB);
+    assert_eq!(names(disk.path()), ["tree"]);
 }

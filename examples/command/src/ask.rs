@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::process::ExitCode;
 
-use serde::de::IgnoredAny;
+use estafette::remote::JsonRemote;
 
 use crate::arguments::{Ask, Global, Open};
 use crate::call::{Broken, Call, Heard, MESSAGE_MOST, Way};
@@ -124,10 +124,11 @@ pub(crate) fn addressee(to: &str) -> Result<Given, CommandError> {
 /// The message that was given: JSON.
 pub(crate) fn message(given: &str) -> Result<String, CommandError> {
     let json = text(given)?;
-    serde_json::from_str::<IgnoredAny>(&json).map_err(|error| {
+    // Before anything is sent, so that nobody has to ask whether it was.
+    JsonRemote::check(&json).map_err(|why| {
         let hint = "quote it for your shell: '{\"article\":\"tea\"}'; - reads it from stdin, @FILE \
                     from a file";
-        CommandError::usage(format!("the message is no JSON: {error}"), hint)
+        CommandError::usage(format!("the message can't be sent: {why}"), hint)
     })?;
     Ok(json)
 }

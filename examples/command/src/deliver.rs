@@ -4,6 +4,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use estafette::RemoteErrorKind;
+
 use crate::arguments::{Deliver, Global};
 use crate::ask;
 use crate::call::{Call, Way};
@@ -60,7 +62,11 @@ pub(crate) async fn run(
         let limit = options.within.unwrap_or(Duration::MAX);
         tokio::select! {
             waited = tokio::time::timeout(limit, waited) => match waited {
-                Ok(processed) => processed.map(drop)?,
+                Ok(processed) => {
+                    if let Some(Reply::CallFailed(error)) = processed?.replies.pop() {
+                        return Err(error.into());
+                    }
+                }
                 Err(_) => return Err(not_yet(&letter.id, "its actor has not handled it in time")),
             },
             () = signals.next() => {
@@ -76,7 +82,8 @@ pub(crate) async fn run(
 
 fn not_yet(id: &str, why: &str) -> CommandError {
     let hint = "it stays stored, and is delivered: `estafette outbox messages` says how it is";
-    CommandError::new(ErrorKind::Unreachable, format!("{id}: {why}"), hint)
+    let error = CommandError::new(ErrorKind::Unreachable, format!("{id}: {why}"), hint);
+    CommandError { remote: Some(RemoteErrorKind::Deadline), ..error }
 }
 
 /// As `estafette outbox messages` prints them.

@@ -4,8 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 
 use estafette::RemoteErrorKind;
-use estafette::remote::JsonUpload;
-use serde::de::IgnoredAny;
+use estafette::remote::{JsonRemote, JsonUpload};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::sync::oneshot;
 
@@ -107,10 +106,11 @@ async fn next(
         }
         let wrong = |why: String| {
             let hint = "each line is a request, in JSON: `jq -c .` makes one line of each value";
-            CommandError::usage(format!("line {number} of stdin is no JSON: {why}"), hint)
+            CommandError::usage(format!("line {number} of stdin can't be sent: {why}"), hint)
         };
-        let text = std::str::from_utf8(text).map_err(|error| wrong(error.to_string()))?;
-        serde_json::from_str::<IgnoredAny>(text).map_err(|error| wrong(error.to_string()))?;
+        let text =
+            std::str::from_utf8(text).map_err(|error| wrong(format!("it is no JSON: {error}")))?;
+        JsonRemote::check(text).map_err(wrong)?;
         return Ok(Some(text.to_owned()));
     }
 }

@@ -111,6 +111,9 @@ fn programs_get_the_whole_snapshot_and_files_one_page() {
     let page =
         command(&place).args(["top", "t.toml", "--once", "--every", "100ms"]).output().unwrap();
     assert!(String::from_utf8(page.stdout).unwrap().contains("paris  does not run"));
+    let look = command(&place).args(["--json", "top", "t.toml", "--once"]).output().unwrap();
+    let looks = String::from_utf8(look.stdout).unwrap();
+    assert_eq!(looks.matches(r#""snapshot":null"#).count(), 2, "{looks}");
     let alone = command(&place).args(["top"]).output().unwrap();
     assert_eq!(alone.status.code(), Some(2));
 }

@@ -81,6 +81,7 @@ async fn look_at(nodes: &[(String, PathBuf)], output: &Output) -> Vec<Seen> {
     for ((name, _), answer) in nodes.iter().zip(join_all(asked).await) {
         let snapshot = match answer {
             Err(error) => {
+                output.event(&Event::Snapshot { name, snapshot: &Value::Null });
                 looked.push(Seen::silent(name, error.message));
                 continue;
             }
@@ -90,10 +91,9 @@ async fn look_at(nodes: &[(String, PathBuf)], output: &Output) -> Vec<Seen> {
                 _ => None,
             }),
         };
-        if let Some(snapshot) = &snapshot {
-            output.event(&Event::Snapshot { name, snapshot });
-        }
-        looked.push(Seen::new(name, snapshot.unwrap_or(Value::Null)));
+        let snapshot = snapshot.unwrap_or(Value::Null);
+        output.event(&Event::Snapshot { name, snapshot: &snapshot });
+        looked.push(Seen::new(name, snapshot));
     }
     looked
 }

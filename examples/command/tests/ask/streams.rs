@@ -63,7 +63,7 @@ fn requests_that_break_off_never_pass_for_all() {
         let error = &events(&output)[0];
         assert_eq!((output.status.code(), &error["kind"]), (Some(2), &json!("usage")));
         let message = error["message"].as_str().unwrap();
-        assert!(message.contains("line 2 of stdin is no JSON"), "{message}");
+        assert!(message.contains("line 2 of stdin can't be sent: it is no JSON"), "{message}");
         assert_eq!((town.next(), town.next()), ("so far 5".into(), "broke off at 5".into()));
         let big = format!("7\n\"{}\"\n", "x".repeat(1 << 20));
         let output = fed(&mut lyon(town, &upload), &big);
@@ -123,6 +123,14 @@ fn a_message_is_stored_and_delivered_when_a_node_runs() {
     let (code, error) = town.fails(&hang);
     assert_eq!(code, 4, "{error}");
     assert!(error["hint"].as_str().unwrap().contains("stays stored"), "{error}");
+    assert_eq!((&error["remote"], &error["handled"]), (&json!("Deadline"), &json!("unknown")));
+    // What is too deep for any message is not sent at all.
+    let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    for way in ["ask", "tell", "deliver", "download"] {
+        let (code, error) = town.fails(&[way, "paris/shop", "shop.Order", &deep]);
+        assert_eq!(code, 2, "{error}");
+        assert!(error["message"].as_str().unwrap().contains("nested more than"), "{error}");
+    }
 }
 
 #[test]
@@ -131,6 +139,7 @@ fn a_message_that_nobody_takes_is_dead_and_can_be_forgotten() {
     let _node = town.lyon();
     let (code, error) = town.fails(&["deliver", "--wait", "paris/shop", "shop.Native"]);
     assert_eq!(code, 3, "{error}");
+    assert_eq!((&error["remote"], &error["handled"]), (&json!("NoSuchMessage"), &json!("no")));
     let dead = town.run(&["outbox", "messages"]);
     assert_eq!((dead.len(), &dead[0]["state"]), (1, &json!("dead")), "{dead:?}");
     assert!(dead[0]["error"].as_str().unwrap().contains("shop.Native"), "{dead:?}");

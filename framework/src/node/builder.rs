@@ -422,7 +422,7 @@ fn share(
         incarnation: incarnation(),
         remembered: Remembered::load(ledger.clone(), spool.clone()).map_err(StartError::Spool)?,
         memos: Memos::load(spool.as_deref()).map_err(StartError::Spool)?,
-        clock: Clock::load(spool.clone()).map_err(StartError::Spool)?,
+        clock: Arc::new(Clock::load(spool.clone()).map_err(StartError::Spool)?),
         ledger,
         partials: Partials::default(),
         stopped: super::coming::Stopped::default(),

@@ -36,7 +36,8 @@ pub(super) fn load(
             shared.emit(NodeEvent::LetterRefused { peer, id, name, message, why: why.clone() });
         }
     };
-    Letters::load(spool, shared.directory.clone(), admits, refused, limits, |peer| {
+    let kept = (spool, Arc::clone(&shared.clock));
+    Letters::load(kept, shared.directory.clone(), admits, refused, limits, |peer| {
         shared.exchange(peer)
     })
 }

@@ -44,7 +44,7 @@ pub(crate) struct NodeShared {
     pub(crate) buffers: BufferPool,
     pub(crate) rooms: Rooms,
     /// By which what expires expires.
-    pub(crate) clock: Clock,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) remembered: Remembered,
     /// Notes of inboxes about what was delivered before.
     pub(crate) memos: Memos,

@@ -69,6 +69,7 @@ struct Scales {
 pub(crate) struct Clock {
     spool: Option<Arc<dyn Store>>,
     scales: Mutex<Scales>,
+    read: Box<dyn Fn() -> Reading + Send + Sync>,
 }
 
 impl Scales {
@@ -111,12 +112,19 @@ impl Scales {
 impl Clock {
     /// Goes on with the scales that the spool has; without any, they begin now.
     pub(crate) fn load(spool: Option<Arc<dyn Store>>) -> io::Result<Self> {
+        Self::load_by(spool, read)
+    }
+
+    fn load_by(
+        spool: Option<Arc<dyn Store>>,
+        read: impl Fn() -> Reading + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let noted = spool.as_ref().map_or(Ok(None), |spool| spool.find(TABLE, KEY))?;
         let noted = noted.and_then(|noted| codec::decode::<Scales>(&noted).ok());
         let reading = read();
         // Who has no number of the boot has at least this process.
         let scales = noted.map_or_else(|| Scales::new(reading), |noted| noted.moved(reading));
-        let clock = Self { spool, scales: Mutex::new(scales) };
+        let clock = Self { spool, scales: Mutex::new(scales), read: Box::new(read) };
         if noted.is_none_or(|noted| noted.is_old(reading)) {
             clock.save(scales);
         }
@@ -124,12 +132,12 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Moment {
-        self.scales.lock().unwrap_or_else(PoisonError::into_inner).at(read())
+        self.scales.lock().unwrap_or_else(PoisonError::into_inner).at((self.read)())
     }
 
     /// Notes the scales, where that is due. May block.
     pub(crate) fn keep(&self) {
-        let reading = read();
+        let reading = (self.read)();
         let mut scales = self.scales.lock().unwrap_or_else(PoisonError::into_inner);
         if scales.is_old(reading) {
             *scales = scales.moved(reading);
@@ -222,6 +230,31 @@ static PROCESS: std::sync::LazyLock<([u8; 16], std::time::Instant)> =
         let [.., random @ ..]: [u8; 32] = super::random32();
         (*random.first_chunk().expect("32 bytes hold 16"), std::time::Instant::now())
     });
+
+/// The hands of a clock for tests.
+#[cfg(test)]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hands {
+    /// The seconds by which the wall clock was put forward.
+    pub(crate) forward: Arc<std::sync::atomic::AtomicU64>,
+    /// The seconds that have passed besides.
+    pub(crate) lived: Arc<std::sync::atomic::AtomicU64>,
+}
+
+#[cfg(test)]
+impl Hands {
+    /// A clock with these hands.
+    pub(crate) fn clock(&self, spool: Option<Arc<dyn Store>>) -> Arc<Clock> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let hands = self.clone();
+        let read = move || {
+            let (Reading { wall, up, boot }, lived) = (read(), hands.lived.load(Relaxed));
+            let wall = wall + lived + hands.forward.load(Relaxed);
+            Reading { wall, up: up + lived, boot }
+        };
+        Arc::new(Clock::load_by(spool, read).expect("the spool can be read"))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -135,7 +135,7 @@ impl Exchange {
     }
 
     /// Says a letter on this link, whose window bounds how many; `false` if it is not the link any
-    /// more. `what`: when it expires, and its body; without, it is asked what has become of it.
+    /// more. `what`: the seconds that it is worth handing over, and its body; without, it is asked what has become of it.
     pub(in crate::remote) fn say_letter(
         &self,
         epoch: u64,
@@ -149,9 +149,7 @@ impl Exchange {
             return false;
         }
         let target = Self::number(&mut state, target, epoch);
-        // Durations travel: the clocks of two nodes need not agree.
-        let left = |expires: u64| expires.saturating_sub(crate::store::now()).max(1);
-        let (expires, body) = what.map_or((0, &[][..]), |(expires, body)| (left(expires), body));
+        let (expires, body) = what.unwrap_or_default();
         let item = Item::Deliver { log, number, before, target, expires, body };
         let along = state.sayable(along);
         let keys = [Some(Key::Letters), None];

@@ -20,7 +20,6 @@ use super::receiving::forbidden;
 use super::record::Letter;
 use super::trying::{self, Place, Turn};
 use super::{LetterId, Letters};
-use crate::store::now;
 use crate::wire::PeerId;
 
 /// The most times that an actor is given a letter that it dies with.
@@ -75,7 +74,8 @@ impl Letters {
         }
         let Some(Kept { name, expires, .. }) = incoming.logs.begin_handing(name) else { return };
         drop(state);
-        let is_over = || expires <= now() || (self.admits)(&peer, &name) == Some(false);
+        let is_over =
+            || expires <= self.clock.now().passed || (self.admits)(&peer, &name) == Some(false);
         if self.directory.has(&name) || is_over() {
             self.go_on(peer, name);
         } else {
@@ -121,7 +121,7 @@ impl Letters {
             if self.state().stopping {
                 return None;
             }
-            let (attempt, turn) = if letter.expires <= now() {
+            let (attempt, turn) = if letter.expires <= self.clock.now().passed {
                 (Attempt::Refused(expired(&letter.name)), None)
             } else {
                 self.attempt(place, letter).await?
@@ -241,15 +241,15 @@ impl Letters {
         letterbox: &dyn Letterbox,
     ) -> Attempt {
         let (message, is_json) = split(&letter.message);
-        let along = letter.along().unwrap_or_default();
+        let (along, now) = (letter.along().unwrap_or_default(), self.clock.now());
         let arrived = ArrivedLetter {
             id: LetterId::new(log, number),
             from,
             name: letter.name.clone(),
             message: message.to_owned(),
             version: letter.version,
-            created: letter.created,
-            expires: letter.expires,
+            created: now.on_the_wall(letter.created),
+            expires: now.on_the_wall(letter.expires),
             on_behalf: along.on_behalf().map(ToOwned::to_owned),
             trace: along.trace,
             is_json,

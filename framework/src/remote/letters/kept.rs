@@ -9,7 +9,6 @@ use super::record::{self, Letter, MAIL};
 use super::trying::Place;
 use super::writer::AGAIN;
 use crate::store::blocking::surely;
-use crate::store::now;
 use crate::wire::codec::decode_message;
 
 /// A letter, as far as it is known.
@@ -20,7 +19,7 @@ pub(super) struct Kept {
     pub(super) version: u32,
     /// The bytes of its body.
     pub(super) length: usize,
-    /// The time at which it expires, in seconds since the Unix epoch.
+    /// The time at which it expires, on the scale of what has passed.
     pub(super) expires: u64,
     /// All of it, if it is in memory.
     letter: Option<Arc<Letter>>,
@@ -71,7 +70,7 @@ impl Letters {
             if self.state().stopping {
                 return None;
             }
-            if kept.expires <= now() {
+            if kept.expires <= self.clock.now().passed {
                 return Some(Err(expired(&kept.name)));
             }
         }

@@ -2,8 +2,8 @@
 //! every life of the node, for as long as the key is remembered.
 //!
 //! Invariant: a key becomes durable together with its letter, so a crash leaves both or neither. A
-//! key is remembered as long as its letter may be under way, and for [`KEPT`] seconds at least from
-//! when it was stored. That its letter was handled becomes durable together with the letter's end;
+//! key is remembered as long as its letter may be under way, and for [`KEPT`] seconds more, by the
+//! time that has passed for certain: no wall clock that steps makes a node forget it. That its letter was handled becomes durable together with the letter's end;
 //! a letter of which nothing is kept without that is dead, and never said to be handled.
 
 use std::collections::BTreeMap;
@@ -14,10 +14,11 @@ use tokio::sync::{oneshot, watch};
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::record::{self, KEYS, Keyed};
 use super::{Delivery, LetterId, LetterState, Letters};
+use crate::delivery::EXPIRY_MOST;
 use crate::store::{Change, Store};
 use crate::wire::PeerId;
 
-/// The fewest seconds that a key is remembered.
+/// The seconds that a key is remembered when its letter is over, at least.
 pub(super) const KEPT: u64 = 24 * 3600;
 /// The most keys that are remembered.
 const MOST: usize = 100_000;
@@ -52,11 +53,13 @@ pub(super) enum Found<T> {
 
 impl Keys {
     /// Reads all keys of a spool.
-    pub(super) fn load(spool: &dyn Store) -> io::Result<Self> {
+    pub(super) fn load(spool: &dyn Store, now: u64) -> io::Result<Self> {
         let mut keys = Self { soonest: u64::MAX, ..Self::default() };
         for (key, value) in spool.load(KEYS)? {
             let parsed = LetterKey::try_from(&key[..]).ok();
-            if let Some((key, keyed)) = record::read::<_, Keyed>(KEYS, &key, &value, parsed) {
+            if let Some((key, mut keyed)) = record::read::<_, Keyed>(KEYS, &key, &value, parsed) {
+                // No longer than any, wherever the clock stood that dated it.
+                keyed.until = keyed.until.min(now.saturating_add(EXPIRY_MOST.as_secs() + KEPT));
                 keys.put(key, keyed);
             }
         }
@@ -92,16 +95,17 @@ impl Keys {
         }
     }
 
-    /// Remembers a letter that is about to be stored; the change that does so with it.
+    /// Remembers a letter that is about to be stored, and is worth delivering for so long; the
+    /// change that does so with it.
     pub(super) fn remember(
         &mut self,
         key: LetterKey,
         peer: PeerId,
         letter: LetterId,
         digest: [u8; 32],
-        (now, expires): (u64, u64),
+        (now, life): (u64, u64),
     ) -> Change {
-        let until = expires.max(now + KEPT);
+        let until = now.saturating_add(life).saturating_add(KEPT);
         let (log, number) = (letter.log, letter.number);
         let keyed = Keyed { peer: *peer.as_bytes(), log, number, digest, until, processed: false };
         self.put(key, keyed);

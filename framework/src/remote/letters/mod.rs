@@ -62,6 +62,7 @@ use super::error::RemoteError;
 use super::exchange::Exchange;
 use super::letter_id::LetterId;
 use crate::store::Store;
+use crate::store::clock::Clock;
 use crate::wire::PeerId;
 
 /// The most bytes of a letter, encoded: it is one record of a spool, and what is larger is content
@@ -87,6 +88,7 @@ const HANDLING: Duration = Duration::from_secs(1);
 /// The letters of this node, in both directions.
 pub(crate) struct Letters {
     spool: Arc<dyn Store>,
+    clock: Arc<Clock>,
     directory: Directory,
     /// Tells if a peer may send to a name; `None` while nobody knows.
     admits: Box<Admits>,
@@ -135,20 +137,22 @@ struct State {
 impl Letters {
     /// Takes up what the spool holds.
     pub(crate) fn load(
-        spool: Arc<dyn Store>,
+        (spool, clock): (Arc<dyn Store>, Arc<Clock>),
         directory: Directory,
         admits: impl Fn(&PeerId, &str) -> Option<bool> + Send + Sync + 'static,
         refused: impl Fn(PeerId, LetterId, (&str, &str), &RemoteError) + Send + Sync + 'static,
         limits: Limits,
         exchange: impl Fn(PeerId) -> Arc<Exchange>,
     ) -> io::Result<Arc<Self>> {
-        let (outgoing, incoming) =
-            (sending::load(spool.as_ref(), exchange)?, receiving::load(spool.as_ref())?);
-        let keys = Keys::load(spool.as_ref())?;
+        let now = clock.now();
+        let outgoing = sending::load(spool.as_ref(), &clock, exchange)?;
+        let incoming = receiving::load(spool.as_ref(), now)?;
+        let keys = Keys::load(spool.as_ref(), now.certain)?;
         let state = Mutex::new(State { outgoing, incoming, keys, ..State::default() });
         let (admits, refused) = (Box::new(admits), Box::new(refused));
         Ok(Arc::new(Self {
             spool,
+            clock,
             directory,
             admits,
             refused,

@@ -25,7 +25,8 @@ use super::record::{self, Letter, MAIL, MAIL_LOGS, REFUSED, Refusal, TRIED, Trie
 use super::trying::Place;
 use super::{LETTER_LIMIT, LetterId, Letters};
 use crate::delivery::EXPIRY_MOST;
-use crate::store::{Change, Store, now};
+use crate::store::clock::Moment;
+use crate::store::{Change, Store};
 use crate::wire::message::Item;
 use crate::wire::{Along, PeerId};
 
@@ -152,7 +153,8 @@ impl Letters {
             Arrival::New { notes, is_full } => (notes, is_full),
         };
         let refusal = self.refusal(peer, is_full, coming);
-        let letter = refusal.is_none().then(|| Arc::new(coming.letter()));
+        let now = self.clock.now().passed;
+        let letter = refusal.is_none().then(|| Arc::new(coming.letter(now)));
         let in_memory = incoming.logs.is_among_few(log, cost);
         let kept = letter.as_ref().map(|letter| Kept::new(letter, in_memory));
         let expires = letter.as_ref().map_or(0, |letter| letter.expires);
@@ -228,8 +230,8 @@ impl Letters {
 }
 
 impl Coming<'_> {
-    fn letter(&self) -> Letter {
-        let now = now();
+    /// The letter, which comes now, on the scale of what has passed.
+    fn letter(&self, now: u64) -> Letter {
         Letter {
             name: self.name.to_owned(),
             message: self.message.to_owned(),
@@ -253,7 +255,7 @@ pub(super) fn forbidden(name: &str) -> RemoteError {
 }
 
 /// Reads a spool's letters to here.
-pub(super) fn load(spool: &dyn Store) -> io::Result<HashMap<PeerId, Incoming>> {
+pub(super) fn load(spool: &dyn Store, now: Moment) -> io::Result<HashMap<PeerId, Incoming>> {
     let mut all: HashMap<PeerId, Incoming> = HashMap::new();
     for (key, value) in spool.load(MAIL_LOGS)? {
         if let Some(((peer, log), taken)) =
@@ -277,7 +279,7 @@ pub(super) fn load(spool: &dyn Store) -> io::Result<HashMap<PeerId, Incoming>> {
         if let Some(((peer, log, number), letter)) = letter
             && let Some(incoming) = all.get_mut(&peer)
         {
-            let (cost, letter) = (cost(letter.body.len()), Arc::new(letter));
+            let (cost, letter) = (cost(letter.body.len()), Arc::new(letter.bounded(now)));
             let kept = Kept::new(&letter, incoming.logs.is_among_few(log, cost));
             let about = About { name: &letter.name, cost, expires: letter.expires };
             incoming.logs.restore_letter((log, number), about, kept);

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::RemoteError;
 use super::super::letter_id::{LetterId, LogId};
+use crate::store::clock::Moment;
 use crate::store::{Change, UNREAD};
 use crate::wire::codec::{decode_message, encode_message};
 use crate::wire::{Along, PeerId, TraceContext};
@@ -35,10 +36,13 @@ pub(crate) struct Letter {
     /// The name of the type of message.
     pub(crate) message: String,
     pub(super) version: u32,
-    /// The time at which it was stored, in seconds since the Unix epoch.
+    /// The time at which it was stored, on the scale of what has passed
+    /// ([`Moment::passed`](crate::store::clock::Moment::passed)). Letters of earlier builds are
+    /// dated by the wall clock.
     pub(super) created: u64,
+    /// The time at which it expires, on the same scale.
     pub(super) expires: u64,
-    /// Since when it is dead, and why.
+    /// Since when it is dead, on the scale of what has passed for certain, and why.
     pub(super) dead: Option<(u64, RemoteError)>,
     #[serde(with = "serde_bytes")]
     pub(super) body: Vec<u8>,
@@ -52,6 +56,13 @@ pub(crate) struct Letter {
 }
 
 impl Letter {
+    /// Sees to it that it does not live longer than it was to, wherever the clock stood that dated
+    /// it.
+    pub(super) fn bounded(self, now: Moment) -> Self {
+        let life = self.expires.saturating_sub(self.created);
+        Self { expires: self.expires.min(now.passed.saturating_add(life)), ..self }
+    }
+
     /// The trace it belongs to.
     pub(super) fn trace(&self) -> Option<TraceContext> {
         let (parent, state) = self.trace.as_ref()?;
@@ -119,7 +130,9 @@ pub(super) struct Keyed {
     pub(super) number: u64,
     /// The BLAKE3 of the letter: of its name, type, version and body.
     pub(super) digest: [u8; 32],
-    /// Until when the key is remembered, in seconds since the Unix epoch.
+    /// Until when the key is remembered, on the scale of what has passed for certain
+    /// ([`Moment::certain`](crate::store::clock::Moment::certain)). Earlier builds said it by the
+    /// wall clock.
     pub(super) until: u64,
     /// The letter was handled: then nothing else is kept of it.
     pub(super) processed: bool,

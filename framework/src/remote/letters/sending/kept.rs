@@ -11,6 +11,7 @@ use super::super::super::exchange::{Exchange, cost};
 use super::super::record::{self, KEYS, LETTERS, LOGS, Letter, Log};
 use super::super::{Delivery, LetterId, LetterInfo, LetterState, Letters, State};
 use super::{Open, Outgoing};
+use crate::store::clock::{Clock, Moment};
 use crate::store::{Store, now};
 use crate::wire::PeerId;
 
@@ -96,14 +97,14 @@ impl Outgoing {
     }
 
     fn list(&self, peer: PeerId) -> impl Iterator<Item = LetterInfo> {
-        let log = self.log;
+        let (log, now) = (self.log, self.clock.now());
         let info = move |number, letter: &Letter, state: &watch::Sender<LetterState>| LetterInfo {
             id: LetterId::new(log, number),
             peer,
             name: letter.name.clone(),
             message: letter.message.clone(),
-            created: letter.created,
-            expires: letter.expires,
+            created: now.on_the_wall(letter.created),
+            expires: now.on_the_wall(letter.expires),
             state: state.borrow().clone(),
         };
         let open = self
@@ -119,28 +120,31 @@ impl Outgoing {
 /// Reads a spool's letters from here.
 pub(in crate::remote::letters) fn load(
     spool: &dyn Store,
+    clock: &Arc<Clock>,
     exchange: impl Fn(PeerId) -> Arc<Exchange>,
 ) -> io::Result<HashMap<PeerId, Outgoing>> {
     let mut all = HashMap::new();
     for (key, value) in spool.load(LOGS)? {
         let peer = <[u8; 32]>::try_from(&key[..]).ok().map(PeerId::from_bytes);
         if let Some((peer, Log { id, last })) = record::read::<_, Log>(LOGS, &key, &value, peer) {
-            all.insert(peer, Outgoing::new(exchange(peer), Log { id, last: begun(last, now()) }));
+            let log = Log { id, last: begun(last, now()) };
+            all.insert(peer, Outgoing::new(exchange(peer), clock, log));
         }
     }
-    let mut old = Vec::new();
+    let (mut old, moment) = (Vec::new(), clock.now());
     for (key, value) in spool.load(LETTERS)? {
         let Some(((peer, log, number), letter)) =
             record::read::<_, Letter>(LETTERS, &key, &value, record::read_key(&key))
         else {
             continue;
         };
-        if letter.dead.as_ref().is_some_and(|(since, _)| since.saturating_add(DEAD_KEPT) <= now()) {
+        let is_old = |(since, _): &(u64, _)| since.saturating_add(DEAD_KEPT) <= moment.certain;
+        if letter.dead.as_ref().is_some_and(is_old) {
             old.push(record::remove(LETTERS, key));
             continue;
         }
         match all.get_mut(&peer).filter(|out| out.log == log && number <= out.offers.last()) {
-            Some(out) => out.take_up(number, letter),
+            Some(out) => out.take_up(number, letter, moment),
             None => {
                 tracing::error!(
                     peer = %peer.short(), number,
@@ -156,7 +160,8 @@ pub(in crate::remote::letters) fn load(
 }
 
 impl Outgoing {
-    fn take_up(&mut self, number: u64, mut letter: Letter) {
+    fn take_up(&mut self, number: u64, letter: Letter, now: Moment) {
+        let mut letter = letter.bounded(now);
         if letter.dead.is_none() {
             match self.exchange.target(&letter.name, &letter.message, letter.version) {
                 Ok(target) => {
@@ -165,7 +170,7 @@ impl Outgoing {
                     let open = Open::new(letter, target);
                     return self.offers.restore(number, open, name, (cost, expires));
                 }
-                Err(error) => letter.dead = Some((now(), error)),
+                Err(error) => letter.dead = Some((now.certain, error)),
             }
         }
         if let Some((_, why)) = letter.dead.clone() {

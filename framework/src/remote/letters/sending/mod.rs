@@ -23,7 +23,8 @@ use super::keyed::{self, Keys, LetterKey, Posted};
 use super::receiving::{GONE, HANDLED, Incoming, STORED};
 use super::record::{self, LETTERS, LOGS, Letter, Log};
 use super::{Delivery, LETTER_LIMIT, LetterId, LetterState, Letters, State};
-use crate::store::{now, random32};
+use crate::store::clock::{Clock, Moment};
+use crate::store::random32;
 use crate::wire::{Along, PeerId};
 
 /// The most dead letters that are kept for one peer; the oldest go.
@@ -41,6 +42,7 @@ const LAST: u64 = 1000;
 /// The letters to one peer.
 pub(super) struct Outgoing {
     exchange: Arc<Exchange>,
+    clock: Arc<Clock>,
     log: LogId,
     offers: Offers<Open>,
     /// The last number that was ever said, as far as is known: an earlier life may have said all it
@@ -74,14 +76,15 @@ pub(in crate::remote) struct Posting {
 }
 
 impl Outgoing {
-    fn new(exchange: Arc<Exchange>, Log { id, last }: Log) -> Self {
+    fn new(exchange: Arc<Exchange>, clock: &Arc<Clock>, Log { id, last }: Log) -> Self {
         let (offers, handled, dead) = (Offers::new(last), BTreeMap::new(), BTreeMap::new());
-        Self { exchange, log: id, offers, said: last, handled, dead }
+        let clock = Arc::clone(clock);
+        Self { exchange, clock, log: id, offers, said: last, handled, dead }
     }
 
     /// A new log, for whoever has a link with its peer now, and for whoever will have one.
-    fn begun(exchange: &Arc<Exchange>, incoming: Option<&Incoming>) -> Self {
-        let mut out = Self::new(Arc::clone(exchange), new_log());
+    fn begun(exchange: &Arc<Exchange>, clock: &Arc<Clock>, incoming: Option<&Incoming>) -> Self {
+        let mut out = Self::new(Arc::clone(exchange), clock, new_log());
         if let Some(incoming) = incoming
             && let Some(epoch) = incoming.logs.epoch()
         {
@@ -129,7 +132,9 @@ impl Outgoing {
         {
             let said = (self.log, number, before);
             let along = open.letter.along().filter(|_| !is_asked);
-            let what = (!is_asked).then_some((open.letter.expires, &open.letter.body[..]));
+            // Durations travel: the clocks of two nodes need not agree.
+            let left = open.letter.expires.saturating_sub(self.clock.now().passed).max(1);
+            let what = (!is_asked).then_some((left, &open.letter.body[..]));
             if !self.exchange.say_letter(epoch, &open.target, said, what, along.as_ref()) {
                 return;
             }
@@ -165,16 +170,17 @@ impl Letters {
         {
             return Ok(self.again(*key));
         }
-        let out =
-            outgoing.entry(peer).or_insert_with(|| Outgoing::begun(&exchange, incoming.get(&peer)));
+        let begun = || Outgoing::begun(&exchange, &self.clock, incoming.get(&peer));
+        let out = outgoing.entry(peer).or_insert_with(begun);
         self.has_room(out, &exchange, &target.name, body.len())?;
-        let created = now();
+        let (Moment { certain, passed: created }, life) =
+            (self.clock.now(), self.limits.expiry.as_secs().max(1));
         let letter = Letter {
             name: target.name.to_string(),
             message: target.message.to_string(),
             version: target.version,
             created,
-            expires: created + self.limits.expiry.as_secs().max(1),
+            expires: created.saturating_add(life),
             dead: None,
             body,
             trace: None,
@@ -190,7 +196,7 @@ impl Letters {
         let name = Arc::clone(&target.name);
         let number = out.offers.post(Open::new(letter, target), name, cost, expires);
         let id = LetterId::new(out.log, number);
-        let remember = |(key, digest)| keys.remember(key, peer, id, digest, (created, expires));
+        let remember = |(key, digest)| keys.remember(key, peer, id, digest, (certain, life));
         changes.extend(key.map(remember));
         let key = key.map(|(key, _)| key);
         let (answer, answered) = oneshot::channel();
@@ -326,7 +332,8 @@ impl Letters {
                         peer = %peer.short(), name = letter.name, %id, %why,
                         "a letter is dead"
                     );
-                    (letter.body, letter.dead) = (Vec::new(), Some((now(), why.clone())));
+                    (letter.body, letter.dead) =
+                        (Vec::new(), Some((self.clock.now().certain, why.clone())));
                     changes.push(record::put(LETTERS, key, &letter));
                     ended.push((number, state.clone(), LetterState::Dead(why.clone())));
                     out.dead.insert(number, (letter, state));
@@ -354,10 +361,10 @@ impl Letters {
 
     /// Gives up what has expired, and seeks links for what waits.
     pub(super) fn look_around(&self) {
-        let now = now();
+        let Moment { certain, passed: now } = self.clock.now();
         self.end_expired(now);
         let mut state = self.state();
-        let over = state.keys.expire(now);
+        let over = state.keys.expire(certain);
         if !over.is_empty() {
             self.write(over, |_| {});
         }

@@ -1,9 +1,13 @@
 //! Letters under keys: the same one, however often it is posted, and in whichever life.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::super::super::error::Handled;
 use super::super::record::{KEYS, LETTERS, LOGS};
 use super::super::sending::DEAD_MOST;
+use super::world::LIMITS;
 use super::*;
+use crate::store::clock::Hands;
 
 const KEY: LetterKey = [3; 32];
 
@@ -60,11 +64,54 @@ async fn a_key_goes_with_a_letter_that_is_forgotten_and_with_its_time() {
     let another = post(&world, 10).await.unwrap();
     assert_ne!(another.id(), letter);
     assert_eq!(world.count(KEYS), 1);
-    let (now, day) = (crate::store::now(), 24 * 3600);
-    assert!(world.letters.state().keys.expire(now + day - 60).is_empty());
-    let over = world.letters.state().keys.expire(now + day + 1);
+    let kept = LIMITS.expiry.as_secs() + 24 * 3600;
+    let now = world.letters.clock.now().certain;
+    assert!(world.letters.state().keys.expire(now + kept - 60).is_empty());
+    let over = world.letters.state().keys.expire(now + kept + 1);
     assert_eq!(over, [Change::Remove { table: KEYS, key: KEY.to_vec() }]);
     assert!(world.letters.keyed(&KEY).is_none());
+}
+
+#[actix::test]
+async fn a_wall_clock_that_steps_makes_nobody_forget_a_key_and_ends_no_letter() {
+    const DAY: u64 = 24 * 3600;
+    let (hands, spool) = (Hands::default(), Arc::<MemoryStore>::default());
+    let handled = |world: &World| {
+        let found = world.letters.keyed(&KEY).expect("its key is remembered");
+        assert_eq!(found.state(), LetterState::Processed);
+        found.id()
+    };
+    let mut world = World::by(&hands, &spool, LIMITS);
+    world.link();
+    let first = post(&world, 10).await.unwrap();
+    world.said();
+    let id = first.id();
+    world.letters.said(PEER, world.epoch, (id.log, id.number), (1, "")).unwrap();
+    first.processed().await.unwrap();
+    world.letters.down(PEER);
+    let waits = world.post_under(Some([4; 32]), 10).unwrap().await.unwrap().unwrap();
+    // In this life, and in the next one.
+    for _ in 0..2 {
+        hands.forward.fetch_add(10 * 365 * DAY, Relaxed);
+        world.letters.look_around();
+        world.settle().await;
+        assert_eq!(handled(&world), id);
+        assert_eq!(post(&world, 10).await.unwrap().id(), id, "it is no second letter");
+        assert_eq!(world.letters.find(waits.id()).unwrap().state(), LetterState::Stored);
+        world = World::by(&hands, &spool, LIMITS);
+    }
+    // What has lived as long as it was to is dead, and whoever asks for it is told.
+    hands.lived.fetch_add(LIMITS.expiry.as_secs() + 1, Relaxed);
+    world.letters.look_around();
+    world.settle().await;
+    let found = world.letters.keyed(&[4; 32]).expect("its key is remembered a day longer");
+    let LetterState::Dead(why) = found.state() else { panic!("{:?}", found.state()) };
+    assert_eq!(why.kind, RemoteErrorKind::Expired);
+    assert_eq!(handled(&world), id);
+    hands.lived.fetch_add(DAY, Relaxed);
+    world.letters.look_around();
+    world.settle().await;
+    assert!(world.letters.keyed(&KEY).is_none() && world.count(KEYS) == 0);
 }
 
 /// Of a key whose letter is not kept any more: that it is dead, and nobody knows whether it was

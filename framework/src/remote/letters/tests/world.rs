@@ -10,6 +10,7 @@ use super::super::*;
 use super::PEER;
 use crate::remote::error::RemoteErrorKind;
 use crate::store::MemoryStore;
+use crate::store::clock::Hands;
 use crate::wire::message::{Item, Items};
 
 /// Numbers of letters, and what is said of them.
@@ -50,6 +51,11 @@ impl World {
     }
 
     fn unlinked_with(spool: &Arc<MemoryStore>, limits: Limits) -> Self {
+        Self::by(&Hands::default(), spool, limits)
+    }
+
+    /// The same, by a clock with these hands.
+    pub(super) fn by(hands: &Hands, spool: &Arc<MemoryStore>, limits: Limits) -> Self {
         let exchange = Arc::new(Exchange::new(
             PEER,
             "peer".into(),
@@ -62,7 +68,7 @@ impl World {
         let denied = Arc::clone(&forbidden);
         let store: Arc<dyn Store> = Arc::clone(&spool) as _;
         let letters = Letters::load(
-            store,
+            (store, hands.clock(Some(Arc::clone(&spool) as _))),
             Directory::default(),
             move |_, name| (name != "who knows").then(|| !denied.lock().unwrap().contains(name)),
             |_, _, _, _| {},

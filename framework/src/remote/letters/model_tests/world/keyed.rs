@@ -41,7 +41,7 @@ impl World {
         for (key, value) in &self.sender_spool.keys {
             spool.put(KEYS, key, value).expect("it is in memory");
         }
-        Keys::load(&spool).expect("it is in memory")
+        Keys::load(&spool, 0).expect("it is in memory")
     }
 
     /// Notes a letter that is to be stored, and its key, if it has one.
@@ -50,12 +50,13 @@ impl World {
             self.fates.push(Fate::default());
             return None;
         }
-        let (now, until) = (self.now, LIFE.max(self.now + KEPT));
+        let (now, life) = (self.now, LIFE.saturating_sub(self.now));
+        let until = now + life + KEPT;
         let second = self.letter_of(of).is_some_and(|earlier| now < earlier.until);
         self.fates.push(Fate { of, number, until, second, ..Fate::default() });
         let sender = self.sender.as_mut().expect("it lives");
         let id = LetterId::new(sender.log, number);
-        Some(sender.keys.remember([of; 32], PEER, id, [of; 32], (now, LIFE)))
+        Some(sender.keys.remember([of; 32], PEER, id, [of; 32], (now, life)))
     }
 
     /// The last letter of a key that was stored, or is to be.

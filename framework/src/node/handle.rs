@@ -183,6 +183,13 @@ impl Node {
         list
     }
 
+    /// Returns the time by which this node keeps what must not be lost for a clock that steps: in
+    /// seconds, since a moment that is the same in all lives of its spool. No wall clock puts it
+    /// forward or back; the time while its machine was off is not counted.
+    pub fn time_lived(&self) -> u64 {
+        self.0.shared.clock.now().certain
+    }
+
     /// Returns the delivery of this sender by this id, if it arrived here and is still remembered:
     /// as [`Node::arrivals`] does, and nothing else is looked at.
     pub fn arrival(&self, sender: PeerId, transfer: TransferId) -> Option<Arrival> {

@@ -84,7 +84,8 @@ async fn create(
     let (metadata, name) = headers::metadata(given)?;
     ContentName::new(name.clone()).map_err(|error| target::bad(error.to_string()))?;
     let (peer, expires) = (reached.peer.to_string(), in_future(KEPT_FOR));
-    let note = Note { peer, inbox, name, length, metadata, expires };
+    let ends = Some(seat.access.node().time_lived() + KEPT_FOR.as_secs());
+    let note = Note { peer, inbox, name, length, metadata, expires, ends };
     let brings = given.contains_key(header::CONTENT_TYPE);
     if brings {
         headers::is_part(given)?;
@@ -179,7 +180,7 @@ async fn go_on(
     if note.length == Some(0) {
         on_disk(move || end.write_empty()).await?;
         seat.tus.hand_over(id, parts, &note).await?;
-        return Ok(moved(0, Some(note.expires)));
+        return Ok(moved(0, Some(seat.tus.left(&note))));
     }
     let (there, fault, _turn) = append(&seat.tus, turn, end, body).await;
     if note.length == Some(there) {
@@ -188,7 +189,7 @@ async fn go_on(
     }
     match fault {
         Some(fault) => Err(fault.with(OFFSET, there.into())),
-        None => Ok(moved(there, Some(note.expires))),
+        None => Ok(moved(there, Some(seat.tus.left(&note)))),
     }
 }
 
@@ -245,7 +246,7 @@ async fn look_at(
                 // Its end came, and could not be stored.
                 seat.tus.hand_over(id, parts, &note).await?;
             }
-            let mut response = moved(there, Some(note.expires));
+            let mut response = moved(there, Some(seat.tus.left(&note)));
             let own = response.headers_mut();
             match note.length {
                 Some(length) => own.insert("upload-length", length.into()),
@@ -345,10 +346,11 @@ fn read_id(id: Result<Path<String>, PathRejection>) -> Result<TransferId, Proble
     })
 }
 
-/// An upload is so far now.
-fn moved(offset: u64, expires: Option<u64>) -> Response {
+/// An upload is so far now, and is given up after this time.
+fn moved(offset: u64, left: Option<Duration>) -> Response {
     let mut response = (StatusCode::NO_CONTENT, [(OFFSET, offset.to_string())]).into_response();
-    let date = expires.map(|at| httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(at)));
+    let end = |left| UNIX_EPOCH + Duration::from_secs(in_future(left));
+    let date = left.map(|left| httpdate::fmt_http_date(end(left)));
     if let Some(date) = date.and_then(|date| HeaderValue::from_str(&date).ok()) {
         response.headers_mut().insert("upload-expires", date);
     }

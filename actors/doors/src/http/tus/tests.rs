@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use estafette::Node;
 use estafette::node::MemoryStore;
+use estafette_actors::spool::Spool;
 
-use super::Uploads;
+use super::uploads::{Found, Note, Uploads};
 use crate::sent;
 use crate::tokens::{Pass, Tokens};
 
@@ -51,4 +52,32 @@ async fn a_turn_outlives_the_last_door_of_its_node() {
     assert!(reloaded.turn(&pass, id).await.is_err(), "somebody writes to it");
     drop(turn);
     assert!(reloaded.turn(&pass, id).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_clock_that_was_put_forward_ends_no_upload() {
+    let (folder, stages) = (tempfile::tempdir().unwrap(), estafette_actors::standard());
+    let spool = Arc::new(Spool::open(folder.path()).unwrap());
+    let node = Node::builder().spool(spool).stages(stages).start().await.unwrap();
+    let (_, pass) = made().await;
+    let uploads = Uploads::of(&node);
+    let peer = node.peer().to_string();
+    let (inbox, name) = ("files".to_owned(), "a".to_owned());
+    // By the wall clock, as it is now, the time of all of them is long over.
+    let note = Note {
+        peer,
+        inbox,
+        name,
+        length: Some(9),
+        metadata: String::new(),
+        expires: 7,
+        ends: None,
+    };
+    let lived = node.time_lived();
+    for (ends, is_kept) in [(Some(lived + 1000), true), (Some(lived), false), (None, false)] {
+        let note = Note { ends, ..note.clone() };
+        let (id, _turn) = uploads.create(&pass, &note).await.unwrap();
+        let found = uploads.find(&pass, id).await;
+        assert_eq!(matches!(found, Ok(Found::Open(..))), is_kept, "{ends:?}");
+    }
 }

@@ -52,8 +52,13 @@ pub(super) struct Note {
     pub(super) length: Option<u64>,
     /// As it was given.
     pub(super) metadata: String,
-    /// The time at which it is given up, in seconds since the Unix epoch.
+    /// The time at which it is given up, as the wall clock had it when it was begun, in seconds
+    /// since the Unix epoch. It counts where there is no other.
     pub(super) expires: u64,
+    /// The same by the time that its node has lived, which no clock puts forward. Notes of earlier
+    /// builds have none.
+    #[serde(default)]
+    pub(super) ends: Option<u64>,
 }
 
 /// The uploads of a door.
@@ -130,6 +135,13 @@ impl Uploads {
             }
             uploads
         })
+    }
+
+    /// Returns the time that is left until an upload is given up.
+    pub(super) fn left(&self, note: &Note) -> Duration {
+        let by_the_wall = || note.expires.saturating_sub(in_future(Duration::ZERO));
+        let by_time = |ends: u64| ends.saturating_sub(self.node.time_lived());
+        Duration::from_secs(note.ends.map_or_else(by_the_wall, by_time))
     }
 
     /// The most that an upload may have.
@@ -293,7 +305,7 @@ impl Uploads {
         let note: Note = serde_json::from_slice(&note).map_err(|error| storage(&error))?;
         let (length, small) = so_far(&parts).await?;
         // What is whole is tried once more by whoever asks, and given up by `look`.
-        if is_over(note.expires) && note.length != Some(length) {
+        if self.left(&note).is_zero() && note.length != Some(length) {
             self.remove(id, parts).await?;
             let text = "the time of this upload is over, and nothing of it is kept";
             return Err(Problem::new(StatusCode::GONE, "expired", text));
@@ -418,7 +430,7 @@ impl Uploads {
         // What is being stored, or can't be told, is the outbox's.
         let unknown = matches!(self.node.outbox().entry(id).await, Err(OutboxError::Unknown(_)));
         if unknown
-            && is_over(note.expires)
+            && self.left(&note).is_zero()
             && let Err(problem) = self.remove(id, parts).await
         {
             tracing::error!(%id, why = %problem.detail(), "an upload can't be removed");
@@ -476,8 +488,4 @@ pub(super) fn storage(error: &impl std::fmt::Display) -> Problem {
 pub(super) fn in_future(wait: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |since| since.as_secs()) + wait.as_secs()
-}
-
-fn is_over(expires: u64) -> bool {
-    expires <= in_future(Duration::ZERO)
 }

@@ -15,9 +15,9 @@ use super::door::{Door, Listen, Shut};
 use super::outbox::{Halt, Outbox, PeerWord, Seal, Settle};
 use super::session::Session;
 use super::session::signals::{
-    Close, Drain, LinkUp, Owner, Retire, SessionEnded, SessionIdle, StayConnected,
+    Close, DialOnce, Drain, LinkUp, Owner, Retire, SessionEnded, SessionIdle, StayConnected,
 };
-use super::sessions::{Command, SendTo, ToSession};
+use super::sessions::{Command, Dial, SendTo, ToSession};
 use super::shared::{Connect, NodeShared};
 use super::snapshot::Traffic;
 use super::trust::Trust;
@@ -285,6 +285,18 @@ impl Handler<SendTo> for Hub {
         let session = self.session(peer, ctx);
         session.do_send(hints);
         session.do_send(start);
+    }
+}
+
+impl Handler<Dial> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Dial { peer, hints }: Dial, ctx: &mut Context<Self>) {
+        if !self.stopping {
+            let session = self.session(peer, ctx);
+            session.do_send(hints);
+            session.do_send(DialOnce);
+        }
     }
 }
 

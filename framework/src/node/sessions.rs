@@ -16,6 +16,7 @@ pub(crate) struct Sessions {
     command: Recipient<Command>,
     noted: Recipient<ToSession<Noted>>,
     passed: Recipient<ToSession<SayPassed>>,
+    dial: Recipient<Dial>,
 }
 
 impl Sessions {
@@ -25,13 +26,15 @@ impl Sessions {
             + Handler<SendTo>
             + Handler<Command>
             + Handler<ToSession<Noted>>
-            + Handler<ToSession<SayPassed>>,
+            + Handler<ToSession<SayPassed>>
+            + Handler<Dial>,
     {
         Self {
             send: hub.clone().recipient(),
             command: hub.clone().recipient(),
             noted: hub.clone().recipient(),
             passed: hub.clone().recipient(),
+            dial: hub.clone().recipient(),
         }
     }
 
@@ -43,6 +46,11 @@ impl Sessions {
     /// Does something with a transfer, whosever it is.
     pub(crate) fn command(&self, command: Command) {
         self.command.do_send(command);
+    }
+
+    /// Has a peer dialled with which there is no link.
+    pub(crate) fn dial(&self, dial: Dial) {
+        self.dial.do_send(dial);
     }
 
     /// Tells a peer that its word is durable here, if there is a session with it.
@@ -63,6 +71,14 @@ pub(crate) struct SendTo {
     pub(crate) peer: PeerId,
     pub(crate) hints: DialHints,
     pub(crate) start: StartTransfer,
+}
+
+/// Dial that peer, if there is no link with it. No link is kept up for this.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Dial {
+    pub(crate) peer: PeerId,
+    pub(crate) hints: DialHints,
 }
 
 /// Give this to the session with that peer, if there is one.

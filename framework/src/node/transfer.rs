@@ -177,6 +177,11 @@ impl TransferState {
         self.update(|status| status.report = report.clone());
     }
 
+    /// Returns `true` if somebody waits for what becomes of it.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.status.receiver_count() > 0
+    }
+
     pub(crate) fn is_try(&self) -> bool {
         self.stored.is_some()
     }

@@ -20,6 +20,7 @@ mod relay;
 mod schedule;
 mod stored;
 mod tries;
+mod unheard;
 mod withdrawn;
 mod words;
 
@@ -231,6 +232,7 @@ impl Actor for Outbox {
             }
         }));
         ctx.run_interval(SWEEP.min(self.shared.config.package_patience), Self::expire);
+        ctx.run_interval(unheard::SEEK, Self::seek_words);
         self.try_what_is_due(ctx);
     }
 }

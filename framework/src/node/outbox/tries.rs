@@ -129,7 +129,7 @@ impl Outbox {
     /// The addresses at which a peer that is away may be, and the token to come in with: those of
     /// the newest that is stored for it. It may have moved since a delivery was stored; one that
     /// was stored later knows where it is, and has a ticket that is still good.
-    fn hints(&self, entry: &OutboxEntry) -> DialHints {
+    pub(super) fn hints(&self, entry: &OutboxEntry) -> DialHints {
         let own = DialHints { addresses: entry.addresses.clone(), token: entry.token.clone() };
         let peer = entry.next_hop();
         if self.schedule.is_up(peer) {

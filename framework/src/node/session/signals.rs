@@ -137,6 +137,11 @@ pub(crate) struct Owner {
 #[rtype(result = "()")]
 pub(crate) struct StayConnected;
 
+/// Dial the peer, unless there is a link, or it is being dialled: something of it is waited for.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct DialOnce;
+
 /// No new transfers. What it is answered with comes when none is left, or with the session's end.
 #[derive(Debug, Message)]
 #[rtype(result = "oneshot::Receiver<()>")]

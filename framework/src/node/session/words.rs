@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use actix::{Context, Handler};
 
 use super::Session;
+use super::signals::DialOnce;
 use crate::delivery::TransferId;
 use crate::node::blocking::surely;
 use crate::node::memory::{Arrival, Processed};
@@ -127,6 +128,15 @@ impl Session {
                 );
             }
         }));
+    }
+}
+
+impl Handler<DialOnce> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: DialOnce, ctx: &mut Context<Self>) {
+        self.heard += 1;
+        self.ensure_link(ctx);
     }
 }
 

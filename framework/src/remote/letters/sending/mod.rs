@@ -359,6 +359,32 @@ impl Letters {
         });
     }
 
+    /// Letters have expired: of what was never said on a link it is known that it was not handled.
+    fn finish_expired(&self, peer: PeerId, (out, keys): (&mut Outgoing, &mut Keys), now: u64) {
+        let expired = out.offers.expired(now);
+        let (said, never): (Vec<_>, Vec<_>) = expired.into_iter().partition(|&n| n <= out.said);
+        let name = out.exchange.peer_name().to_owned();
+        for (numbers, kind, text) in [
+            (
+                said,
+                RemoteErrorKind::Expired,
+                format!(
+                    "it expired before {name} said that it was handled; whether it was is not known"
+                ),
+            ),
+            (
+                never,
+                RemoteErrorKind::Unreachable,
+                format!(
+                    "it expired before it was ever sent to {name}: it was not handled; see why \
+                     there was no link, and deliver it again"
+                ),
+            ),
+        ] {
+            self.finish(peer, (out, keys), numbers, Some(RemoteError::new(kind, text)));
+        }
+    }
+
     /// Gives up what has expired, and seeks links for what waits.
     pub(super) fn look_around(&self) {
         let Moment { certain, passed: now } = self.clock.now();
@@ -371,13 +397,7 @@ impl Letters {
         let State { outgoing, keys, .. } = &mut *state;
         for (&peer, out) in outgoing {
             if out.offers.is_due(now) {
-                let expired = out.offers.expired(now);
-                let text = format!(
-                    "it expired before {} said that it was handled; whether it was is not known",
-                    out.exchange.peer_name()
-                );
-                let why = RemoteError::new(RemoteErrorKind::Expired, text);
-                self.finish(peer, (out, keys), expired, Some(why));
+                self.finish_expired(peer, (out, keys), now);
                 out.offers.look_later();
                 out.send();
             }

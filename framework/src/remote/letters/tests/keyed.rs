@@ -106,12 +106,33 @@ async fn a_wall_clock_that_steps_makes_nobody_forget_a_key_and_ends_no_letter() 
     world.settle().await;
     let found = world.letters.keyed(&[4; 32]).expect("its key is remembered a day longer");
     let LetterState::Dead(why) = found.state() else { panic!("{:?}", found.state()) };
-    assert_eq!(why.kind, RemoteErrorKind::Expired);
+    assert_eq!(why.kind, RemoteErrorKind::Expired, "an earlier life may have sent it");
     assert_eq!(handled(&world), id);
     hands.lived.fetch_add(DAY, Relaxed);
     world.letters.look_around();
     world.settle().await;
     assert!(world.letters.keyed(&KEY).is_none() && world.count(KEYS) == 0);
+}
+
+#[actix::test]
+async fn of_letters_that_have_expired_only_what_was_never_sent_was_surely_not_handled() {
+    let (hands, spool) = (Hands::default(), Arc::<MemoryStore>::default());
+    let mut world = World::by(&hands, &spool, LIMITS);
+    world.link();
+    let sent = post(&world, 10).await.unwrap();
+    world.said();
+    world.letters.down(PEER);
+    let never = world.post(10).unwrap().await.unwrap().unwrap();
+    hands.lived.fetch_add(LIMITS.expiry.as_secs() + 1, Relaxed);
+    world.letters.look_around();
+    for (letter, kind, handled) in [
+        (sent, RemoteErrorKind::Expired, Handled::Unknown),
+        (never, RemoteErrorKind::Unreachable, Handled::No),
+    ] {
+        let why = letter.processed().await.unwrap_err();
+        assert_eq!((why.kind, why.kind.handled()), (kind, handled), "{why}");
+        assert!(why.message.contains("expired"), "{why}");
+    }
 }
 
 /// Of a key whose letter is not kept any more: that it is dead, and nobody knows whether it was

@@ -7,6 +7,10 @@ use prost_build::{Method, Service, ServiceGenerator};
 /// The version of all types: what may be changed in a proto, may be changed between nodes, too.
 const VERSION: u32 = 1;
 
+/// The actor that takes a service, as a parameter: no type of a proto ends so, as prost calls them,
+/// but those of Rust's own words.
+const ACTOR: &str = "Actor_";
+
 /// Writes Rust for services.
 pub(crate) struct Services {
     /// Set if they are for doors, too.
@@ -111,10 +115,12 @@ fn taken(service: &Service) -> String {
 pub struct {name};
 impl {name} {{
     /// Has an actor that a node is to run take all rpcs of `{full}`.
-    pub fn taken_by<A>(hosted: ::estafette::node::Hosted<A>) -> ::estafette::node::Hosted<A>
+    pub fn taken_by<{ACTOR}>(
+        hosted: ::estafette::node::Hosted<{ACTOR}>,
+    ) -> ::estafette::node::Hosted<{ACTOR}>
     where
-        A: ::estafette::__private::actix::Actor<
-                Context = ::estafette::__private::actix::Context<A>,
+        {ACTOR}: ::estafette::__private::actix::Actor<
+                Context = ::estafette::__private::actix::Context<{ACTOR}>,
             >{handlers},
     {{
         hosted{takes}

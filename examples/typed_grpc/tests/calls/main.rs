@@ -4,6 +4,7 @@
 
 mod host;
 mod native;
+mod odd;
 #[path = "../../../../actors/doors/tests/grpc/python.rs"]
 mod python;
 mod world;

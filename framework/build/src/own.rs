@@ -34,8 +34,8 @@ pub(crate) fn give(set: &mut FileDescriptorSet, own: &OwnRequest) -> Result<(), 
         )));
     }
     let request = method_of(set, (file, service, method)).input_type().to_owned();
-    let copied = message(set, &request).cloned();
-    let (Some(mut copy), Some(file)) = (copied, set.file.get_mut(file)) else {
+    let copied = message(set, &request).map(|(home, message)| (home.clone(), message.clone()));
+    let (Some((home, mut copy)), Some(file)) = (copied, set.file.get_mut(file)) else {
         return Err(Error(format!("estafette-build: the request {request} of {rpc} is not there")));
     };
     let renamed = format!(".{}", full_name(file, name));
@@ -46,14 +46,17 @@ pub(crate) fn give(set: &mut FileDescriptorSet, own: &OwnRequest) -> Result<(), 
     if let Some(method) = methods {
         method.input_type = Some(renamed);
     }
-    // It stands in no line of any file, which prost takes of a file as a whole alone.
+    // It stands in no line of any file, which prost takes of a file as a whole alone. It is read by
+    // the rules of the file that it is of: by its syntax, say.
     let without_lines = FileDescriptorProto {
+        name: file.name.clone(),
+        package: file.package.clone(),
         message_type: vec![copy],
         enum_type: Vec::new(),
         service: Vec::new(),
         extension: Vec::new(),
         source_code_info: None,
-        ..file.clone()
+        ..home
     };
     set.file.push(without_lines);
     Ok(())
@@ -84,8 +87,11 @@ fn method_of(
     service.and_then(|service| service.method.get(method)).cloned().unwrap_or_default()
 }
 
-/// The message of a full name with a dot before it, wherever it stands.
-fn message<'s>(set: &'s FileDescriptorSet, full: &str) -> Option<&'s DescriptorProto> {
+/// The message of a full name with a dot before it, wherever it stands, and its file.
+fn message<'s>(
+    set: &'s FileDescriptorSet,
+    full: &str,
+) -> Option<(&'s FileDescriptorProto, &'s DescriptorProto)> {
     fn within<'m>(messages: &'m [DescriptorProto], path: &str) -> Option<&'m DescriptorProto> {
         let (first, rest) = path.split_once('.').map_or((path, None), |(a, b)| (a, Some(b)));
         let message = messages.iter().find(|message| message.name() == first)?;
@@ -97,7 +103,7 @@ fn message<'s>(set: &'s FileDescriptorSet, full: &str) -> Option<&'s DescriptorP
     set.file.iter().find_map(|file| {
         let path = full.strip_prefix('.')?.strip_prefix(file.package())?;
         let path = if file.package().is_empty() { path } else { path.strip_prefix('.')? };
-        within(&file.message_type, path)
+        within(&file.message_type, path).map(|message| (file, message))
     })
 }
 

@@ -62,6 +62,25 @@ fn a_request_that_others_have_becomes_one_of_its_own() {
 }
 
 #[test]
+fn a_request_of_its_own_is_read_by_the_rules_of_the_file_it_is_copied_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one.proto"), folder.path().join("two.proto"));
+    fs::write(&one, "syntax = \"proto2\"; package one; message Ask { optional int32 a = 1; }")
+        .unwrap();
+    fs::write(
+        &two,
+        "syntax = \"proto3\"; package two; import \"one.proto\";
+         service Two { rpc Get(one.Ask) returns (one.Ask); rpc Put(one.Ask) returns (one.Ask); }",
+    )
+    .unwrap();
+    let builder = Builder::new().out_dir(folder.path()).own_request("two.Two.Put", "PutRequest");
+    builder.compile([two], [folder.path()]).unwrap();
+    let text = fs::read_to_string(folder.path().join("protos.rs")).unwrap();
+    assert!(text.contains("NAME: &'static str = \"two.PutRequest\""), "{text}");
+    assert_eq!(text.matches("pub a: ::core::option::Option<i32>").count(), 2, "{text}");
+}
+
+#[test]
 fn services_of_imported_files_are_left_to_others() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (folder.path().join("one.proto"), folder.path().join("two.proto"));

@@ -67,6 +67,16 @@ fn names_that_are_one_in_rust_are_told_with_both_places() {
             "the module of what is in the message aB is called a_b in Rust, as the module of what \
              is in the message a_b is",
         ),
+        (
+            "message M {\n  message N {\n    message a_b {}\n    enum aB { Z = 0; }\n  }\n}",
+            "DIR/it.proto:8: the message a_b is called AB in Rust, as the enum aB is \
+             (DIR/it.proto:9): call one of them otherwise",
+        ),
+        (
+            "message M {\n  message a_b {}\n  message aB {}\n}",
+            "DIR/it.proto:8: the message aB is called AB in Rust, as the message a_b is \
+             (DIR/it.proto:7)",
+        ),
     ] {
         let text = refused(&format!("{service}{with}"));
         assert!(text.contains(told), "{text}");
@@ -75,7 +85,8 @@ fn names_that_are_one_in_rust_are_told_with_both_places() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("it.proto");
     let fine = "message c_d { optional string s = 1; map<string, string> m = 2; }\n\
-                message C { message D { string s = 1; } }";
+                message C { message D { string s = 1; } message C {} }
+                message E { message D {} oneof d { string s = 1; } }";
     fs::write(&file, format!("syntax = \"proto3\";\n{service}{fine}")).unwrap();
     Builder::new().out_dir(folder.path()).compile([file], [folder.path()]).unwrap();
 }
@@ -96,6 +107,27 @@ fn a_package_and_a_message_that_are_one_module_in_rust_are_told() {
         let text = builder.compile(files, [folder.path()]).unwrap_err().to_string();
         assert!(
             text.contains("the package shop.order") && text.contains("message Order"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_package_and_a_message_without_one_that_are_one_module_in_rust_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one.proto"), folder.path().join("two.proto"));
+    fs::write(
+        &one,
+        "syntax = \"proto3\"; message Hello { message Inner {} }
+         service Shop { rpc Get(Hello) returns (Hello); }",
+    )
+    .unwrap();
+    fs::write(&two, "syntax = \"proto3\"; package hello.v1; message Part {}").unwrap();
+    for files in [[&one, &two], [&two, &one]] {
+        let builder = Builder::new().out_dir(folder.path());
+        let text = builder.compile(files, [folder.path()]).unwrap_err().to_string();
+        assert!(
+            text.contains("the package hello.v1") && text.contains("in the message Hello"),
             "{text}"
         );
     }

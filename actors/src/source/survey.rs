@@ -38,7 +38,11 @@ impl Survey {
     pub(super) fn of(roots: Arc<Roots>, options: Arc<ReadOptions>) -> Self {
         let by_options = options.to_items_of_content().concat();
         // What changes during the walk is too young.
-        let survey = Self::walk(Walk::new(roots, Arc::clone(&options)), now()).unwrap_or_default();
+        let walk = Walk::new(Arc::clone(&roots), Arc::clone(&options));
+        let survey = Self::walk(walk, now()).unwrap_or_else(|_| match *roots {
+            Roots::Folder(_) => Self { grounds: Grounds::of_unread_folder(), ..Self::default() },
+            Roots::Given(_) => Self::default(),
+        });
         let with_options = |mark: [u8; 32]| match by_options.is_empty() {
             true => mark,
             false => *blake3::Hasher::new_keyed(&mark).update(&by_options).finalize().as_bytes(),
@@ -89,6 +93,7 @@ impl Survey {
                 None => {
                     let mut report = SourceReport::default();
                     left.tell(&mut report);
+                    grounds.end(walk.unread());
                     length = length.saturating_add(
                         report.remarks.iter().map(|line| TreeWriter::remark_length(line)).sum(),
                     );
@@ -105,6 +110,7 @@ impl Survey {
                 }
             }
         }
+        grounds.end_early();
         let unsettled = Some(format!("it has more than {COUNTED} entries"));
         Ok(Self { unsettled, grounds, ..Self::default() })
     }

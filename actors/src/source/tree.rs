@@ -228,6 +228,7 @@ impl Pass {
             }
             Some(Step::Skipped(skipped)) => self.skip(skipped),
             None => {
+                self.grounds.end(self.walk.unread());
                 if let Some(name) = self.grounds.emptied(&self.options.filled) {
                     return Err(SourceError::Emptied { what: self.walk.real_path(name) });
                 }

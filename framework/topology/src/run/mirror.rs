@@ -5,6 +5,7 @@
 //! unless the topology says that it may be. What is written to without end keeps nothing else back
 //! for longer than the patience of its route.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use estafette::node::units::time_text;
@@ -18,6 +19,8 @@ use crate::model::{Kind, Schedule, SourceSpec};
 
 /// The time for which a source that is written to without end is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The most folders that are noted of a version, if its source does not name more.
+const GROUNDS: usize = 1000;
 
 impl Route {
     /// Returns `true` if each version of its source takes the place of the one before it.
@@ -124,7 +127,7 @@ impl Route {
         .await
     }
 
-    /// The folders of a version that is to be sent.
+    /// The folders that are to be noted of a version that is to be sent.
     ///
     /// # Errors
     /// One of them holds nothing, and held something in the last version.
@@ -140,7 +143,7 @@ impl Route {
         let before = last.filter(|_| !self.spec.empties);
         let Some((now, was)) = before.and_then(|last| emptied(last.grounds.as_deref(), &grounds))
         else {
-            return Ok(Some(grounds));
+            return Ok(Some(noted(last, grounds)));
         };
         let why = held(now, was);
         self.mirror.holds(true);
@@ -162,6 +165,18 @@ fn emptied<'g>(
             was.holds.then_some((ground, Some(was)))
         }
     })
+}
+
+/// Returns the folders that a version has, and those that only the last one had: a folder that can't
+/// be read now stays at the receiver as it was, and is not to be taken for a new one when its disk
+/// is gone.
+fn noted(last: Option<&Note>, mut now: Vec<Ground>) -> Vec<Ground> {
+    let before = last.and_then(|last| last.grounds.as_deref()).unwrap_or_default();
+    let names: BTreeSet<_> = now.iter().map(|ground| ground.name.as_str()).collect();
+    let missing = before.iter().filter(|was| !names.contains(was.name.as_str())).cloned();
+    let missing: Vec<_> = missing.take(GROUNDS.saturating_sub(now.len())).collect();
+    now.extend(missing);
+    now
 }
 
 /// The reason, for a person, for which such a version is not sent.
@@ -207,6 +222,26 @@ mod tests {
         let before = [ground("a", 1, true), ground("b", 2, true)];
         assert!(is_held(Some(&before), &[ground("a", 1, true), ground("b", 9, false)]));
         assert!(!is_held(Some(&before), &[ground("a", 1, true), ground("c", 9, false)]));
+    }
+
+    #[test]
+    fn a_folder_that_could_not_be_read_for_a_version_or_two_is_held_back_when_it_is_empty() {
+        let note = |grounds: Vec<Ground>| {
+            let note = Note::new(String::new(), "", String::new());
+            Note { grounds: Some(grounds), ..note }
+        };
+        let mut last = note(vec![ground("a", 1, true), ground("b", 2, true)]);
+        for _ in 0..2 {
+            last = note(noted(Some(&last), vec![ground("b", 2, true)]));
+        }
+        let now = [ground("a", 9, false), ground("b", 2, true)];
+        let (empty, was) = emptied(last.grounds.as_deref(), &now).unwrap();
+        assert_eq!((empty.inode, was.unwrap().inode), (9, 1));
+        // What is read takes the place of what was, and their number is bounded.
+        assert_eq!(noted(Some(&last), now.to_vec()), now);
+        let many = (0..GROUNDS as u64 + 5).map(|at| ground(&at.to_string(), at, true)).collect();
+        assert_eq!(noted(Some(&note(many)), now.to_vec()).len(), GROUNDS);
+        assert_eq!(noted(None, now.to_vec()), now);
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl RunningNode {
                 made.push((inbox, *change, new.make_inbox(&name, inbox, &self.registry).await?));
             }
         }
-        let routes =
+        let mut routes =
             new.routes_from(&name, &ids, &self.node, &self.registry, &self.memory, &self.events);
         let doors = self.doors.made(new, &name, &changes.doors, &self.registry).await?;
         let ways = new.relay_ways(&name, &ids);
@@ -142,8 +142,7 @@ impl RunningNode {
         for route in routes.iter().filter(|route| self.sends_otherwise(route)) {
             changes.routes.entry(route.name.to_string()).or_insert(Change::Changed);
         }
-        let untouched = routes.iter().map(|route| route.name.to_string());
-        let untouched = untouched.filter(|route| !changes.routes.contains_key(route)).collect();
+        let untouched = self.untouched(&mut routes, &changes);
         let connect = new.connected(&name, &ids);
         self.running.switch(Plan { routes: routes.clone(), untouched, connect }).await;
         self.taps.set_routes(routes.clone());
@@ -311,9 +310,28 @@ impl RunningNode {
     /// Returns `true` if it goes another way than until now, whatever the file says: a key may be
     /// another one in the same file.
     fn sends_otherwise(&self, route: &Route) -> bool {
+        self.before(route).is_some_and(|before| !before.sends_as(route))
+    }
+
+    /// The route of this name, as it runs until now.
+    fn before(&self, route: &Route) -> Option<&Route> {
         // They are in the order of their names, and there may be many.
         let found = self.routes.binary_search_by(|before| before.name.cmp(&route.name));
-        found.ok().and_then(|at| self.routes.get(at)).is_some_and(|before| !before.sends_as(route))
+        found.ok().and_then(|at| self.routes.get(at))
+    }
+
+    /// The names of those that go on as they run: what is known of them is what their tasks know.
+    fn untouched(&self, routes: &mut [Route], changes: &Reload) -> BTreeSet<String> {
+        let mut untouched = BTreeSet::new();
+        for route in routes.iter_mut() {
+            if !changes.routes.contains_key(&*route.name) {
+                if let Some(before) = self.before(route) {
+                    route.mirror = Arc::clone(&before.mirror);
+                }
+                untouched.insert(route.name.to_string());
+            }
+        }
+        untouched
     }
 }
 

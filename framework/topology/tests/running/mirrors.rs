@@ -119,6 +119,39 @@ async fn a_source_that_has_become_empty_is_held_back_by_every_run_until_it_is_me
 }
 
 #[tokio::test]
+async fn a_route_that_a_reload_does_not_touch_is_held_as_before() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::create_dir(folder.join("out")).unwrap();
+    for name in ["out/letter", "extra"] {
+        fs::write(folder.join(name), name).unwrap();
+    }
+    let old = mirror(folder, "\"out\"", "");
+    let topology = write(folder, &old);
+    let (mut lyon, paris) = (start(&topology, "lyon").await, start(&topology, "paris").await);
+    takes(&paris, 1).await;
+    fs::remove_file(folder.join("out/letter")).unwrap();
+    fails(&mut lyon, "all at once").await;
+    let mut text = old;
+    for name in ["extra", "further"] {
+        text += &format!(
+            "[route.{name}]\nfrom = \"lyon\"\nsource = {{ paths = \"extra\" }}\n\
+             to = \"paris/letters\"\n"
+        );
+        let reload = lyon.reload(&write(folder, &text)).await.unwrap();
+        assert!(reload.routes.contains_key(name) && !reload.routes.contains_key("post"));
+        assert_eq!(lyon.pending().await.unwrap().held, 1);
+    }
+    // It hears of it, too, when that is over.
+    fs::write(folder.join("out/more"), "and more").unwrap();
+    until("it is held no more", async || lyon.pending().await.unwrap().held == 0).await;
+    until("all is sent", async || lyon.pending().await.unwrap().open == 0).await;
+    assert_eq!(read(folder, "in/out/more"), "and more");
+    lyon.shutdown().await;
+    paris.shutdown().await;
+}
+
+#[tokio::test]
 async fn another_folder_with_something_in_it_and_one_that_was_empty_are_sent() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::Version;
+use axum::http::{Version, header};
 use estafette::node::OpenDoor;
 use futures_util::future::{BoxFuture, Either, ready};
 use hyper::body::Incoming;
@@ -352,7 +352,9 @@ async fn spoken(
         let (rest, over) = (Rest::default(), over.clone());
         let protocol = Protocol::of(request.headers());
         let is_http2 = request.version() == Version::HTTP_2;
-        let request = request.map(|body| rest.lend(body));
+        // Who waits to be told to send its body may send none: nothing that follows is the rest.
+        let may_send = is_http2 || !request.headers().contains_key(header::EXPECT);
+        let request = request.map(|body| if may_send { rest.lend(body) } else { Body::new(body) });
         let answer = match head::refused(request.version(), request.uri(), request.headers()) {
             Some(refusal) => Either::Left(ready(Ok(refusal))),
             None => Either::Right(router.call(request)),

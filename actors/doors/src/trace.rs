@@ -26,7 +26,10 @@ pub(crate) fn traced<'a>(
         if trace.state.len() + more > STATE_MOST {
             break;
         }
-        if !entry.is_empty() {
+        // What a header could not have is passed over, wherever it came from.
+        let is_entry =
+            entry.contains('=') && entry.bytes().all(|byte| (b' '..0x7f).contains(&byte));
+        if is_entry {
             if !trace.state.is_empty() {
                 trace.state.push(',');
             }
@@ -58,6 +61,8 @@ mod tests {
         assert_eq!(state(&[]).as_deref(), Some(""));
         let all = state(&["congo=t61rcWkgMzE, rojo=00f067aa", "", "a=b"]);
         assert_eq!(all.as_deref(), Some("congo=t61rcWkgMzE,rojo=00f067aa,a=b"));
+        let wrong = traced(PARENT, ["a=b\r\nx: y,no,c=\u{e9},d=e"].into_iter()).unwrap();
+        assert_eq!(wrong.state, "d=e");
         let long = format!("k={}", "x".repeat(250));
         let two = state(&[&format!("{long},{long},{long}")]).unwrap();
         assert_eq!(two, format!("{long},{long}"));

@@ -139,6 +139,24 @@ async fn a_client_that_is_refused_while_it_writes_hears_it() {
 }
 
 #[tokio::test]
+async fn who_asks_before_it_sends_and_is_refused_has_nothing_that_follows_taken_for_its_body() {
+    let world = World::new().await;
+    let client = world.client().with(None);
+    let mut connection = client.connect().await;
+    let asks = ["Content-Length: 100", "Expect: 100-continue"];
+    connection.say(client.head("PUT", "/v1/send/paris/files/x", &asks)).await;
+    let refused = connection.head().await;
+    assert_eq!(refused.status, 401, "{refused:?}");
+    connection.body(&refused).await;
+    // Its connection is over, or takes the next request: it is not read as a body.
+    let next = client.head("GET", "/v1/deliveries/x", &[]);
+    let (mut head, mut answer) = (vec![0; 12], connection.socket);
+    let _ = tokio::io::AsyncWriteExt::write_all(&mut answer, next.as_bytes()).await;
+    let came = within(answer.read(&mut head)).await.unwrap_or_default();
+    assert!(came == 0 || head.starts_with(b"HTTP/1.1 401"), "{head:?}");
+}
+
+#[tokio::test]
 async fn a_token_that_is_used_too_often_waits() {
     let world = World::new().await;
     let seldom = world.client().with(Some(&world.token("seldom", "paris/*", Some("2/h"))));

@@ -28,10 +28,12 @@ pub struct ActorError {
     /// The number of a status code of gRPC. A number that is none stands for `UNKNOWN`, and so does
     /// 0, which no error has.
     pub code: u32,
-    /// The text, for people. Clients of doors are told 512 characters of it at most.
+    /// The text, for people. Clients of doors are told 512 characters of it at most,
+    /// fewer of those that have four bytes.
     pub message: String,
-    /// Details, for programs. Clients of doors are told of 4 KiB of them at most, and of none where
-    /// there are more.
+    /// Details, for programs: 64 at most, more are neither sent nor read. Clients of doors are told
+    /// of 4 KiB of them at most, and of none where there are more or the text leaves no room.
+    #[serde(with = "few")]
     pub details: Vec<ErrorDetail>,
 }
 
@@ -43,6 +45,60 @@ pub struct ErrorDetail {
     /// The bytes of the message of that type.
     #[serde(with = "serde_bytes")]
     pub value: Vec<u8>,
+}
+
+/// The most details of an error. On the wire an empty one has two bytes, and 48 once it is read.
+const DETAILS_MOST: usize = 64;
+
+/// Details, of which there are no more than may be.
+mod few {
+    use std::fmt;
+
+    use serde::Serialize;
+    use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+    use serde::ser::{Error as _, Serializer};
+
+    use super::{DETAILS_MOST, ErrorDetail};
+
+    pub(super) fn serialize<S: Serializer>(all: &[ErrorDetail], to: S) -> Result<S::Ok, S::Error> {
+        if all.len() > DETAILS_MOST {
+            let many = all.len();
+            return Err(S::Error::custom(format!(
+                "an actor's error has {many} details, {DETAILS_MOST} are allowed"
+            )));
+        }
+        all.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D>(from: D) -> Result<Vec<ErrorDetail>, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        from.deserialize_seq(Reading)
+    }
+
+    struct Reading;
+
+    impl<'de> Visitor<'de> for Reading {
+        type Value = Vec<ErrorDetail>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{DETAILS_MOST} details at most")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
+            let mut details = Vec::new();
+            while let Some(detail) = all.next_element()? {
+                if details.len() == DETAILS_MOST {
+                    return Err(A::Error::custom(format!(
+                        "an actor's error has more than {DETAILS_MOST} details, which are allowed"
+                    )));
+                }
+                details.push(detail);
+            }
+            Ok(details)
+        }
+    }
 }
 
 macro_rules! codes {
@@ -124,3 +180,31 @@ impl fmt::Display for ActorError {
 }
 
 impl std::error::Error for ActorError {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use super::*;
+    use crate::wire::codec::{decode_message, encode_message};
+
+    #[test]
+    fn an_error_of_more_details_than_may_be_is_neither_written_nor_read() {
+        let details = |many: usize| {
+            let error = ActorError::internal("");
+            (0..many).fold(error, |error, _| error.detail("", []))
+        };
+        let mut bytes = Vec::new();
+        encode_message(&details(DETAILS_MOST), &mut bytes).unwrap();
+        assert_eq!(decode_message::<ActorError>(&bytes).unwrap(), details(DETAILS_MOST));
+        let refused = encode_message(&details(DETAILS_MOST + 1), &mut Vec::new()).unwrap_err();
+        assert!(refused.to_string().contains("has 65 details, 64 are allowed"), "{refused}");
+
+        // As a peer that does not keep to it writes one: the code, the text, how many, and each.
+        let mut bytes = Vec::new();
+        let empties = vec![(String::new(), String::new()); 100_000];
+        encode_message(&(13_u32, String::new(), empties), &mut bytes).unwrap();
+        let refused = decode_message::<ActorError>(&bytes).unwrap_err().to_string();
+        assert!(refused.contains("more than 64 details"), "{refused}");
+    }
+}

@@ -80,11 +80,14 @@ pub(super) fn own(error: &ActorError) -> Status {
     let code = number.map(Code::from_i32).filter(|code| *code != Code::Ok).unwrap_or(Code::Unknown);
     let text: String = error.message.chars().take(TEXT_MOST).collect();
     let status = handled(code, "OTHER", &text);
-    let length = |detail: &ErrorDetail| detail.type_url.len() + detail.value.len();
+    // Each has the lengths of all three in front, and what kind of field each is.
+    let length = |detail: &ErrorDetail| detail.type_url.len() + detail.value.len() + 16;
     let all: usize = error.details.iter().map(length).sum();
-    if error.details.is_empty() || all > DETAILS_MOST {
+    let room = STATUS_MOST.saturating_sub(told_length(&status));
+    if error.details.is_empty() || all > DETAILS_MOST || in_base64(all) > room {
         return status;
     }
+    let text = status.message();
     let theirs = error.details.iter().map(|ErrorDetail { type_url, value }| Any {
         type_url: type_url.clone(),
         value: value.clone(),
@@ -114,8 +117,41 @@ struct Any {
 
 /// The most characters of an error's own text.
 pub(super) const TEXT_MOST: usize = 512;
-/// The most bytes of its details: they are a header, of which clients take 8 KiB.
+/// The most bytes of its details.
 const DETAILS_MOST: usize = 4 << 10;
+/// The most bytes of a text and all details as they are told: clients take 8 KiB of headers, of
+/// which the others need some.
+const STATUS_MOST: usize = 7 << 10;
+/// Those of them that our own details may need, besides the text.
+const OURS_MOST: usize = 512;
+
+/// The bytes of a text and its details as they are told: the text as a header in which a byte may
+/// become three, and once more among the details, which are in base64.
+fn told_length(status: &Status) -> usize {
+    let text: usize = status.message().chars().map(escaped).sum();
+    text + in_base64(status.details().len())
+}
+
+/// The most bytes of a character in a header.
+fn escaped(one: char) -> usize {
+    if one.is_ascii_alphanumeric() { 1 } else { 3 * one.len_utf8() }
+}
+
+fn in_base64(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
+/// The part of a text for which there is room.
+fn cut(text: &str) -> &str {
+    let mut room = STATUS_MOST - OURS_MOST;
+    let end = text.char_indices().find(|(_, one)| {
+        let needed = escaped(*one) + in_base64(one.len_utf8());
+        let fits = needed <= room;
+        room = room.saturating_sub(needed);
+        !fits
+    });
+    end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
 
 /// More calls are under way than may.
 pub(super) fn full(text: &str) -> Status {
@@ -174,7 +210,7 @@ fn failed(
     text: &str,
     again: Option<Duration>,
 ) -> Status {
-    let mut trailers = trailers(handled);
+    let (mut trailers, text) = (trailers(handled), cut(text));
     let about = [("handled".to_owned(), handled.as_str().to_owned())];
     let mut details = ErrorDetails::with_error_info(reason, "estafette", about);
     if let Some(again) = again {
@@ -224,9 +260,36 @@ mod tests {
         assert!(many.get_details_error_info().is_some());
         let long = own(&ActorError::internal("é".repeat(9_999)));
         assert_eq!(long.message().chars().count(), TEXT_MOST);
+        let empty = vec![ErrorDetail { type_url: String::new(), value: Vec::new() }; 10_000];
+        let mut empties = ActorError::internal("");
+        empties.details = empty;
+        assert!(own(&empties).details().len() < DETAILS_MOST);
         for code in [0, 17, u32::MAX] {
             assert_eq!(own(&ActorError::new(code, "")).code(), Code::Unknown);
         }
+    }
+
+    #[test]
+    fn an_error_fits_in_the_headers_that_clients_take() {
+        let told = |text: &str, details: usize| {
+            let error = ActorError::internal(text.repeat(512)).detail("a/b", vec![0; details]);
+            let (status, mut headers) = (own(&error), Default::default());
+            assert!(status.add_header(&mut headers).is_ok());
+            let all: usize =
+                headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+            assert!(all <= 8 << 10, "{text}: {all} bytes");
+            let has_theirs = Details::decode(status.details())
+                .is_ok_and(|all| all.details.iter().any(|detail| detail.type_url == "a/b"));
+            (status.message().chars().count(), has_theirs)
+        };
+        assert_eq!(told("a", 4000), (512, true));
+        assert_eq!(told(" ", 3000), (512, true));
+        for text in ["я", "語"] {
+            assert_eq!(told(text, 4000), (512, false), "{text}");
+        }
+        assert_eq!(told("я", 1000), (512, true));
+        let (shown, _) = told("\u{1f600}", 0);
+        assert!((300..512).contains(&shown), "{shown}");
     }
 
     #[test]

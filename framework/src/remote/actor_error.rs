@@ -28,8 +28,8 @@ pub struct ActorError {
     /// The number of a status code of gRPC. A number that is none stands for `UNKNOWN`, and so does
     /// 0, which no error has.
     pub code: u32,
-    /// The text, for people. Clients of doors are told 512 characters of it at most,
-    /// fewer of those that have four bytes.
+    /// The text, for people. Clients of doors are told 512 characters of it at most, fewer of
+    /// those that have four bytes.
     pub message: String,
     /// Details, for programs: 64 at most, more are neither sent nor read. Clients of doors are told
     /// of 4 KiB of them at most, and of none where there are more or the text leaves no room.

@@ -7,8 +7,11 @@ use std::marker::PhantomData;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serializer};
 
-/// The most bytes of a message that `estafette-build` made of a proto: gRPC's own limit. One that
-/// is mostly empty messages takes a hundred times its bytes once it is read.
+/// The most bytes of a message that `estafette-build` made of a proto: gRPC's own limit.
+///
+/// It bounds the bytes, not what they become: an empty message in a repeated field has two bytes,
+/// and takes as many as its type of Rust has (`size_of`) once it is read, which may be twice that,
+/// since a list grows by doubling. A type of 40 texts has 960: 4 MiB of empty ones take 2 GB.
 pub const PROTO_LIMIT: usize = 4 << 20;
 
 /// Writes a message, packed already.

@@ -96,8 +96,9 @@ impl Stored {
             (FailureKind::Expired, _) => format!("its time is over; {whose}"),
             _ => format!("{}; {whose}", failure.message),
         };
-        // Kept with the record, however it ended.
-        self.unsure = true;
+        // Kept with the record, however it ended. Where only others are in doubt, whoever it goes
+        // to next has looked: their word alone ends it.
+        self.unsure |= is_relayed;
         self.entry.last_failure = Some(Failure::new(FailureKind::Unknown, &text));
         // A receiver that trusts its sender no more has not looked whether it has it; who may send
         // it again is told by that. Whom it is passed on to knows no more than its word. And what is
@@ -141,6 +142,50 @@ impl Stored {
                 self.entry.suspect(before);
             }
             self.unsure = self.entry.clear(next);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Ended, Said};
+    use super::*;
+    use crate::node::outbox::{OutboxEntry, entry_for_tests};
+    use crate::wire::Word;
+
+    #[test]
+    fn the_word_of_the_last_in_doubt_ends_it_where_the_next_one_had_looked() {
+        let (next, other) = (PeerId::from_bytes([9; 32]), PeerId::from_bytes([7; 32]));
+        let at = At { passed: 1, stopping: false };
+        let refused = || Failure::new(FailureKind::Refused, "no");
+        let mut entry = OutboxEntry {
+            via: Some(next),
+            state: OutboxState::Stored,
+            expires: 10,
+            ..entry_for_tests()
+        };
+        entry.suspect(other);
+        let mut stored = Stored { storing: None, trying: true, ..Stored::new(entry) };
+        let ended = Ended {
+            outcome: Err(refused()),
+            enclosed: None,
+            proof: [0; 32],
+            unsure: false,
+            sent: false,
+        };
+        stored.tried(ended, at);
+        stored.written(true, at);
+        let kind = |stored: &Stored| match &stored.entry.state {
+            OutboxState::Dead { failure, .. } => Some(failure.kind),
+            _ => None,
+        };
+        assert_eq!(kind(&stored), Some(FailureKind::Unknown), "another one may have it");
+        // A later process knows as much.
+        for mut stored in [Stored::loaded(stored.entry.clone()), stored] {
+            stored.hear(other, Said::Passed(Word::Failed(refused())), at);
+            stored.written(true, at);
+            assert_eq!(kind(&stored), Some(FailureKind::Refused));
+            assert!(!stored.may_be_there());
         }
     }
 }

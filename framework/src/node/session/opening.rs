@@ -45,7 +45,7 @@ pub(super) fn open_sink(
         Ok(sink) => sink,
         // What is remembered by now is why it is not taken.
         Err(_) if is_remembered(shared, peer, transfer)? => return Ok(OpenedSink::Remembered),
-        Err(refusal) => return Err(refused(refusal, &content.kind, (journalled, is_noted))),
+        Err(refusal) => return Err(refused(refusal, &content.kind, journalled)),
     };
     let resumed = match sink.resumed() {
         Resumed::Committed(summary, committed) => {
@@ -91,10 +91,10 @@ pub(super) fn open_sink(
     Ok(OpenedSink::Running { abort, assembler, room })
 }
 
-/// A refusal of the inbox, which looks at its journal first; but that of packages may refuse one before
-/// it looks what is noted of it.
-fn refused(refusal: Refusal, kind: &ContentKind, (journalled, is_noted): (bool, bool)) -> NoSink {
-    let looked = journalled && !(*kind == ContentKind::Package && is_noted);
+/// A refusal of the inbox, which looks at its journal first; but that of packages looks at nothing
+/// that it has of one: neither what was unpacked, nor what it keeps for somebody else.
+fn refused(refusal: Refusal, kind: &ContentKind, journalled: bool) -> NoSink {
+    let looked = journalled && *kind != ContentKind::Package;
     NoSink { failure: refusal.into(), looked }
 }
 
@@ -137,4 +137,17 @@ pub(super) struct Seat {
     pub(super) within: Within,
     /// Takes packages for others.
     pub(super) outbox: Option<Addr<Outbox>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_of_a_package_says_nothing_of_what_is_here() {
+        let refusal = || Refusal::new("no");
+        assert!(!refused(refusal(), &ContentKind::Package, true).looked);
+        assert!(refused(refusal(), &ContentKind::Bytes, true).looked);
+        assert!(!refused(refusal(), &ContentKind::Bytes, false).looked);
+    }
 }

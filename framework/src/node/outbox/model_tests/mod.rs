@@ -47,6 +47,8 @@ enum Break {
     LapsedIsUnknown,
     /// Whoever says that it does not have it speaks for all who were offered it.
     OneForAll,
+    /// A relay says that it does not have it, and has not looked.
+    DeniedUnlooked,
 }
 
 /// Hashes all that ever changes in a record.
@@ -338,6 +340,7 @@ fn what_is_done_wrong_with_packages_is_noticed() {
         (Break::SureOfAll, Budget { sender_expires: 1, relay_expires: 1, patience: 1, ..NONE }),
         (Break::SureOfAll, Budget { sender_expires: 1, cuts: 1, ..CHAIN }),
         (Break::LapsedIsUnknown, Budget { relay_expires: 1, patience: 1, ..NONE }),
+        (Break::DeniedUnlooked, Budget { refusals: 1, ..crash }),
         (Break::OneForAll, Budget { turns: 2, lost: 1, refusals: 1, ..CHAIN }),
     ];
     are_noticed::<World>(&breaks);

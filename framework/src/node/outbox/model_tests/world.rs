@@ -109,7 +109,6 @@ pub(super) enum Step {
     SayProcessed,
     ToSender,
     ToRelay,
-    /// At the origin of a chain.
     /// The middle goes another way, which may be to the receiver itself.
     Turn,
     TakenDirectly {
@@ -188,6 +187,8 @@ pub(super) struct World {
     pub(super) processed: bool,
     /// The relay has noted that it was processed.
     processed_heard: bool,
+    /// All of it was sent, in the sender's try under way.
+    sent: bool,
     /// Set once the sender's offer was answered.
     answered: bool,
     /// Set while the relay's offer may still be committed.
@@ -272,6 +273,7 @@ impl World {
             committed: false,
             processed: false,
             processed_heard: false,
+            sent: false,
             answered: false,
             in_the_air: false,
             near: false,
@@ -481,11 +483,10 @@ impl World {
             && !self.is_direct()
             && !self.answered
             && self.to_relay.is_empty();
-        may(is_offered && relay.coming.is_none() && !relay.remembers, Step::Arrive);
+        let is_new = relay.coming.is_none() && !relay.remembers;
+        may(is_offered && is_new, Step::Arrive);
         may(is_offered && relay.coming.is_none() && relay.remembers, Step::Repeat);
-        let is_new = relay.coming.is_none() && !relay.remembers && relay.desk.stored.is_none();
-        // It does not carry for that receiver any more.
-        let refuses = left.turns + left.lost > 0 || self.turned;
+        let refuses = left.turns + left.lost > 0 || self.turned || relay.desk.stored.is_some();
         may(is_offered && is_new && refuses && left.refusals > 0, Step::RefusedByRelay);
         may(relay.coming == Some(Coming::Whole), Step::Deposit);
         may(relay.coming == Some(Coming::Kept), Step::Remember);

@@ -60,7 +60,10 @@ impl World {
             Step::ToSender => world.tell_sender(),
             Step::ToRelay => world.tell_relay(),
             Step::Revoke => world.revoke(),
-            Step::Arrive => world.set_coming(Some(Coming::Whole)),
+            Step::Arrive => {
+                world.sent = true;
+                world.set_coming(Some(Coming::Whole));
+            }
             Step::Deposit => world.deposit(),
             Step::Remember => world.remember(),
             Step::Repeat => world.repeat(),
@@ -131,7 +134,10 @@ impl World {
             }
             Step::Offer(_) => {
                 desk.attempt = Some(Attempt::Offered);
-                self.in_the_air |= whose == Whose::Relay;
+                match whose {
+                    Whose::Sender => self.sent = false,
+                    Whose::Relay => self.in_the_air = true,
+                }
             }
             Step::Stopped(_) => self.stopped(whose),
             Step::Patience(_) => {

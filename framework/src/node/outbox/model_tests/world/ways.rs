@@ -1,9 +1,9 @@
 //! The ways of a relay in the middle: by the next relay, or to the receiver itself.
 
-use super::{Attempt, Desk, PROCESSED, RELAY, Step, Whose, World, failed, word};
+use super::{Attempt, Break, Desk, PROCESSED, RELAY, Step, Whose, World, failed, word};
 use crate::delivery::FailureKind;
 use crate::node::outbox::OutboxState;
-use crate::node::outbox::stored::Ended;
+use crate::node::outbox::stored::{Ended, Stored};
 
 impl World {
     /// Tells what may happen on the ways of a relay in the middle.
@@ -56,9 +56,13 @@ impl World {
         self.answer_sender(failed(FailureKind::Refused, false));
     }
 
-    /// The relay has looked, and does not carry it.
+    /// The relay does not carry it, and has not looked whether it has it: who offers it knows as
+    /// much as before.
     pub(super) fn refuse_by_relay(&mut self) {
         self.left.refusals -= 1;
-        self.end_sending(failed(FailureKind::Refused, false));
+        let stored = self.desk(Whose::Sender).and_then(|desk| desk.stored.as_ref());
+        let before = self.sent || stored.is_some_and(Stored::is_unsure);
+        let unsure = before && self.broken != Some(Break::DeniedUnlooked);
+        self.end_sending(failed(FailureKind::Refused, unsure));
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use estafette::delivery::FailureKind;
 use estafette::node::{Destination, PackOrder, Packages, Packed, RelayQuota, Store, TrustedPeer};
 use estafette::pipeline::{Compression, Source};
 use estafette::wire::Suite;
@@ -17,6 +18,7 @@ use estafette_actors::standard;
 use tempfile::TempDir;
 
 use super::harness::{config, within};
+use super::held::HeldSpool;
 use super::three::{PARIS, World, content, relayed};
 
 /// The time that packages live here, in seconds.
@@ -237,6 +239,48 @@ async fn packages_of_two_senders_with_one_id_are_both_kept_and_both_arrive() {
             node.shutdown().await;
         }
         assert!(arrived.try_recv().is_err(), "it was delivered twice");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_unpacked_is_not_told_as_refused_when_its_sender_is_trusted_no_more() {
+    within(async {
+        let mut world = World::new();
+        let spool = HeldSpool::that_remembers_late(&world.folder.path().join("paris-held"));
+        world.spools[PARIS] = Arc::clone(&spool) as _;
+        let (paris, _arrived) = world.paris().await;
+        let (lyon, dijon) = (world.node(0).await, world.relay(RelayQuota::default()).await);
+        let transfer = world.send_by_relay(&lyon, "files", b"a letter").await;
+        spool.reached().await;
+        let there = world.folder.path().join("in/letter");
+        assert_eq!(std::fs::read(&there).unwrap(), b"a letter");
+        // It is not remembered, and who packed it may deliver elsewhere only.
+        let trusts = |inbox: &str| {
+            let lyon_there =
+                TrustedPeer { inboxes: vec![inbox.to_owned()], ..TrustedPeer::new("lyon") };
+            paris.trust().add(lyon.peer(), lyon_there).unwrap();
+        };
+        trusts("others");
+        spool.answer(Err(std::io::Error::other("the disk is full")));
+        let failure = loop {
+            let list = dijon.outbox().list().await.unwrap();
+            let (_, kept) = list.into_iter().next().unwrap();
+            assert!(kept.is_open(), "{:?}", kept.state);
+            if let Some(failure) =
+                kept.last_failure.filter(|failure| failure.message.contains("may not deliver"))
+            {
+                break failure;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(failure.kind, FailureKind::Busy, "{failure}");
+        trusts("*");
+        assert_eq!(transfer.delivered().await.unwrap().length, 8);
+        assert_eq!(std::fs::read_dir(world.folder.path().join("in")).unwrap().count(), 1);
+        for node in [lyon, dijon, paris] {
+            node.shutdown().await;
+        }
     })
     .await;
 }

@@ -80,6 +80,11 @@ impl HeldSpool {
         Self::holding(folder, "delivered", true)
     }
 
+    /// Holds the memory of a delivery up: it is committed, and not remembered.
+    pub(crate) fn that_remembers_late(folder: &Path) -> Arc<Self> {
+        Self::holding(folder, "delivered", false)
+    }
+
     fn holding(folder: &Path, table: &'static str, after: bool) -> Arc<Self> {
         let (spool, reached) = (Spool::open(folder).unwrap(), Notify::new());
         Arc::new(Self {

@@ -329,32 +329,7 @@ pub(crate) const TOO_MUCH_VERIFIED: &str = "what is here of it has to be read ag
 /// Decides about what is in a package, as a session does about what comes by itself.
 fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
     Box::new(move |offer: &PackageOffer| {
-        let PackageOffer { sender, transfer, chunk_size, inbox, content, token, version, .. } =
-            offer.clone();
-        if let Some(token) = token
-            && let Err(reason) = shared.trust.redeem(sender, &sender.short(), token.expose())
-            && !shared.trust.allows(&sender, &inbox)
-        {
-            return Err(Failure::new(
-                refusal_kind(&reason),
-                format!("the package was refused: {reason}"),
-            ));
-        }
-        let why = || {
-            format!(
-                "its sender may not deliver to {inbox:?}: the receiver must trust it beforehand, \
-                 or give it a ticket"
-            )
-        };
-        shared.trust.admission(&sender, Some(&inbox)).map_err(|barred| barred.failure(why))?;
-        // The share of who packed it, whoever carried it.
-        if let Err(full) = shared.remembered.reserve(sender, shared.clock.now()) {
-            let text = format!(
-                "the receiver remembers as many deliveries as it may, until some expire: {full}; \
-                 try again later"
-            );
-            return Err(Failure::new(FailureKind::Busy, text));
-        }
+        let &PackageOffer { sender, transfer, chunk_size, version, .. } = offer;
         let spool = shared
             .spool
             .clone()
@@ -365,28 +340,77 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
         let journal = journal.map_err(|error| {
             Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}"))
         })?;
-        let Some(place) = shared.directory.inbox(&inbox) else {
-            let had_begun = journal.earlier().or(journal.outdated()).is_some();
-            return Err(Refusal::no_inbox(&inbox, had_begun).into());
+        let had_begun = journal.earlier().or(journal.outdated()).is_some();
+        may_come(&shared, offer).map_err(|barred| untrusted(barred, had_begun))?;
+        // The share of who packed it, whoever carried it.
+        if let Err(full) = shared.remembered.reserve(sender, shared.clock.now()) {
+            let text = format!(
+                "the receiver remembers as many deliveries as it may, until some expire: {full}; \
+                 try again later"
+            );
+            return Err(Failure::new(FailureKind::Busy, text));
+        }
+        let Some(place) = shared.directory.inbox(&offer.inbox) else {
+            return Err(Refusal::no_inbox(&offer.inbox, had_begun).into());
         };
+        let content = offer.content.clone();
         let offer =
             Offer { chunk_size, journal: Some(journal), ..Offer::new(sender, transfer, content) };
-        let mut sink = place.open(&offer)?;
+        let opened = place.open(&offer);
         // Who else carries it may have brought it meanwhile: its note is exchanged for the memory
         // of it in one write.
         let remembered = shared.remembered.look_again(sender, transfer);
         let remembered = remembered.map_err(|error| {
             Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}"))
         })?;
-        if remembered && !matches!(sink.resumed(), Resumed::Committed(..)) {
-            sink.abort("it was delivered before");
-            return Err(Failure::new(
-                FailureKind::Busy,
-                "it was delivered this moment by somebody else who carries it; ask again",
-            ));
+        let is_committed = |sink: &dyn Sink| matches!(sink.resumed(), Resumed::Committed(..));
+        match opened {
+            Ok(mut sink) if remembered && !is_committed(&*sink) => {
+                sink.abort("it was delivered before");
+                Err(Failure::new(FailureKind::Busy, DELIVERED_MEANWHILE))
+            }
+            Err(_) if remembered => Err(Failure::new(FailureKind::Busy, DELIVERED_MEANWHILE)),
+            opened => Ok(OpenedInbox { sink: opened?, journalled: true }),
         }
-        Ok(OpenedInbox { sink, journalled: true })
     })
+}
+
+const DELIVERED_MEANWHILE: &str =
+    "it was delivered this moment by somebody else who carries it; ask again";
+
+/// Decides whether who packed it may deliver here.
+fn may_come(shared: &NodeShared, offer: &PackageOffer) -> Result<(), Failure> {
+    let PackageOffer { sender, inbox, token, .. } = offer;
+    if let Some(token) = token
+        && let Err(reason) = shared.trust.redeem(*sender, &sender.short(), token.expose())
+        && !shared.trust.allows(sender, inbox)
+    {
+        return Err(Failure::new(
+            refusal_kind(&reason),
+            format!("the package was refused: {reason}"),
+        ));
+    }
+    let why = || {
+        format!(
+            "its sender may not deliver to {inbox:?}: the receiver must trust it beforehand, or \
+             give it a ticket"
+        )
+    };
+    shared.trust.admission(sender, Some(inbox)).map_err(|barred| barred.failure(why))
+}
+
+/// The failure of one whose sender is not trusted. What `had_begun` may have been committed, and
+/// its process have died before that was remembered: that is not told as a refusal.
+fn untrusted(barred: Failure, had_begun: bool) -> Failure {
+    if !had_begun || passes(barred.kind) {
+        return barred;
+    }
+    let text = format!(
+        "{}; it had begun to come when its sender was trusted, so it may be here: trust it again \
+         to find out",
+        barred.message
+    );
+    Failure::new(FailureKind::Busy, text)
 }
 
 /// Returns the key of the journal of what is in a package: apart from that of the package itself.

@@ -18,6 +18,13 @@ pub trait Inbox: Debug + Send + Sync + 'static {
     /// Decides about a delivery before its first byte; the reason of a refusal travels to the
     /// sender.
     ///
+    /// A refusal says that the delivery is not here: where an earlier attempt of it may have been
+    /// committed, its sender is told by it that it was not delivered. So before it refuses one for
+    /// good, an inbox looks at its [`journal`](Offer::journal), or wherever else it notes what it
+    /// has committed: what it finds there it answers with [`Resumed::Committed`], whatever else
+    /// speaks against the delivery. What it can't look up it refuses [for
+    /// now](Refusal::for_now).
+    ///
     /// May block: it runs on the transfer's own thread.
     fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal>;
 

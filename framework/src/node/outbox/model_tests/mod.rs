@@ -267,6 +267,10 @@ fn a_package_that_goes_more_than_one_way_is_not_told_as_undelivered_by_who_does_
     look_at_all::<World>(&[
         ("a chain, and a turn", Budget { turns: 1, ..CHAIN }),
         (
+            "a chain, expired at the last relay, impatience, and a turn",
+            Budget { relay_expires: 1, patience: 1, turns: 1, ..CHAIN },
+        ),
+        (
             "a chain, a turn with the relay's answer lost, and refused by the receiver",
             Budget { turns: 1, refusals: 1, cuts: 1, patience: 1, ..CHAIN },
         ),

@@ -140,6 +140,10 @@ impl Stored {
         if next != before {
             if self.unsure {
                 self.entry.suspect(before);
+                if self.revived {
+                    // It may have come there twice, and one word that it has failed is of the first.
+                    self.entry.suspect_for_good();
+                }
             }
             self.unsure = self.entry.clear(next);
         }

@@ -59,10 +59,10 @@ impl Stored {
             return actions.push(Action::Noted(peer, what));
         }
         let is_with_relay = matches!(self.entry.state, OutboxState::Relayed { .. });
-        let is_next = self.entry.via == Some(peer);
-        if self.revived && is_next && !is_with_relay && what == WordKind::Failed {
-            // It may have been said of it before it came to life again. If not, it is said again
-            // when the relay is asked; and what ends before that ends unsurely.
+        if self.revived && !is_with_relay && what == WordKind::Failed {
+            // It may have been said of it before it came to life again, also where it goes another
+            // way since. If not, it is said again when the relay is asked; and what ends before
+            // that ends unsurely.
             if self.is_busy() {
                 self.outdated = Some(peer);
             } else {

@@ -62,11 +62,7 @@ pub(crate) async fn run(
         let limit = options.within.unwrap_or(Duration::MAX);
         tokio::select! {
             waited = tokio::time::timeout(limit, waited) => match waited {
-                Ok(processed) => {
-                    if let Some(Reply::CallFailed(error)) = processed?.replies.pop() {
-                        return Err(error.into());
-                    }
-                }
+                Ok(processed) => processed.map(drop)?,
                 Err(_) => return Err(not_yet(&letter.id, "its actor has not handled it in time")),
             },
             () = signals.next() => {

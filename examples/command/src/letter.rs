@@ -1,7 +1,7 @@
 //! Messages that are stored until they are handled, as a node that has them tells of them.
 
+use estafette::Node;
 use estafette::remote::{LetterId, LetterInfo, LetterState};
-use estafette::{Node, RemoteError};
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
@@ -91,10 +91,12 @@ pub(crate) async fn store(node: &Node, call: &Call) -> Result<Letter, CommandErr
     Ok(kept.unwrap_or_else(|| Letter::processed(id, call)))
 }
 
-/// Waits until a message was processed; the error, with what is known of its handling, if it is not.
-pub(crate) async fn processed(node: &Node, id: &str) -> Result<Option<RemoteError>, CommandError> {
-    let Some(delivery) = node.letters().find(parse(id)?) else { return Ok(None) };
-    Ok(delivery.processed().await.err())
+/// Waits until a message was processed.
+pub(crate) async fn processed(node: &Node, id: &str) -> Result<(), CommandError> {
+    if let Some(delivery) = node.letters().find(parse(id)?) {
+        delivery.processed().await?;
+    }
+    Ok(())
 }
 
 /// Forgets one that is dead.

@@ -109,7 +109,7 @@ pub(crate) async fn reload_at(
     let heard = conversation.hear(request).await;
     let mut replies = heard.map_err(|error| broken(Some(pid), &error))?;
     match replies.pop() {
-        Some(Reply::Failed { kind, message, hint }) => Err(CommandError::new(kind, message, hint)),
+        Some(Reply::Failed(failed)) => Err(failed.into()),
         _ if replies.contains(&Reply::Stopping) => {
             Err(broken(Some(pid), &io::Error::other("it ends")))
         }
@@ -168,9 +168,7 @@ impl Talk {
             Reply::Heard(heard) => Ok(Some(heard)),
             Reply::Done => Ok(None),
             Reply::CallFailed(error) => Err(Broken::Call(error)),
-            Reply::Failed { kind, message, hint } => {
-                Err(Broken::Line(CommandError::new(kind, message, hint)))
-            }
+            Reply::Failed(failed) => Err(Broken::Line(failed.into())),
             _ => {
                 let error = io::Error::other("it answered something else");
                 Err(Broken::Line(self.conversation.cut_off(&error)))
@@ -225,7 +223,7 @@ impl Listening {
         let told = reply(&mut self.0.reading).await;
         match told.map_err(|error| self.0.broken(&error))? {
             Reply::Done => Ok(None),
-            Reply::Failed { kind, message, hint } => Err(CommandError::new(kind, message, hint)),
+            Reply::Failed(failed) => Err(failed.into()),
             reply => Ok(Some(reply)),
         }
     }
@@ -312,7 +310,7 @@ pub(crate) async fn send_by_running(
             }))
         }
         Reply::Stopping => Ok(ByRunning::Stopping(conversation.hello.pid)),
-        Reply::Failed { kind, message, hint } => Err(CommandError::new(kind, message, hint)),
+        Reply::Failed(failed) => Err(failed.into()),
         _ => Err(conversation.broken(&io::Error::other("it answered something else"))),
     }
 }

@@ -58,9 +58,7 @@ impl Conversation {
     pub(super) async fn ask(mut self, request: &Request) -> Result<Vec<Reply>, CommandError> {
         let mut replies = self.hear(request).await.map_err(|error| self.broken(&error))?;
         match replies.pop() {
-            Some(Reply::Failed { kind, message, hint }) => {
-                Err(CommandError::new(kind, message, hint))
-            }
+            Some(Reply::Failed(failed)) => Err(failed.into()),
             _ => Ok(replies),
         }
     }
@@ -113,7 +111,7 @@ impl Conversation {
                 Request::Await(_) | Request::Processed(_) => line(&mut self.reading).await?,
                 _ => reply(&mut self.reading).await?,
             });
-            if matches!(replies.last(), Some(Reply::Done | Reply::Failed { .. })) {
+            if matches!(replies.last(), Some(Reply::Done | Reply::Failed(_))) {
                 return Ok(replies);
             }
         }

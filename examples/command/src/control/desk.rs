@@ -68,10 +68,7 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             let letters = node.letters().list();
             Ok(letters.iter().map(|info| Reply::Letter(Letter::new(node, info))).collect())
         }
-        Request::Processed(id) => {
-            let failed = letter::processed(node, &id).await?;
-            Ok(failed.map(Reply::CallFailed).into_iter().collect())
-        }
+        Request::Processed(id) => letter::processed(node, &id).await.map(|()| Vec::new()),
         Request::Forget(id) => {
             letter::forget(node, &id).await?;
             Ok(vec![Reply::Dropped(id)])

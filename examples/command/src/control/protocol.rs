@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use estafette::RemoteError;
+use estafette::{RemoteError, RemoteErrorKind};
 use estafette_topology::{Recorded, Replayed, RouteLook, TapNews, TapOptions};
 use serde::{Deserialize, Serialize};
 
@@ -178,11 +178,7 @@ pub(crate) enum Reply {
     MayBeThere(String),
     /// Its id.
     Dropped(String),
-    Failed {
-        kind: ErrorKind,
-        message: String,
-        hint: String,
-    },
+    Failed(Failed),
     /// It stores nothing more, since it is about to end: whoever has the spool next does.
     Stopping,
     /// No part of the answer: it is still being worked on.
@@ -240,9 +236,26 @@ impl Deposit {
     }
 }
 
+/// An error, as the process that asked tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    kind: ErrorKind,
+    message: String,
+    hint: String,
+    /// The kind of what is about a message to an actor. Other builds leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    remote: Option<RemoteErrorKind>,
+}
+
 impl From<CommandError> for Reply {
-    fn from(CommandError { kind, message, hint, .. }: CommandError) -> Self {
-        Self::Failed { kind, message, hint }
+    fn from(CommandError { kind, message, hint, remote, .. }: CommandError) -> Self {
+        Self::Failed(Failed { kind, message, hint, remote })
+    }
+}
+
+impl From<Failed> for CommandError {
+    fn from(Failed { kind, message, hint, remote }: Failed) -> Self {
+        Self { remote, ..Self::new(kind, message, hint) }
     }
 }
 

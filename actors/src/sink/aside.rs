@@ -21,6 +21,9 @@ const NOTE: &str = ".aside";
 /// The end of the name of what is put aside.
 const OLD: &str = ".old";
 
+/// Others who clean up at the same moment are few.
+const TRIES: usize = 8;
+
 /// Something that is put aside, noted on disk, and locked as long as this is held.
 #[derive(Debug)]
 pub(super) struct Aside {
@@ -38,13 +41,22 @@ impl Aside {
         restore(home, &note)?;
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let mut held = File::from(rustix::fs::openat(home.dir(), &*note, flags, mode)?);
-        lock(&held)?;
-        held.set_len(0)?;
-        held.write_all(target)?;
-        held.sync_all()?;
-        home.sync()?;
-        Ok(Self { note, old, _held: held })
+        for _ in 0..TRIES {
+            let mut held = File::from(rustix::fs::openat(home.dir(), &*note, flags, mode)?);
+            // Somebody who cleans up may have found it before it was locked. A file system that
+            // knows no locks is as good: there nobody cleans up.
+            if lock(&held) == Err(Errno::WOULDBLOCK) || !home.is_at(&held, &note) {
+                continue;
+            }
+            held.set_len(0)?;
+            held.write_all(target)?;
+            held.sync_all()?;
+            home.sync()?;
+            return Ok(Self { note, old, _held: held });
+        }
+        let text = "the note of what is to be replaced is removed by another process as soon as it \
+                    is made";
+        Err(io::Error::other(text))
     }
 
     /// The name under which it is meanwhile.
@@ -76,10 +88,10 @@ pub(super) fn restore(home: &Home, note: &str) -> io::Result<bool> {
         Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(false),
         held => File::from(held?),
     };
-    match lock(&held) {
-        // Where a file system knows no locks, nobody can tell.
-        Err(Errno::WOULDBLOCK | Errno::NOSYS | Errno::NOTSUP | Errno::INVAL) => return Ok(false),
-        locked => locked?,
+    // Where a file system knows no locks, nobody can tell. What is open and has lost its name is
+    // somebody else's work that is done.
+    if lock(&held).is_err() || !home.is_at(&held, note) {
+        return Ok(false);
     }
     let mut target = Vec::new();
     // As long as a name may be, and a byte.

@@ -350,7 +350,8 @@ impl Home {
         Err(gone.map_or_else(|| std::io::Error::other(text), Into::into))
     }
 
-    fn is_at(&self, made: &OwnedFd, name: &str) -> bool {
+    /// Returns `true` if what is open is still what has that name.
+    pub(super) fn is_at(&self, made: &impl AsFd, name: &str) -> bool {
         let there = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW);
         matches!((rustix::fs::fstat(made), there), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
     }

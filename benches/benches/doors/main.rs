@@ -1,8 +1,9 @@
 //! Doors beside what they stand for: unary calls and streams of gRPC beside plain tonic, asks by
-//! HTTP beside plain axum, streams of events that say nothing, and an application's own asks while
-//! its door is flooded; each server, proxy, door and client is a process of its own:
+//! HTTP beside plain axum, uploads by tus beside the disk, streams of events that say nothing, and
+//! an application's own asks while its door is flooded; each server, proxy, door and client is a
+//! process of its own:
 //! `cargo bench -p estafette-benches --features doors --bench doors`.
-//! `-- --only unary,streams,http,idle,flood` runs some of them.
+//! `-- --only unary,streams,http,tus,idle,flood` runs some of them.
 
 mod bytes;
 mod flood;
@@ -12,6 +13,7 @@ mod idle;
 mod node;
 mod role;
 mod tonics;
+mod tus;
 
 use std::process::ExitCode;
 
@@ -24,7 +26,7 @@ use self::role::Role;
 
 /// The bytes that a call brings, and takes.
 const BYTES: usize = 64;
-const PARTS: [&str; 5] = ["unary", "streams", "http", "idle", "flood"];
+const PARTS: [&str; 6] = ["unary", "streams", "http", "tus", "idle", "flood"];
 
 fn main() -> ExitCode {
     match play().unwrap_or_else(bench) {
@@ -73,6 +75,9 @@ fn bench() -> Result<()> {
         flood::flood(&bench, &mut world)?;
     }
     drop(world);
+    if asked("tus") {
+        tus::uploads(&bench)?;
+    }
     if asked("idle") {
         idle::streams(&bench)?;
     }
